@@ -1,0 +1,34 @@
+"""The API service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from batchline import __version__
+from batchline.api import problems
+from batchline.api.routers import router
+from batchline.api.service import Service
+from batchline.configurations import Settings
+from batchline.db.database import Database
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it connects to nothing before it is started."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = Service(Database(settings.url()))
+        app.state.service = service
+        yield
+        await service.close()
+
+    app = FastAPI(
+        title="Batchline",
+        version=__version__,
+        summary="Register rows now, read their predictions later.",
+        lifespan=lifespan,
+    )
+    app.include_router(router)
+    problems.install(app)
+    return app

@@ -1,0 +1,86 @@
+"""Errors as RFC 9457 problems: one handler for ours, one for the framework's."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from batchline.errors import BatchlineError, Fault, InvalidData
+
+log = structlog.get_logger(__name__)
+
+CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of this application leave as a problem."""
+    app.add_exception_handler(BatchlineError, _ours)
+    app.add_exception_handler(HTTPException, _frameworks)
+    app.add_exception_handler(RequestValidationError, _parameters)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BatchlineError)
+    detail = f"{error.detail}; {error.hint}" if error.hint else error.detail
+    if error.status >= 500:
+        # What the database said is for the log: it may name hosts and users.
+        log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
+        detail = error.title
+    if error.status == 503 and request.method == "POST":
+        detail += " Nothing was stored; send the request again."
+    return _problem(
+        error.status, error.title, detail, error.code, error.faults, error.retry_after
+    )
+
+
+async def _frameworks(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = CODES.get(error.status_code, "http_error")
+    response = _problem(error.status_code, str(error.detail), str(error.detail), code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _parameters(request: Request, error: Exception) -> Response:
+    """A path or query parameter that does not fit; the pointer names it as `#/query/limit`."""
+    assert isinstance(error, RequestValidationError)
+    faults = [
+        Fault("#/" + "/".join(map(str, fault["loc"])), "invalid_parameter", fault["msg"])
+        for fault in error.errors()
+    ]
+    detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
+    return _problem(422, "A parameter does not fit.", detail, "invalid_parameter", faults)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    log.error("internal_error", path=request.url.path, exc_info=error)
+    return _problem(500, BatchlineError("").title, "The log has the details.", "internal_error")
+
+
+def _problem(
+    status: int,
+    title: str,
+    detail: str,
+    code: str,
+    faults: Sequence[Fault] = (),
+    retry_after: int | None = None,
+) -> Response:
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if status == InvalidData.status:
+        body["errors"] = [asdict(fault) for fault in faults]
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return Response(
+        orjson.dumps(body), status, headers, media_type="application/problem+json"
+    )

@@ -1,0 +1,97 @@
+"""The body of `POST /predict`: read within a bound, parsed, checked against the signature."""
+
+import asyncio
+import json
+from itertools import islice
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from batchline.constants import MAX_BODY_BYTES, MAX_REPORTED_FAULTS, SMALL_BODY_BYTES
+from batchline.errors import BodyTooLarge, Fault, InvalidData, InvalidJson
+from batchline.ml.signature import Signature
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: it is larger than `MAX_BODY_BYTES`; the rest of it is not read.
+    """
+    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(
+        f"a body may have at most {MAX_BODY_BYTES} bytes", hint="send the rows in several requests"
+    )
+
+
+async def check_data(body: bytes, signature: Signature) -> str:
+    """The rows of the request, as the JSON text that is stored.
+
+    A large body is checked in a thread, so that the others need not wait for it.
+
+    Raises:
+        InvalidJson: the body is not JSON.
+        InvalidData: it is, but not `{"data": rows}` with rows that the model takes.
+    """
+    if len(body) <= SMALL_BODY_BYTES:
+        return _checked(body, signature)
+    return await asyncio.to_thread(_checked, body, signature)
+
+
+def _checked(body: bytes, signature: Signature) -> str:
+    data = _data_of(_parse(body))
+    faults = signature.faults(data)
+    if faults:
+        raise _refused([Fault("/data" + f.pointer, f.code, f.detail) for f in faults])
+    return orjson.dumps(data).decode()
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        reason = str(error)
+    # NaN and 1e999 are no JSON, but many libraries write them, and whoever sent them is helped
+    # more by a pointer to the value than by a position in the text.
+    try:
+        return json.loads(body)
+    except RecursionError:
+        fault = Fault("/data", "nested_too_deep", "the data is nested hundreds of levels deep")
+        raise _refused([fault]) from None
+    except ValueError:
+        hint = 'send {"data": [[…], …]}'
+        raise InvalidJson(f"the body is not JSON: {reason}", hint=hint) from None
+
+
+def _data_of(body: Any) -> Any:
+    if not isinstance(body, dict):
+        raise _refused([Fault("", "wrong_shape", 'expected an object {"data": rows}')])
+    faults = [_unknown(key) for key in islice(body, MAX_REPORTED_FAULTS) if key != "data"]
+    if "data" not in body:
+        faults.insert(0, Fault("/data", "missing", "is missing"))
+    if faults:
+        raise _refused(faults)
+    return body["data"]
+
+
+def _unknown(key: str) -> Fault:
+    pointer = key[:100].replace("~", "~0").replace("/", "~1")  # as RFC 6901 escapes them
+    return Fault(f"/{pointer}", "unknown_field", "is no field of this request")
+
+
+def _refused(faults: list[Fault]) -> InvalidData:
+    detail = "; ".join(f"{fault.pointer or 'the body'}: {fault.detail}" for fault in faults[:3])
+    return InvalidData(detail, faults=faults)

@@ -1,0 +1,113 @@
+"""The endpoints. They register and read; they never predict."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from batchline.api.request_body import check_data, read_body
+from batchline.api.schemas import Health, Item, Page, PredictRequest, Problem, Registered
+from batchline.api.service import Service
+from batchline.constants import MAX_PAGE_ITEMS, Status
+from batchline.db import cruds
+from batchline.errors import ItemNotFound, SchemaOutdated
+
+router = APIRouter()
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {status: {"description": "Problem", "content": content} for status in statuses}
+
+
+REQUEST = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": PredictRequest.model_json_schema()}},
+    }
+}
+
+
+@router.post(
+    "/predict",
+    status_code=202,
+    response_model=Registered,
+    responses=_problems(400, 413, 422, 503),
+    openapi_extra=REQUEST,
+    tags=["predict"],
+)
+async def register(request: Request) -> Response:
+    """Register rows; the answer is their id, and they are stored."""
+    service: Service = request.app.state.service
+    body = await read_body(request)
+    data = await check_data(body, await service.signature())
+    item_id = await service.intake.register(data)
+    headers = {"Location": f"/predict/id/{item_id}"}
+    return _json({"id": item_id}, status=202, headers=headers)
+
+
+@router.get(
+    "/predict/id/{item_id}",
+    response_model=Item,
+    responses=_problems(404, 422, 503),
+    tags=["predict"],
+)
+def read_item(request: Request, item_id: int) -> Response:
+    """Read what became of an item: `prediction` is null until the batch has run."""
+    service: Service = request.app.state.service
+    with service.database.read() as connection:
+        record = cruds.get_item(connection, item_id)
+    if record is None:
+        raise ItemNotFound(f"there is no item {item_id}", hint="ids come from POST /predict")
+    return _json(_item(record))
+
+
+@router.get("/items", response_model=Page, responses=_problems(422, 503), tags=["items"])
+def list_items(
+    request: Request,
+    status: Status | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ITEMS)] = 100,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+) -> Response:
+    """Read items page by page, in the order of their ids."""
+    service: Service = request.app.state.service
+    with service.database.read() as connection:
+        records = cruds.list_items(connection, after=after, limit=limit + 1, status=status)
+    page = [_item(record) for record in records[:limit]]
+    last_id = page[-1]["id"] if page else None
+    return _json({"items": page, "has_more": len(records) > limit, "last_id": last_id})
+
+
+@router.get("/health/live", response_model=Health, tags=["health"])
+async def live() -> Response:
+    """The process answers."""
+    return _json({"status": "ok"})
+
+
+@router.get("/health/ready", response_model=Health, responses=_problems(503), tags=["health"])
+def ready(request: Request) -> Response:
+    """The database answers and its schema is current."""
+    service: Service = request.app.state.service
+    with service.database.read() as connection:
+        if not cruds.schema_is_current(connection):
+            raise SchemaOutdated("the schema is not current", hint="run `batchline db upgrade`")
+    return _json({"status": "ok"})
+
+
+def _item(record: cruds.Record) -> dict[str, Any]:
+    failed = record.status == Status.FAILED
+    done = record.status == Status.SUCCEEDED
+    return {
+        "id": record.id,
+        "status": record.status,
+        "prediction": orjson.Fragment(record.prediction) if done else None,
+        "error": {"code": record.code, "detail": record.detail} if failed else None,
+        "model": record.model,
+        "version": record.version,
+        "created_at": record.created_at,
+        "finished_at": record.failed_at if failed else record.predicted_at,
+    }
+
+
+def _json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

@@ -1,0 +1,76 @@
+"""Bodies of requests and responses, as OpenAPI shows them."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from batchline.constants import Status
+
+
+class PredictRequest(BaseModel):
+    """Rows to predict: one row is what the model takes, for iris four numbers."""
+
+    data: list[Any] = Field(min_length=1, examples=[[[5.1, 3.5, 1.4, 0.2]]])
+
+
+class Registered(BaseModel):
+    """The item is stored, and will be predicted."""
+
+    id: int = Field(examples=[1])
+
+
+class ItemError(BaseModel):
+    """Why an item has no prediction."""
+
+    code: str = Field(examples=["invalid_data"])
+    detail: str = Field(examples=["data/0: the model takes 4 values here, got 3"])
+
+
+class Item(BaseModel):
+    """An item and what became of it."""
+
+    id: int = Field(examples=[1])
+    status: Status
+    prediction: Any = Field(
+        description="null until it is predicted; for one row its result, for several a list",
+        examples=[{"setosa": 0.97, "versicolor": 0.02, "virginica": 0.01}],
+    )
+    error: ItemError | None
+    model: str | None = Field(examples=["default"])
+    version: int | None = Field(examples=[1])
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Page(BaseModel):
+    """Items in the order of their ids; for the next page ask for those `after` the `last_id`."""
+
+    items: list[Item]
+    has_more: bool
+    last_id: int | None
+
+
+class Health(BaseModel):
+    """The service is up."""
+
+    status: str = Field(examples=["ok"])
+
+
+class ProblemError(BaseModel):
+    """One fault of a request."""
+
+    pointer: str = Field(description="JSON pointer into the body", examples=["/data/0/2"])
+    code: str = Field(examples=["not_a_number"])
+    detail: str = Field(examples=["expected a number, got true"])
+
+
+class Problem(BaseModel):
+    """An error as of RFC 9457."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["The model cannot take this data."])
+    status: int = Field(examples=[422])
+    detail: str
+    code: str = Field(examples=["invalid_data"])
+    errors: list[ProblemError] | None = None

@@ -1,0 +1,55 @@
+"""Item states, limits and defaults, each with its unit."""
+
+from enum import StrEnum
+from pathlib import Path
+
+
+class Status(StrEnum):
+    """What has become of an item. That it is in work right now is a fact about its claim."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+IRIS = Path(__file__).parent / "iris"
+IRIS_MODEL = IRIS / "iris.onnx"
+IRIS_LABELS = IRIS / "labels.json"
+IRIS_FLOWERS = IRIS / "flowers.csv"
+
+DEFAULT_MODEL = "default"
+"""The name under which `MODEL_FILEPATH` is published; each new file is a new version of it."""
+
+SCHEMA_REVISION = "0001"
+"""The newest migration, written down here so that the API need not import Alembic to compare."""
+
+# What one request or one SQL row may bring.
+MAX_BODY_BYTES = 8 * 1024 * 1024
+SMALL_BODY_BYTES = 64 * 1024
+"""Up to this size a body is checked between two other requests; a larger one in a thread."""
+MAX_ROWS_PER_ITEM = 10_000
+MAX_PAGE_ITEMS = 1_000
+MAX_REPORTED_FAULTS = 20
+
+# What the API holds in memory until it is committed; beyond that it answers 503.
+INTAKE_MAX_ITEMS = 10_000
+INTAKE_MAX_BYTES = 64 * 1024 * 1024
+INTAKE_GROUP_ITEMS = 1_000
+INTAKE_GROUP_BYTES = 8 * 1024 * 1024
+
+# What one claim of the batch job may cover, and so what one worker thread holds in memory.
+CLAIM_MAX_ITEMS = 5_000
+CLAIM_MAX_BYTES = 16 * 1024 * 1024
+MODEL_CALL_ROWS = 1_024
+"""Rows in one call of the model; between two calls the job looks whether it should stop."""
+
+# Seconds.
+CLAIM_LEASE = 60.0
+CLAIM_RENEWAL = 15.0
+WAIT_FOR_OTHER_JOBS = 1.0
+CONNECT_TIMEOUT = 3
+POOL_TIMEOUT = 3
+SQLITE_BUSY_TIMEOUT = 5.0
+SIGNATURE_LIFETIME = 2.0
+API_SHUTDOWN_TIMEOUT = 10

@@ -1,0 +1,301 @@
+"""Every statement, one small function each. Foreign text only ever travels as a parameter."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, case, delete, func, insert, select, update
+
+from batchline.constants import MAX_BODY_BYTES, SCHEMA_REVISION, Status
+from batchline.db.dialects import byte_length, insert_many, insert_returning_ids, utc_now
+from batchline.db.models import claim_gate, claims, failures, items, models, predictions, runs
+
+Record = Row[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of `owner` to predict the pending items from `first_id` to `last_id`."""
+
+    id: int
+    owner: str
+    first_id: int
+    last_id: int
+
+
+# Registering and reading -----------------------------------------------------------------------
+
+
+def register_items(connection: Connection, data: Sequence[str]) -> list[int]:
+    """Store one item for each JSON text; their ids, in the same order."""
+    return insert_returning_ids(connection, "items", "data", data)
+
+
+def get_item(connection: Connection, item_id: int) -> Record | None:
+    """One item with its newest prediction or its failure, or None."""
+    if not 0 < item_id < 2**63:
+        return None
+    return connection.execute(_answers().where(items.c.id == item_id)).first()
+
+
+def list_items(
+    connection: Connection, *, after: int, limit: int, status: Status | None
+) -> Sequence[Record]:
+    """Up to `limit` items with an id above `after`, in the order of their ids."""
+    query = _answers().where(items.c.id > after).order_by(items.c.id).limit(limit)
+    if status is not None:
+        query = query.where(items.c.status == status)
+    return connection.execute(query).all()
+
+
+def _answers() -> Select[Any]:
+    """Items beside what became of them.
+
+    An item that several versions predicted shows the newest: the highest model id.
+    """
+    others = predictions.alias()
+    newest = (
+        select(func.max(others.c.model_id))
+        .where(others.c.item_id == items.c.id)
+        .scalar_subquery()
+    )
+    prediction_of_item = and_(
+        predictions.c.item_id == items.c.id, predictions.c.model_id == newest
+    )
+    return (
+        select(
+            items.c.id,
+            items.c.status,
+            items.c.created_at,
+            predictions.c.prediction,
+            predictions.c.created_at.label("predicted_at"),
+            failures.c.code,
+            failures.c.detail,
+            failures.c.created_at.label("failed_at"),
+            models.c.name.label("model"),
+            models.c.version,
+        )
+        .select_from(items)
+        .outerjoin(predictions, prediction_of_item)
+        .outerjoin(failures, failures.c.item_id == items.c.id)
+        .outerjoin(
+            models, models.c.id == func.coalesce(predictions.c.model_id, failures.c.model_id)
+        )
+    )
+
+
+# Health ----------------------------------------------------------------------------------------
+
+
+def schema_is_current(connection: Connection) -> bool:
+    """Whether the newest migration has been run here."""
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    return SCHEMA_REVISION in found
+
+
+def database_time(connection: Connection) -> datetime:
+    """The database's clock, so that jobs on several machines agree when a claim ends."""
+    return connection.execute(select(utc_now())).scalar_one()
+
+
+# Models ----------------------------------------------------------------------------------------
+
+
+def active_signature(connection: Connection, name: str) -> dict[str, Any] | None:
+    """The signature of the model's active version, as the JSON object that was published."""
+    query = select(models.c.signature).where(models.c.name == name, models.c.active)
+    text = connection.execute(query).scalars().first()
+    return None if text is None else json.loads(text)
+
+
+def publish_model(
+    connection: Connection, *, name: str, sha256: str, signature: dict[str, Any]
+) -> int:
+    """Make this file the active version of the model, as a new version if it is a new file."""
+    _lock_gate(connection)  # two jobs that start at once must not both take the next number
+    known = select(models.c.id).where(models.c.name == name, models.c.sha256 == sha256)
+    model_id = connection.execute(known).scalar()
+    if model_id is None:
+        model_id = _insert_model(connection, name, sha256)
+    connection.execute(
+        update(models).where(models.c.name == name).values(active=models.c.id == model_id)
+    )
+    connection.execute(
+        update(models).where(models.c.id == model_id).values(signature=json.dumps(signature))
+    )
+    return model_id
+
+
+def _insert_model(connection: Connection, name: str, sha256: str) -> int:
+    newest = select(func.max(models.c.version)).where(models.c.name == name)
+    version = (connection.execute(newest).scalar() or 0) + 1
+    values = {"name": name, "version": version, "sha256": sha256, "signature": "", "active": False}
+    return int(connection.execute(insert(models).values(values)).inserted_primary_key[0])
+
+
+# Claims ----------------------------------------------------------------------------------------
+
+
+def claim_pending(
+    connection: Connection,
+    *,
+    owner: str,
+    after: int,
+    max_items: int,
+    max_bytes: int,
+    lease: float,
+) -> Claim | None:
+    """Claim the next pending items above `after` that nobody else has, or None.
+
+    A claim covers a range of ids, so it costs one row however many items it covers. Claimers
+    take turns at the gate; what a dead job had claimed is free again once its lease has run out.
+    """
+    _lock_gate(connection)
+    now = database_time(connection)
+    connection.execute(delete(claims).where(claims.c.expires_at < now))
+    taken = connection.execute(
+        select(claims.c.first_id, claims.c.last_id).order_by(claims.c.first_id)
+    ).all()
+    first = _first_free(connection, after, taken)
+    if first is None:
+        return None
+    end = next((other.first_id for other in taken if other.first_id > first), None)
+    last = _last_within(connection, first, end, max_items, max_bytes)
+    values = {"owner": owner, "first_id": first, "last_id": last}
+    row = insert(claims).values(**values, expires_at=now + timedelta(seconds=lease))
+    claim_id = connection.execute(row).inserted_primary_key[0]
+    return Claim(claim_id, owner, first, last)
+
+
+def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float) -> None:
+    """Let these claims, as far as they still stand, last for `lease` seconds from now."""
+    expires_at = database_time(connection) + timedelta(seconds=lease)
+    these = claims.c.id.in_(claim_ids)
+    connection.execute(update(claims).where(these).values(expires_at=expires_at))
+
+
+def hold_claim(connection: Connection, claim: Claim) -> bool:
+    """Whether the claim still stands; if so, nobody can take it before this transaction ends."""
+    query = select(claims.c.id).where(claims.c.id == claim.id, claims.c.owner == claim.owner)
+    return connection.execute(query.with_for_update()).first() is not None
+
+
+def release_claim(connection: Connection, claim: Claim) -> None:
+    """Give the range back: what is still pending in it is free."""
+    connection.execute(delete(claims).where(claims.c.id == claim.id))
+
+
+def _lock_gate(connection: Connection) -> None:
+    connection.execute(select(claim_gate.c.id).with_for_update()).all()
+
+
+def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
+    """The first pending id above `after` that lies in no claim; one short probe for each claim."""
+    while (first := first_pending(connection, after)) is not None:
+        covering = next((c for c in taken if c.first_id <= first <= c.last_id), None)
+        if covering is None:
+            return first
+        after = covering.last_id
+    return None
+
+
+def _last_within(
+    connection: Connection, first: int, end: int | None, max_items: int, max_bytes: int
+) -> int:
+    """The id up to which the pending items from `first` on stay within both bounds."""
+    query = _pending(items.c.id, byte_length(items.c.data).label("size"))
+    query = query.where(items.c.id >= first).limit(max_items)
+    if end is not None:
+        query = query.where(items.c.id < end)
+    last, total = first, 0
+    for item_id, size in connection.execute(query):
+        total += size
+        if total > max_bytes and item_id != first:
+            break
+        last = item_id
+    return last
+
+
+# Pending items ---------------------------------------------------------------------------------
+
+
+def _pending(*columns: Any) -> Select[Any]:
+    return select(*columns).where(items.c.status == Status.PENDING).order_by(items.c.id)
+
+
+def first_pending(connection: Connection, after: int = 0) -> int | None:
+    """The lowest pending id above `after`, or None. One probe of the index."""
+    query = _pending(items.c.id).where(items.c.id > after).limit(1)
+    return connection.execute(query).scalar()
+
+
+def count_pending(connection: Connection) -> int:
+    """How many items are pending; reads that part of the index, so for people, not for loops."""
+    query = select(func.count()).select_from(items).where(items.c.status == Status.PENDING)
+    return connection.execute(query).scalar_one()
+
+
+def read_claimed(connection: Connection, claim: Claim) -> list[tuple[int, str | None]]:
+    """The pending items of the claim: id and JSON text, or None where the text is too large."""
+    fits = case((byte_length(items.c.data) <= MAX_BODY_BYTES, items.c.data))
+    query = _pending(items.c.id, fits).where(items.c.id.between(claim.first_id, claim.last_id))
+    return [(item_id, data) for item_id, data in connection.execute(query)]
+
+
+# Results ---------------------------------------------------------------------------------------
+
+
+def store_predictions(
+    connection: Connection, model_id: int, answers: Sequence[tuple[int, str]]
+) -> None:
+    """Store predictions (item id and JSON text) and mark their items."""
+    if not answers:
+        return
+    _finish(connection, [item_id for item_id, _ in answers], Status.SUCCEEDED)
+    rows = ((item_id, model_id, answer) for item_id, answer in answers)
+    insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), rows)
+
+
+def store_failures(
+    connection: Connection, model_id: int, reasons: Sequence[tuple[int, str, str]]
+) -> None:
+    """Store failures (item id, code and detail) and mark their items."""
+    if not reasons:
+        return
+    _finish(connection, [item_id for item_id, _, _ in reasons], Status.FAILED)
+    rows = ((item_id, model_id, code, detail) for item_id, code, detail in reasons)
+    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), rows)
+
+
+def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> None:
+    # A range where the ids have no gap, which is the rule; else one by one, so that an item that
+    # appeared inside the range only after it was read (a transaction that committed late) stays.
+    first, last = min(item_ids), max(item_ids)
+    if last - first + 1 == len(item_ids):
+        these = items.c.id.between(first, last)
+    else:
+        these = items.c.id.in_(item_ids)
+    pending = items.c.status == Status.PENDING
+    connection.execute(update(items).where(these, pending).values(status=status))
+
+
+# Runs ------------------------------------------------------------------------------------------
+
+
+def start_run(connection: Connection, owner: str) -> int:
+    """Record that a run began; its id."""
+    return int(connection.execute(insert(runs).values(owner=owner)).inserted_primary_key[0])
+
+
+def finish_run(
+    connection: Connection, run_id: int, *, succeeded: int, failed: int, rows_per_second: float
+) -> None:
+    """Record how the run ended."""
+    values = {"items_succeeded": succeeded, "items_failed": failed}
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(ended_at=utc_now(), rows_per_second=rows_per_second, **values)
+    )

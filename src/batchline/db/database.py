@@ -1,0 +1,101 @@
+"""The database as the rest sees it: read, write, and errors in our own words."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from batchline.constants import POOL_TIMEOUT
+from batchline.db import dialects
+from batchline.errors import DatabaseUnavailable, SchemaOutdated
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""How often a write is tried when another transaction is in its way."""
+
+
+class Database:
+    """One engine. Nothing connects before the first `read` or `write`."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        parsed = dialects.with_driver(url)
+        self.url = parsed.render_as_string(hide_password=True)
+        self.engine = create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=POOL_TIMEOUT,
+            **dialects.engine_options(parsed),
+        )
+        dialects.prepare(self.engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; what it reads in one statement is consistent.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
+            SchemaOutdated: the tables are not there.
+        """
+        with _in_our_words(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back if anything is raised."""
+        with _in_our_words(), self.engine.connect() as connection:
+            writer = connection.execution_options(writes=True)
+            with writer.begin():
+                yield writer
+
+    def transaction(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in one write transaction, again from the start where that is safe.
+
+        It is after a deadlock, and after a connection that turns out to be dead before the
+        transaction reached its COMMIT: in both cases nothing was stored.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            done = False
+            try:
+                with self.write() as connection:
+                    result = work(connection)
+                    done = True
+                return result
+            except DatabaseUnavailable as error:
+                if done or attempt == ATTEMPTS or not _passes(error.__cause__):
+                    raise
+        raise AssertionError("the last attempt either returned or raised")
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+def _passes(cause: BaseException | None) -> bool:
+    if not isinstance(cause, DBAPIError):
+        return False
+    return dialects.is_deadlock(cause) or cause.connection_invalidated
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(
+            "every database connection is in use", hint="try again in a moment"
+        ) from error
+    except DBAPIError as error:
+        if dialects.is_missing_table(error):
+            raise SchemaOutdated(
+                "the database has not been migrated", hint="run `batchline db upgrade`"
+            ) from error
+        if not dialects.is_unavailable(error):
+            raise
+        raise DatabaseUnavailable(
+            f"the database does not answer: {error.orig}", hint=dialects.hint_for(error)
+        ) from error

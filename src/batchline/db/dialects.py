@@ -1,0 +1,304 @@
+"""Every difference between the databases, and nothing else.
+
+SQLAlchemy calls both MySQL and MariaDB "mysql"; `dialect.is_mariadb` tells them apart.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, DateTime, Enum, Integer, Text, event
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import URL, Dialect, Engine, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from batchline.constants import CONNECT_TIMEOUT, SQLITE_BUSY_TIMEOUT, Status
+from batchline.errors import ConfigurationError
+
+DRIVERS = {
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+}
+OLDEST = {"mysql": (8, 0, 1), "mariadb": (10, 6), "postgresql": (13,), "sqlite": (3, 35)}
+DEADLOCKS = {1213, 1205}
+"""MySQL's and MariaDB's codes for a deadlock and a lock wait that took too long."""
+SERIALIZATION_FAILURES = {"40001", "40P01"}
+STATEMENT_BYTES = 1024 * 1024
+STATEMENT_ROWS = 1_000
+"""A multi-row INSERT ends at either; the smallest `max_allowed_packet` in use is 4 MiB."""
+
+# Types -----------------------------------------------------------------------------------------
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes in Python; what each database does best underneath.
+
+    MySQL's TIMESTAMP rather than DATETIME: it keeps UTC whatever a client's session time zone is,
+    and its default needs no expression, which MySQL before 8.0.13 refuses.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(mysql.TIMESTAMP(fsp=6))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers only INTEGER keys by itself."""
+
+Json = Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4"), "mysql", "mariadb")
+"""JSON is kept as text: what comes back is what went in, with keys in label order (MySQL's JSON
+type sorts them), and text that is no JSON fails as an item, with a reason."""
+
+StatusWord = Enum(
+    *Status, name="items_status", native_enum=False, create_constraint=True, length=9
+).with_variant(mysql.ENUM(*Status), "mysql", "mariadb")
+
+TABLE_OPTIONS: dict[str, Any] = {
+    "sqlite_autoincrement": True,  # an id that was answered is never given to another item
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+}
+
+
+class utc_now(FunctionElement[datetime]):  # noqa: N801, an SQL function
+    """The database's own clock, to the millisecond or better."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(utc_now)
+def _utc_now(element: utc_now, compiler: Any, **options: Any) -> str:
+    return "CURRENT_TIMESTAMP"
+
+
+@compiles(utc_now, "mysql", "mariadb")
+def _utc_now_mysql(element: utc_now, compiler: Any, **options: Any) -> str:
+    return "CURRENT_TIMESTAMP(6)"
+
+
+@compiles(utc_now, "sqlite")
+def _utc_now_sqlite(element: utc_now, compiler: Any, **options: Any) -> str:
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
+
+
+class byte_length(FunctionElement[int]):  # noqa: N801, an SQL function
+    """The size of a text in bytes, read from the row's header where the database can."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(byte_length)
+def _byte_length(element: byte_length, compiler: Any, **options: Any) -> str:
+    return f"OCTET_LENGTH({compiler.process(element.clauses, **options)})"
+
+
+@compiles(byte_length, "sqlite")
+def _byte_length_sqlite(element: byte_length, compiler: Any, **options: Any) -> str:
+    # octet_length() came with SQLite 3.43; the length of a blob is the same number.
+    return f"LENGTH(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+
+
+# Connections -----------------------------------------------------------------------------------
+
+
+def with_driver(url: str) -> URL:
+    """The URL with the driver that Batchline brings, where it names none.
+
+    Raises:
+        ConfigurationError: it is no URL, or of a database that is not supported.
+    """
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise ConfigurationError(
+            "DATABASE_URL is not a database URL",
+            hint="it looks like mysql+pymysql://user:password@host:3306/database "
+            "or sqlite:///batchline.db",
+        ) from error
+    parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+    if parsed.get_backend_name() not in OLDEST:
+        raise ConfigurationError(
+            f"DATABASE_URL names the database {parsed.get_backend_name()}, which is not supported",
+            hint=f"use one of {', '.join(OLDEST)}",
+        )
+    if parsed.get_backend_name() in ("mysql", "mariadb") and "charset" not in parsed.query:
+        parsed = parsed.update_query_dict({"charset": "utf8mb4"})
+    return parsed
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """What `create_engine` needs for this database.
+
+    READ COMMITTED: under InnoDB's default, registrations and claims deadlock each other.
+    """
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT, "check_same_thread": False}}
+    options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
+    if url.get_backend_name() == "postgresql":
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT, "options": "-c timezone=UTC"}
+    else:
+        options["connect_args"] = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "init_command": "SET time_zone = '+00:00'",
+        }
+    return options
+
+
+def prepare(engine: Engine) -> None:
+    """Attach what each new connection of this engine needs."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    # Python's driver would begin transactions by itself, and too late; `_begin_sqlite` does it.
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that starts as a reader and then writes fails at once if another one wrote in
+    # between, busy timeout or not; one that will write says so when it begins.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def check_version(connection: Connection) -> None:
+    """Refuse a server that is older than what Batchline is tested with.
+
+    Raises:
+        ConfigurationError: it is older.
+    """
+    dialect: Any = connection.dialect
+    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+    found = tuple(dialect.server_version_info or ())
+    if found and found < OLDEST[name]:
+        raise ConfigurationError(
+            f"the database server is {name} {_dotted(found)}; Batchline needs "
+            f"{name} {_dotted(OLDEST[name])} or newer",
+            hint="upgrade the server, or set DATABASE_URL to another one",
+        )
+
+
+def _dotted(version: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+# Errors ----------------------------------------------------------------------------------------
+
+
+def error_code(error: DBAPIError) -> Any:
+    """The server's own code: a number on MySQL, five characters on PostgreSQL, else None."""
+    arguments = getattr(error.orig, "args", ())
+    return getattr(error.orig, "sqlstate", None) or (arguments[0] if arguments else None)
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Another transaction was in the way: nothing is wrong, and the same again may pass."""
+    return error_code(error) in DEADLOCKS | SERIALIZATION_FAILURES
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    """The tables are not there: nobody has migrated this database."""
+    return error_code(error) in (1146, "42P01") or "no such table" in str(error.orig)
+
+
+def is_unavailable(error: DBAPIError) -> bool:
+    """The server is away, refuses, is full or read-only: not the statement's fault."""
+    return error.connection_invalidated or isinstance(
+        error, OperationalError | InterfaceError | InternalError
+    )
+
+
+def hint_for(error: DBAPIError) -> str:
+    """What the operator can do about a connection that failed."""
+    hints = {
+        1045: "check the user and the password",
+        1049: "create the database first: CREATE DATABASE … CHARACTER SET utf8mb4",
+        1044: "grant this user the rights on the database",
+        2003: "check the host and the port, and that the server is up",
+    }
+    if "unable to open database file" in str(error.orig):
+        return "check that the folder of the SQLite file exists and can be written"
+    return hints.get(error_code(error), "check DATABASE_URL or MYSQL_*, and that the server is up")
+
+
+# Statements ------------------------------------------------------------------------------------
+
+
+def insert_returning_ids(
+    connection: Connection, table: str, column: str, values: Sequence[str]
+) -> list[int]:
+    """One multi-row INSERT; the new ids in the order of the values.
+
+    Ids grow along a statement's rows everywhere, so sorted ids are in that order too (RETURNING
+    promises none). MySQL has no RETURNING, but gives one statement's rows consecutive ids, in
+    steps of `@@auto_increment_increment`, which is not 1 under group replication.
+    """
+    statement = _multi_row(connection, table, [column], len(values))
+    if connection.dialect.name == "mysql" and not getattr(connection.dialect, "is_mariadb", False):
+        first = connection.exec_driver_sql(statement, tuple(values)).lastrowid
+        step = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
+        return [first + step * place for place in range(len(values))]
+    returned = connection.exec_driver_sql(f"{statement} RETURNING id", tuple(values))
+    return sorted(returned.scalars())
+
+
+def insert_many(
+    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    """Insert rows in bulk, the quickest way that the driver has.
+
+    PyMySQL's own executemany is 30 to 40 % slower than a multi-row statement built in one go.
+    """
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        statement = _multi_row(connection, table, columns, 1)
+        connection.exec_driver_sql(statement, list(rows))
+        return
+    for part in _parts(rows):
+        statement = _multi_row(connection, table, columns, len(part))
+        connection.exec_driver_sql(statement, tuple(value for row in part for value in row))
+
+
+def _multi_row(connection: Connection, table: str, columns: Sequence[str], rows: int) -> str:
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    one = f"({', '.join([mark] * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"
+
+
+def _parts(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    part: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str))
+        if len(part) == STATEMENT_ROWS or size >= STATEMENT_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

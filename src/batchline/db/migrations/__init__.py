@@ -1,0 +1,17 @@
+"""Alembic migrations, run by `batchline db upgrade` and by `batchline up`."""
+
+from pathlib import Path
+
+from batchline.db.database import Database
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Bring the schema to `revision`; a schema that is there already stays as it is."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)

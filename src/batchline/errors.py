@@ -1,0 +1,115 @@
+"""The errors that Batchline can name.
+
+Each class knows its stable `code`, its HTTP status and a title (the first line of its docstring).
+Below 500 the caller can mend it, from 500 on the operator can.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request: where (a JSON pointer), what kind, and in words."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class BatchlineError(Exception):
+    """Something went wrong inside Batchline."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retry_after: ClassVar[int | None] = None
+
+    def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.faults = tuple(faults)
+
+    @property
+    def title(self) -> str:
+        return (type(self).__doc__ or self.code).splitlines()[0]
+
+
+class ConfigurationError(BatchlineError):
+    """The configuration cannot work."""
+
+    code = "configuration"
+
+
+class InvalidJson(BatchlineError):
+    """The body is not JSON."""
+
+    code = "invalid_json"
+    status = 400
+
+
+class ItemNotFound(BatchlineError):
+    """No item has this id."""
+
+    code = "item_not_found"
+    status = 404
+
+
+class BodyTooLarge(BatchlineError):
+    """The body is too large."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class InvalidData(BatchlineError):
+    """The model cannot take this data."""
+
+    code = "invalid_data"
+    status = 422
+
+
+class Unavailable(BatchlineError):
+    """The service cannot do this at the moment."""
+
+    code = "unavailable"
+    status = 503
+    retry_after = 5
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+
+
+class SchemaOutdated(Unavailable):
+    """The database's tables are not those of this version."""
+
+    code = "schema_outdated"
+
+
+class IntakeFull(Unavailable):
+    """Too many registrations are waiting to be stored."""
+
+    code = "intake_full"
+    retry_after = 1
+
+
+class NoModel(Unavailable):
+    """No model has been published yet."""
+
+    code = "no_model"
+
+
+class ClaimLost(BatchlineError):
+    """The claim ran out and its items went to another job."""
+
+    code = "claim_lost"
+
+
+class ModelFailed(BatchlineError):
+    """The model raised an error."""
+
+    code = "model_error"
