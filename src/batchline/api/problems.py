@@ -34,9 +34,7 @@ async def _ours(request: Request, error: Exception) -> Response:
         detail = error.title
     if error.status == 503 and request.method == "POST":
         detail += " Nothing was stored; send the request again."
-    return _problem(
-        error.status, error.title, detail, error.code, error.faults, error.retry_after
-    )
+    return _problem(error.status, error.title, detail, error.code, error.faults, error.retry_after)
 
 
 async def _frameworks(request: Request, error: Exception) -> Response:
@@ -81,6 +79,4 @@ def _problem(
     if status == InvalidData.status:
         body["errors"] = [asdict(fault) for fault in faults]
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Response(
-        orjson.dumps(body), status, headers, media_type="application/problem+json"
-    )
+    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")

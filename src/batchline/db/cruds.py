@@ -6,13 +6,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, case, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from batchline.constants import MAX_BODY_BYTES, SCHEMA_REVISION, Status
 from batchline.db.dialects import byte_length, insert_many, insert_returning_ids, utc_now
 from batchline.db.models import claim_gate, claims, failures, items, models, predictions, runs
 
-Record = Row[Any]
+Record = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +69,9 @@ def _answers() -> Select[Any]:
     """
     others = predictions.alias()
     newest = (
-        select(func.max(others.c.model_id))
-        .where(others.c.item_id == items.c.id)
-        .scalar_subquery()
+        select(func.max(others.c.model_id)).where(others.c.item_id == items.c.id).scalar_subquery()
     )
-    prediction_of_item = and_(
-        predictions.c.item_id == items.c.id, predictions.c.model_id == newest
-    )
+    prediction_of_item = and_(predictions.c.item_id == items.c.id, predictions.c.model_id == newest)
     return (
         select(
             items.c.id,
@@ -132,7 +140,7 @@ def _insert_model(connection: Connection, name: str, sha256: str) -> int:
     newest = select(func.max(models.c.version)).where(models.c.name == name)
     version = (connection.execute(newest).scalar() or 0) + 1
     values = {"name": name, "version": version, "sha256": sha256, "signature": "", "active": False}
-    return int(connection.execute(insert(models).values(values)).inserted_primary_key[0])
+    return _insert(connection, models, **values)
 
 
 # Claims ----------------------------------------------------------------------------------------
@@ -163,9 +171,10 @@ def claim_pending(
         return None
     end = next((other.first_id for other in taken if other.first_id > first), None)
     last = _last_within(connection, first, end, max_items, max_bytes)
-    values = {"owner": owner, "first_id": first, "last_id": last}
-    row = insert(claims).values(**values, expires_at=now + timedelta(seconds=lease))
-    claim_id = connection.execute(row).inserted_primary_key[0]
+    expires_at = now + timedelta(seconds=lease)
+    claim_id = _insert(
+        connection, claims, owner=owner, first_id=first, last_id=last, expires_at=expires_at
+    )
     return Claim(claim_id, owner, first, last)
 
 
@@ -286,7 +295,7 @@ def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> 
 
 def start_run(connection: Connection, owner: str) -> int:
     """Record that a run began; its id."""
-    return int(connection.execute(insert(runs).values(owner=owner)).inserted_primary_key[0])
+    return _insert(connection, runs, owner=owner)
 
 
 def finish_run(
@@ -299,3 +308,10 @@ def finish_run(
         .where(runs.c.id == run_id)
         .values(ended_at=utc_now(), rows_per_second=rows_per_second, **values)
     )
+
+
+def _insert(connection: Connection, table: Table, **values: Any) -> int:
+    """Insert one row; its id."""
+    key = connection.execute(insert(table).values(values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])

@@ -81,7 +81,7 @@ TABLE_OPTIONS: dict[str, Any] = {
 }
 
 
-class utc_now(FunctionElement[datetime]):  # noqa: N801, an SQL function
+class utc_now(FunctionElement[datetime]):
     """The database's own clock, to the millisecond or better."""
 
     type = UtcDateTime()
@@ -103,7 +103,7 @@ def _utc_now_sqlite(element: utc_now, compiler: Any, **options: Any) -> str:
     return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
 
 
-class byte_length(FunctionElement[int]):  # noqa: N801, an SQL function
+class byte_length(FunctionElement[int]):
     """The size of a text in bytes, read from the row's header where the database can."""
 
     type = Integer()

@@ -91,7 +91,9 @@ def to_results(
         ModelFailed: the probabilities do not fit the labels.
     """
     if signature.labels is None:
-        results: list[Any] = [dict(zip(names, row, strict=True)) for row in zip(*outputs, strict=True)]
+        results: list[Any] = [
+            dict(zip(names, row, strict=True)) for row in zip(*outputs, strict=True)
+        ]
         return _only_finite(results, outputs)
     probabilities = find_probabilities(outputs)
     if isinstance(probabilities, list):

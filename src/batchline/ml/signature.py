@@ -20,7 +20,12 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """The dtypes that a row may have, with the numbers between which (exclusive) a value lies."""
 
-NUMBERS = {"float32": {float, int}, "float64": {float, int}, "int32": {int}, "int64": {int}}
+NUMBERS: dict[str, set[type]] = {
+    "float32": {float, int},
+    "float64": {float, int},
+    "int32": {int},
+    "int64": {int},
+}
 
 
 @dataclass(frozen=True, slots=True)

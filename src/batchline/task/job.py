@@ -9,13 +9,22 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from sqlalchemy import Connection
+
 from batchline.constants import CLAIM_LEASE, CLAIM_MAX_BYTES, CLAIM_MAX_ITEMS, MODEL_CALL_ROWS
 from batchline.db import cruds
 from batchline.db.cruds import Claim
-from batchline.db.database import Connection, Database
+from batchline.db.database import Database
 from batchline.errors import ClaimLost, Unavailable
-from batchline.ml.data_loader import Failure, Results, assemble, load_batch, predict_rows
-from batchline.ml.predictor import Predictor, Tensor
+from batchline.ml.data_loader import (
+    Failure,
+    Results,
+    Tensor,
+    assemble,
+    load_batch,
+    predict_rows,
+)
+from batchline.ml.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
+from sqlalchemy import Connection
 
 from batchline.db import cruds
 from batchline.errors import ClaimLost
@@ -87,7 +88,7 @@ class Run:
             self._outcome += outcome
             self._on_batch(outcome)
 
-    def _finish(self, connection: cruds.Connection, run_id: int, seconds: float) -> None:
+    def _finish(self, connection: Connection, run_id: int, seconds: float) -> None:
         cruds.finish_run(
             connection,
             run_id,

@@ -29,7 +29,7 @@ class Worker:
         self._on_batch = on_batch
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start a run every `wait_time` seconds until stopped; an outage ends a run, not the loop."""
+        """Start a run every `wait_time` seconds until stopped; an outage ends a run only."""
         with _Renewal(self._job):
             while not self._job.stop.is_set():
                 started = clock()

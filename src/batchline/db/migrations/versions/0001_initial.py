@@ -18,8 +18,17 @@ def _created_at(name: str = "created_at") -> sa.Column[object]:
     return sa.Column(name, UtcDateTime, nullable=False, server_default=utc_now())
 
 
+# Each step can be repeated: where DDL cannot be rolled back, the next start finishes what a killed
+# one began.
 def _table(name: str, *parts: sa.schema.SchemaItem) -> None:
     op.create_table(name, *parts, if_not_exists=True, **TABLE_OPTIONS)
+
+
+def _index(name: str, table: str, columns: list[str]) -> None:
+    # MySQL, which commits at each DDL statement, has no CREATE INDEX IF NOT EXISTS.
+    existing = {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
+    if name not in existing:
+        op.create_index(name, table, columns)
 
 
 def upgrade() -> None:
@@ -36,7 +45,7 @@ def _items_and_predictions() -> None:
         sa.Column("status", StatusWord, nullable=False, server_default=sa.text("'pending'")),
         _created_at(),
     )
-    op.create_index("items_status_id", "items", ["status", "id"], if_not_exists=True)
+    _index("items_status_id", "items", ["status", "id"])
     _table(
         "predictions",
         sa.Column("id", Id, primary_key=True, autoincrement=True),

@@ -1,0 +1,61 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# Set PYTHON to use another interpreter (3.11 or newer) than the machine's python3.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CODE := src tests benchmarks devservers scripts
+
+help:  ## Show what can be done here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed  ## Make .venv with Batchline and what it needs, from pinned hashes
+
+demo: install  ## Predict 150 iris flowers through a service of its own, start to end
+	$(BIN)/batchline demo
+
+run: install  ## Run API and batch job on SQLite; Ctrl-C ends both
+	$(BIN)/batchline up
+
+test: .venv/installed-dev  ## Run all tests, on SQLite and on private MySQL and MariaDB servers
+	$(BIN)/python -m devservers fetch
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev  ## Check format, types and the direction of imports
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-dev  ## Compare with the plain loop, side by side on each database
+	$(BIN)/python -m devservers fetch
+	$(BIN)/python -m benchmarks.job
+
+format: .venv/installed-dev  ## Format the code
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+pins:  ## Renew requirements.txt and requirements-dev.txt (needs uv)
+	$(PIN) pyproject.toml --output-file requirements.txt
+	$(PIN) --extra dev --constraints requirements.txt pyproject.toml --output-file requirements-dev.txt
+
+clean:  ## Remove .venv, fetched servers and caches
+	rm -rf .venv .servers .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+
+PIN := uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+	--no-annotate --python-version 3.11 --group build --custom-compile-command "make pins"
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python requirements.txt pyproject.toml
+	$(PIP) --require-hashes --requirement requirements.txt
+	$(PIP) --no-build-isolation --no-deps --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(PIP) --require-hashes --requirement requirements-dev.txt
+	touch $@
+
+.PHONY: help install demo run test lint bench format pins clean

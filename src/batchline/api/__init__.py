@@ -1,0 +1,1 @@
+"""The API service: registers and reads, never predicts."""

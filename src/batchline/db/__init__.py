@@ -1,0 +1,1 @@
+"""The database: tables, statements, and what differs between databases."""

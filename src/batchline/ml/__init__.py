@@ -1,0 +1,1 @@
+"""Models: their signatures, their data, their predictions. Knows no database."""

@@ -1,0 +1,1 @@
+"""The batch job: when to run, what to claim, how to store."""

@@ -1,0 +1,88 @@
+"""Real databases, each test on one of its own.
+
+`DATABASES=sqlite,mysql` in the environment limits the suite to some of them while working on it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import devservers
+from batchline.db.database import Database
+from batchline.db.migrations import upgrade
+from tests.service import Service
+
+KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
+IN_CI = bool(os.environ.get("CI"))
+
+
+class Servers:
+    """The database servers of this test session, each started when it is first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, devservers.Server] = {}
+
+    def get(self, kind: str) -> devservers.Server:
+        if kind not in self._running:
+            self._running[kind] = self._start(kind)
+        return self._running[kind]
+
+    def _start(self, kind: str) -> devservers.Server:
+        try:
+            return self._stack.enter_context(devservers.start(kind))
+        except devservers.ServerUnavailable as error:
+            message = f"not tested on {kind}: {error}"
+            if IN_CI:
+                pytest.fail(message)
+            pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(params=KINDS)
+def database_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(database_kind: str, servers: Servers, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new, empty database, on each kind of database in turn."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'batchline.db'}"
+        return
+    server = servers.get(database_kind)
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database."""
+    database = Database(database_url)
+    upgrade(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def service(database_url: str) -> Iterator[Service]:
+    """`batchline up` on a database of its own; its job runs every half second."""
+    with Service(database_url, BATCH_WAIT_TIME="0.5") as service:
+        yield service
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In CI nothing may be skipped."""
+    if IN_CI:
+        for item in items:
+            if item.get_closest_marker("skip") or item.get_closest_marker("skipif"):
+                raise pytest.UsageError(f"{item.nodeid} may be skipped, which CI does not allow")

@@ -1,0 +1,142 @@
+"""The real commands as processes, and HTTP calls to them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+IRIS = [5.1, 3.5, 1.4, 0.2]
+SETTINGS = re.compile("DATABASE_URL|MYSQL_|BATCH_WAIT|WORKER_|MODEL_|LABEL_|HOST$|PORT$|LOG_")
+
+
+def wait_for(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """The first true value of `condition`, which is asked again and again."""
+    deadline = time.monotonic() + patience
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {patience} s"
+        time.sleep(0.02)
+    return value
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment with these settings and no others of Batchline."""
+    clean = {name: value for name, value in os.environ.items() if not SETTINGS.match(name)}
+    return {**clean, **settings}
+
+
+def run(
+    *words: str, timeout: float = PATIENCE, cwd: Path | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a `batchline` command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "batchline", *words],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Command:
+    """A `batchline` command that runs until it is stopped; its output goes to a file."""
+
+    def __init__(self, *words: str, **settings: str) -> None:
+        self._log = tempfile.NamedTemporaryFile("w+b", prefix="batchline-", suffix=".log")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "batchline", *words],
+            env=environment(**settings),
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    @property
+    def output(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        return self.process.wait(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._log.close()
+
+
+class Service(Command):
+    """`batchline up`, or another command that serves HTTP, and a client for it."""
+
+    def __init__(self, database_url: str, *words: str, **settings: str) -> None:
+        self.port = free_port()
+        settings = {"DATABASE_URL": database_url, **settings}
+        super().__init__(*(words or ("up",)), PORT=str(self.port), **settings)
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE, trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        wait_for(self._ready_or_ended, "the service's start")
+        assert self.process.poll() is None, self.output
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.http.close()
+        super().__exit__(*exception)
+
+    def is_ready(self) -> bool:
+        try:
+            return self.http.get("/health/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _ready_or_ended(self) -> bool:
+        return self.process.poll() is not None or self.is_ready()
+
+    def register(self, *rows: list[float]) -> int:
+        response = self.http.post("/predict", json={"data": list(rows)})
+        assert response.status_code == 202, response.text
+        return int(response.json()["id"])
+
+    def read(self, item_id: int) -> dict[str, Any]:
+        response = self.http.get(f"/predict/id/{item_id}")
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    def wait_for_result(self, item_id: int) -> dict[str, Any]:
+        """The item, once it is no longer pending."""
+
+        def finished() -> dict[str, Any] | None:
+            item = self.read(item_id)
+            return None if item["status"] == "pending" else item
+
+        return wait_for(finished, f"the end of item {item_id}")
