@@ -61,7 +61,7 @@ class Command:
     """A `batchline` command that runs until it is stopped; its output goes to a file."""
 
     def __init__(self, *words: str, **settings: str) -> None:
-        self._log = tempfile.NamedTemporaryFile("w+b", prefix="batchline-", suffix=".log")
+        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115, closed in __exit__
         self.process = subprocess.Popen(
             [sys.executable, "-m", "batchline", *words],
             env=environment(**settings),
@@ -71,7 +71,8 @@ class Command:
 
     @property
     def output(self) -> str:
-        return Path(self._log.name).read_text()
+        self._log.seek(0)
+        return self._log.read().decode()
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

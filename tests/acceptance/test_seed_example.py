@@ -81,9 +81,7 @@ def test_each_run_is_recorded(service: Service, database_url: str) -> None:
 
     def ended() -> object:
         with database.read() as connection:
-            return connection.execute(
-                text("SELECT * FROM runs WHERE ended_at IS NOT NULL")
-            ).first()
+            return connection.execute(text("SELECT * FROM runs WHERE ended_at IS NOT NULL")).first()
 
     recorded = wait_for(ended, "the end of the run")
     assert recorded.items_succeeded == 1

@@ -88,7 +88,8 @@ def _data_of(body: Any) -> Any:
 
 
 def _unknown(key: str) -> Fault:
-    pointer = key[:100].replace("~", "~0").replace("/", "~1")  # as RFC 6901 escapes them
+    text = key[:100].encode(errors="replace").decode()  # half of a surrogate pair is no text
+    pointer = text.replace("~", "~0").replace("/", "~1")  # as RFC 6901 escapes them
     return Fault(f"/{pointer}", "unknown_field", "is no field of this request")
 
 

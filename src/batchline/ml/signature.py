@@ -12,9 +12,12 @@ from batchline.errors import Fault
 FLOAT32_LIMIT = 3.4028235677973366e38
 """The smallest float that rounds to infinity as a float32."""
 
+FLOAT64_LIMIT = 2**1024 - 2**970
+"""The same for a float64; an integer, because a longer one that JSON may hold is no float."""
+
 RANGES: dict[str, tuple[float, float]] = {
     "float32": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
-    "float64": (-inf, inf),
+    "float64": (-FLOAT64_LIMIT, FLOAT64_LIMIT),
     "int32": (-(2**31) - 1, 2**31),
     "int64": (-(2**63) - 1, 2**63),
 }
@@ -112,7 +115,7 @@ class Signature:
         elif type(value) not in NUMBERS[self.dtype]:
             yield Fault(pointer, "not_an_integer", f"the model takes integers here, got {value}")
         elif not low < value < high:
-            yield Fault(pointer, "out_of_range", f"{value:.6g} does not fit into {self.dtype}")
+            yield Fault(pointer, "out_of_range", f"{str(value)[:20]} does not fit into {self.dtype}")
 
 
 def _numbers(count: int) -> str:

@@ -54,6 +54,7 @@ class Job:
     model_id: int
     owner: str
     stop: threading.Event
+    claim_items: int = CLAIM_MAX_ITEMS
     in_hand: set[int] = field(default_factory=set)
 
     def run_batch(self, after: int = 0) -> tuple[Claim, Outcome] | None:
@@ -101,7 +102,7 @@ class Job:
             connection,
             owner=self.owner,
             after=after,
-            max_items=CLAIM_MAX_ITEMS,
+            max_items=self.claim_items,
             max_bytes=CLAIM_MAX_BYTES,
             lease=CLAIM_LEASE,
         )

@@ -1,0 +1,13 @@
+"""The demo, as a newcomer meets it."""
+
+from pathlib import Path
+
+from tests.service import run
+
+
+def test_the_demo_predicts_all_150_flowers(tmp_path: Path) -> None:
+    done = run("demo", cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "150 of 150 predicted" in done.stdout
+    assert done.stdout.count("✓") > 140
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,96 @@
+"""How the commands end."""
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from batchline.db import cruds
+from batchline.db.database import Database
+from tests.service import IRIS, Command, Service, run, wait_for
+
+ROW = f"[{IRIS}]"
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder / 'batchline.db'}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_ends_both_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    with Service(url_of(tmp_path)) as service:
+        children = children_of(service.process.pid)
+        assert len(children) == 2
+        service.send(number)
+        assert service.wait() == 0, service.output
+        assert not any(is_alive(child) for child in children)
+
+
+def test_up_ends_when_its_job_dies(tmp_path: Path) -> None:
+    with Service(url_of(tmp_path)) as service:
+        children = children_of(service.process.pid)
+        job = next(child for child in children if b"job" in command_line(child))
+        os.kill(job, signal.SIGKILL)
+        assert service.wait() != 0
+        assert not any(is_alive(child) for child in children)
+
+
+def test_the_children_end_when_up_is_killed(tmp_path: Path) -> None:
+    with Service(url_of(tmp_path)) as service:
+        children = children_of(service.process.pid)
+        service.send(signal.SIGKILL)
+        service.wait()
+        wait_for(lambda: not any(is_alive(child) for child in children), "the children's end")
+
+
+def test_sigterm_in_the_middle_leaves_nothing_half_stored(
+    database: Database, database_url: str
+) -> None:
+    for _ in range(30):
+        with database.write() as connection:
+            cruds.register_items(connection, [ROW] * 1_000)
+    with Command("job", DATABASE_URL=database_url, BATCH_WAIT_TIME="0.1") as job:
+        wait_for(lambda: count(database, "predictions") > 0, "the first batch")
+        job.send(signal.SIGTERM)
+        assert job.wait() == 0, job.output
+    assert count(database, "claims") == 0
+    assert count(database, "predictions") == count(database, "items", "status = 'succeeded'")
+    done = run("job", "--once", DATABASE_URL=database_url)
+    assert done.returncode == 0
+    assert count(database, "predictions") == 30_000
+
+
+def test_what_was_answered_survives_kill_9_of_everything(tmp_path: Path) -> None:
+    url = url_of(tmp_path)
+    with Service(url, BATCH_WAIT_TIME="3600") as service:
+        ids = [service.register(IRIS) for _ in range(20)]
+        for child in children_of(service.process.pid):
+            os.kill(child, signal.SIGKILL)
+        service.send(signal.SIGKILL)
+        service.wait()
+    with sqlite3.connect(tmp_path / "batchline.db") as connection:
+        stored = [row[0] for row in connection.execute("SELECT id FROM items ORDER BY id")]
+    assert stored == ids
+
+
+def count(database: Database, table: str, condition: str = "1 = 1") -> int:
+    with database.read() as connection:
+        query = f"SELECT count(*) FROM {table} WHERE {condition}"
+        return int(connection.exec_driver_sql(query).scalar_one())
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,110 @@
+"""A wrong configuration ends the command at start, with one sentence and a hint."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from batchline.constants import IRIS_MODEL
+from tests.conftest import Servers
+from tests.service import free_port, run
+
+COMMANDS = [("up",), ("job", "--once"), ("db", "upgrade")]
+
+
+def sqlite_in(folder: Path) -> dict[str, str]:
+    return {"DATABASE_URL": f"sqlite:///{folder / 'batchline.db'}"}
+
+
+def assert_refused(*words: str, says: str, **settings: str) -> None:
+    done = run(*words, **settings)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert says in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 2, done.stderr
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("BATCH_WAIT_TIME", "-1", "BATCH_WAIT_TIME=-1"),
+        ("WORKER_THREADS", "0", "WORKER_THREADS=0"),
+        ("DATABASE_URL", "oracle://host/db", "not supported"),
+        ("DATABASE_URL", "nonsense", "not a database URL"),
+        ("DATABASE_URL", "sqlite:////missing/folder/batchline.db", "does not answer"),
+    ],
+)
+def test_a_value_that_cannot_work(
+    tmp_path: Path, words: tuple[str, ...], name: str, value: str, says: str
+) -> None:
+    assert_refused(*words, says=says, **(sqlite_in(tmp_path) | {name: value}))
+
+
+def test_a_model_or_label_file_that_is_none(tmp_path: Path) -> None:
+    settings = sqlite_in(tmp_path)
+    assert run("db", "upgrade", **settings).returncode == 0
+    (tmp_path / "none.onnx").write_text("no model")
+    (tmp_path / "labels.json").write_text('["only one"]')
+    cases = {
+        "cannot be read": {"MODEL_FILEPATH": str(tmp_path / "missing.onnx")},
+        "is not a model": {"MODEL_FILEPATH": str(tmp_path / "none.onnx")},
+        "has 1 labels": {
+            "MODEL_FILEPATH": str(IRIS_MODEL),
+            "LABEL_FILEPATH": str(tmp_path / "labels.json"),
+        },
+    }
+    for says, files in cases.items():
+        assert_refused("job", "--once", says=says, **settings, **files)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb", "postgresql"])
+def test_a_server_that_cannot_be_reached_or_refuses(kind: str, servers: Servers) -> None:
+    server = servers.get(kind)
+    url = make_url(server.create_database())
+
+    def text(**changes: object) -> str:
+        return url.set(**changes).render_as_string(hide_password=False)
+
+    unreachable = text(port=free_port())
+    wrong_password = text(password="wrong-secret")
+    unknown_database = text(database="nowhere")
+    for wrong in (unreachable, wrong_password, unknown_database):
+        done = run("job", "--once", DATABASE_URL=wrong)
+        assert done.returncode == 1
+        assert "the database does not answer" in done.stderr
+        assert "hint: " in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "wrong-secret" not in done.stderr
+    server.drop_database(url.render_as_string(hide_password=False))
+
+
+def test_check_lists_every_finding(tmp_path: Path) -> None:
+    done = run(
+        "check", DATABASE_URL="sqlite:////missing/folder/x.db", MODEL_FILEPATH=str(tmp_path / "m")
+    )
+    assert done.returncode == 1
+    assert "does not answer" in done.stdout
+    assert "cannot be read" in done.stdout
+    assert done.stdout.count("hint: ") == 2
+
+
+def test_check_is_content_with_what_works(tmp_path: Path) -> None:
+    settings = sqlite_in(tmp_path)
+    assert "batchline db upgrade" in run("check", **settings).stdout
+    assert run("db", "upgrade", **settings).returncode == 0
+    done = run("check", **settings)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_port_that_is_taken_ends_the_service(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("up", PORT=port, **sqlite_in(tmp_path))
+    assert done.returncode != 0
+    assert "address already in use" in done.stderr

@@ -1,0 +1,266 @@
+"""What the batch job does with good items, bad items, other jobs and its own past."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL, MAX_ROWS_PER_ITEM
+from batchline.db import cruds
+from batchline.db.database import Database
+from batchline.errors import ClaimLost
+from batchline.ml.data_loader import Tensor
+from batchline.ml.predictor import Predictor
+from batchline.task.job import Job, Outcome, Stopped
+from batchline.task.run import Run
+from tests import models
+
+ROW = "[[5.1, 3.5, 1.4, 0.2]]"
+
+
+def make_job(
+    database: Database, model: Path = IRIS_MODEL, labels: Path | None = None, owner: str = "me"
+) -> Job:
+    if model == IRIS_MODEL:
+        labels = IRIS_LABELS
+    predictor = Predictor.load(model, labels, parallel_calls=1)
+    with database.write() as connection:
+        model_id = cruds.publish_model(
+            connection,
+            name=DEFAULT_MODEL,
+            sha256=predictor.sha256,
+            signature=predictor.signature.to_json(),
+        )
+    return Job(database, predictor, model_id, owner, threading.Event())
+
+
+class Interrupted:
+    """A predictor, but for the statement that somebody runs while it predicts."""
+
+    def __init__(self, job: Job, statement: str) -> None:
+        self._job, self._statement = job, statement
+        self.signature = job.predictor.signature
+
+    def predict(self, tensor: Tensor) -> list[Any]:
+        with self._job.database.write() as connection:
+            connection.exec_driver_sql(self._statement)
+        return self._job.predictor.predict(tensor)
+
+
+def during_prediction(job: Job, statement: str) -> Job:
+    return replace(job, predictor=cast(Predictor, Interrupted(job, statement)))
+
+
+def run(job: Job, threads: int = 2) -> Outcome:
+    return Run(job, threads, lambda outcome: None).execute()
+
+
+def register(database: Database, *data: str) -> list[int]:
+    with database.write() as connection:
+        return cruds.register_items(connection, data)
+
+
+def read(database: Database, item_id: int) -> cruds.Record:
+    with database.read() as connection:
+        record = cruds.get_item(connection, item_id)
+    assert record is not None
+    return record
+
+
+def count(database: Database, table: str) -> int:
+    with database.read() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+
+def test_ids_come_back_in_the_order_of_the_data(database: Database) -> None:
+    first = register(database, *[f"[[{n}, 0, 0, 0]]" for n in range(1_000)])
+    assert first == sorted(first)
+    with database.read() as connection:
+        stored = dict(connection.exec_driver_sql("SELECT id, data FROM items").all())
+    assert [stored[item_id] for item_id in first] == [f"[[{n}, 0, 0, 0]]" for n in range(1_000)]
+
+
+BAD_ROWS = {
+    "not JSON": ("[[1, 2, 3", "invalid_json", "not JSON"),
+    "empty": ("", "invalid_json", "not JSON"),
+    "a text": ('[[1, 2, "x", 4]]', "invalid_data", "data/0/2: expected a number, got the text 'x'"),
+    "true": ("[[1, 2, true, 4]]", "invalid_data", "data/0/2: expected a number, got true"),
+    "too narrow": ("[[1, 2, 3]]", "invalid_data", "data/0: the model takes 4 values here, got 3"),
+    "no rows": ("[]", "invalid_data", "at least one row"),
+    "NaN": ("[[1, 2, NaN, 4]]", "invalid_json", "not JSON"),
+    "too large a number": ("[[1, 2, 1e39, 4]]", "invalid_data", "does not fit into float32"),
+    "too many rows": (
+        f"[{','.join(['[1,2,3,4]'] * (MAX_ROWS_PER_ITEM + 1))}]",
+        "invalid_data",
+        "at most",
+    ),
+    "too large a text": (f"[[1, 2, 3, 4]]{' ' * 2**23}", "too_large", "larger than"),
+}
+
+
+def test_bad_rows_that_came_by_sql_fail_alone(database: Database) -> None:
+    good, bad = [], []
+    for data, code, detail in BAD_ROWS.values():
+        good += register(database, ROW)
+        bad.append((register(database, data)[0], code, detail))
+    outcome = run(make_job(database))
+    assert (outcome.succeeded, outcome.failed) == (len(good), len(bad))
+    for item_id, code, detail in bad:
+        record = read(database, item_id)
+        assert (record.status, record.code) == ("failed", code)
+        assert detail in record.detail
+    for item_id in good:
+        assert read(database, item_id).status == "succeeded"
+
+
+def test_a_row_at_which_the_model_raises_fails_alone(database: Database, tmp_path: Path) -> None:
+    ids = register(database, *[f"[[{n % 10}]]" for n in range(500)])
+    bad = register(database, "[[77]]")[0]
+    mixed = register(database, "[[3], [78], [4]]")[0]
+    outcome = run(make_job(database, models.picky(tmp_path / "picky.onnx")))
+    assert (outcome.succeeded, outcome.failed) == (500, 2)
+    assert read(database, ids[7]).prediction == '{"square":[49.0]}'
+    assert read(database, bad).code == "model_error"
+    assert read(database, mixed).detail.startswith("row 1: ")
+
+
+def test_a_prediction_of_nan_is_a_failure_with_a_reason(database: Database, tmp_path: Path) -> None:
+    good, bad = register(database, "[[4]]", "[[-4]]")
+    run(make_job(database, models.square_root(tmp_path / "root.onnx")))
+    assert read(database, good).prediction == '{"root":[2.0]}'
+    assert read(database, bad).code == "prediction_not_finite"
+
+
+def test_a_model_that_gives_too_few_results_fails_its_items(
+    database: Database, tmp_path: Path
+) -> None:
+    pair = register(database, "[[1, 2], [3, 4]]", "[[5, 6]]")[0]
+    run(make_job(database, models.summing(tmp_path / "sum.onnx")), threads=1)
+    assert read(database, pair).status == "succeeded"  # alone, each row has its one result
+
+
+def test_an_idle_run_writes_nothing(database: Database) -> None:
+    assert run(make_job(database)) == Outcome()
+    assert count(database, "runs") == 0
+
+
+def test_many_jobs_share_a_backlog_without_doing_anything_twice(database: Database) -> None:
+    register(database, *[ROW] * 1_000)
+    jobs = [replace(make_job(database, owner=f"job-{n}"), claim_items=50) for n in range(3)]
+    outcomes: list[Outcome] = []
+    threads = [threading.Thread(target=lambda job=job: outcomes.append(run(job))) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(outcome.succeeded for outcome in outcomes) == 1_000
+    assert count(database, "predictions") == 1_000
+    assert count(database, "claims") == 0
+
+
+def claim(database: Database, owner: str, lease: float, max_items: int = 10) -> cruds.Claim | None:
+    with database.write() as connection:
+        return cruds.claim_pending(
+            connection, owner=owner, after=0, max_items=max_items, max_bytes=10**6, lease=lease
+        )
+
+
+def test_claims_do_not_overlap(database: Database) -> None:
+    ids = register(database, *[ROW] * 25)
+    claims = [claim(database, "a", 60), claim(database, "b", 60), claim(database, "a", 60)]
+    assert [(c.first_id, c.last_id) for c in claims if c] == [
+        (ids[0], ids[9]),
+        (ids[10], ids[19]),
+        (ids[20], ids[24]),
+    ]
+    assert claim(database, "c", 60) is None
+
+
+def test_a_claim_ends_before_the_range_of_another(database: Database) -> None:
+    ids = register(database, *[ROW] * 30)
+    first, second = claim(database, "a", 60), claim(database, "b", 60)
+    assert first is not None
+    assert second is not None
+    with database.write() as connection:
+        cruds.release_claim(connection, first)
+    wide = claim(database, "c", 60, max_items=100)
+    assert wide is not None
+    assert (wide.first_id, wide.last_id) == (ids[0], ids[9])
+
+
+def test_a_claim_is_bounded_in_bytes_but_takes_one_item_at_least(database: Database) -> None:
+    ids = register(database, "x" * 2_000_000, *["y" * 400_000] * 4)
+    first, second = claim(database, "a", 60), claim(database, "a", 60)
+    assert first is not None
+    assert second is not None
+    assert (first.first_id, first.last_id) == (ids[0], ids[0])
+    assert (second.first_id, second.last_id) == (ids[1], ids[2])
+
+
+def test_a_claim_that_ran_out_goes_to_the_next_who_asks(database: Database) -> None:
+    register(database, ROW)
+    assert claim(database, "dead", lease=-1) is not None
+    assert run(make_job(database)).succeeded == 1
+
+
+def test_a_job_that_stalled_past_its_claim_stores_nothing(database: Database) -> None:
+    register(database, ROW)
+    job = during_prediction(make_job(database), "DELETE FROM claims")
+    with pytest.raises(ClaimLost):
+        job.run_batch()
+    assert count(database, "predictions") == 0
+    assert run(make_job(database)).succeeded == 1
+
+
+def test_renewal_prolongs_a_claim_that_stands_and_revives_none(database: Database) -> None:
+    register(database, ROW, ROW)
+    held = claim(database, "me", lease=-1, max_items=1)
+    assert held is not None
+    with database.write() as connection:
+        cruds.renew_claims(connection, [held.id, held.id + 1000], lease=60)
+    other = claim(database, "other", 60)
+    assert other is not None
+    assert other.first_id > held.last_id
+    assert count(database, "claims") == 2
+
+
+def test_a_job_that_is_stopped_gives_its_batch_back(database: Database) -> None:
+    register(database, ROW)
+    job = make_job(database)
+    job.stop.set()
+    with pytest.raises(Stopped):
+        job.run_batch()
+    assert count(database, "claims") == 0
+    assert count(database, "predictions") == 0
+
+
+def test_an_item_that_appears_inside_a_claim_after_it_was_read_stays_pending(
+    database: Database,
+) -> None:
+    first, late, last = register(database, ROW, ROW, ROW)
+    with database.write() as connection:
+        connection.exec_driver_sql(f"DELETE FROM items WHERE id = {late}")
+    statement = f"INSERT INTO items (id, data) VALUES ({late}, '{ROW}')"
+    during_prediction(make_job(database), statement).run_batch()
+    assert [read(database, i).status for i in (first, late, last)] == [
+        "succeeded",
+        "pending",
+        "succeeded",
+    ]
+
+
+def test_a_new_file_is_a_new_version_and_the_old_one_can_return(
+    database: Database, tmp_path: Path
+) -> None:
+    register(database, "[[1, 2]]")
+    run(make_job(database, models.doubling(tmp_path / "a.onnx")))
+    assert (read(database, 1).version, read(database, 1).prediction) == (1, '{"doubled":[2.0,4.0]}')
+    second = make_job(database, models.summing(tmp_path / "b.onnx"))
+    again = make_job(database, models.doubling(tmp_path / "c.onnx"))
+    assert again.model_id != second.model_id
+    assert count(database, "models") == 2
+    with database.read() as connection:
+        signature = cruds.active_signature(connection, DEFAULT_MODEL)
+    assert signature == again.predictor.signature.to_json() | {"shape": [2]}

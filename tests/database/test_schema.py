@@ -1,0 +1,110 @@
+"""The tables, as SQL clients meet them."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+import batchline.db.migrations as migrations
+from batchline.constants import SCHEMA_REVISION
+from batchline.db import cruds
+from batchline.db.database import Database
+from batchline.db.models import metadata
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    with database.write() as connection:
+        cruds.register_items(connection, ["[[1, 2, 3, 4]]"])
+    migrations.upgrade(database)
+    with database.read() as connection:
+        assert cruds.get_item(connection, 1) is not None
+        assert cruds.schema_is_current(connection)
+
+
+def test_a_migration_that_was_cut_short_is_finished_by_the_next(database: Database) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM alembic_version")
+        connection.exec_driver_sql("DROP TABLE runs")
+    migrations.upgrade(database)
+    with database.write() as connection:
+        assert cruds.start_run(connection, "me") == 1
+        assert cruds.schema_is_current(connection)
+
+
+def test_everything_but_data_has_a_default(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("INSERT INTO items (data) VALUES ('[[5.1, 3.5, 1.4, 0.2]]')"))
+    with database.read() as connection:
+        record = cruds.get_item(connection, 1)
+        now = cruds.database_time(connection)
+    assert record is not None
+    assert record.status == "pending"
+    assert 0 <= (now - record.created_at).total_seconds() < 60
+
+
+def test_times_are_utc_whatever_the_clients_time_zone(
+    database: Database, database_kind: str
+) -> None:
+    zones = {
+        "mysql": "SET time_zone = '+05:00'",
+        "mariadb": "SET time_zone = '+05:00'",
+        "postgresql": "SET TIME ZONE 'Asia/Karachi'",
+    }
+    with database.engine.connect() as connection:
+        if database_kind in zones:
+            connection.exec_driver_sql(zones[database_kind])
+        connection.exec_driver_sql("INSERT INTO items (data) VALUES ('[]')")
+        connection.commit()
+        connection.invalidate()  # it is of another time zone now
+    with database.read() as connection:
+        record = cruds.get_item(connection, 1)
+        assert record is not None
+        assert abs((cruds.database_time(connection) - record.created_at).total_seconds()) < 60
+
+
+def test_text_of_every_script_survives(database: Database) -> None:
+    with database.write() as connection:
+        cruds.register_items(connection, ['["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'])
+    with database.read() as connection:
+        stored = connection.exec_driver_sql("SELECT data FROM items").scalar()
+    assert stored == '["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'
+
+
+def test_an_unknown_status_is_refused(database: Database) -> None:
+    with pytest.raises(DBAPIError), database.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO items (data, status) VALUES ('[]', 'lost')")
+
+
+def test_the_known_revision_is_the_newest() -> None:
+    folder = str(Path(migrations.__file__).parent)
+    assert ScriptDirectory(folder).get_current_head() == SCHEMA_REVISION
+
+
+def test_registrations_from_many_threads_get_different_ids(database: Database) -> None:
+    ids: list[int] = []
+
+    def register() -> None:
+        for _ in range(10):
+            ids.extend(
+                database.transaction(
+                    lambda connection: cruds.register_items(connection, ["[[1]]"] * 3)
+                )
+            )
+
+    threads = [threading.Thread(target=register) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == len(ids) == 120

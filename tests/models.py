@@ -1,0 +1,53 @@
+"""Small ONNX models with predictable answers."""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, save
+from onnx.helper import make_node, make_tensor, make_tensor_value_info
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+def _save(path: Path, nodes: list, inputs: list, outputs: list, constants: list = ()) -> Path:
+    graph = helper.make_graph(nodes, "test", inputs, outputs, constants)
+    opset = [helper.make_opsetid("", 17)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def doubling(path: Path, width: int = 2) -> Path:
+    """Rows of `width` floats; gives each row doubled, as the output `doubled`."""
+    node = make_node("Add", ["x", "x"], ["doubled"])
+    x = make_tensor_value_info("x", FLOAT, ["n", width])
+    return _save(path, [node], [x], [make_tensor_value_info("doubled", FLOAT, ["n", width])])
+
+
+def picky(path: Path) -> Path:
+    """Rows of one integer from 0 to 9, of which it gives the square; raises at any other."""
+    squares = make_tensor("squares", FLOAT, [10], np.arange(10.0) ** 2)
+    node = make_node("Gather", ["squares", "x"], ["square"])
+    x = make_tensor_value_info("x", INT64, ["n", 1])
+    y = make_tensor_value_info("square", FLOAT, ["n", 1])
+    return _save(path, [node], [x], [y], [squares])
+
+
+def square_root(path: Path) -> Path:
+    """Rows of one float; gives NaN for a negative one."""
+    node = make_node("Sqrt", ["x"], ["root"])
+    x = make_tensor_value_info("x", FLOAT, ["n", 1])
+    return _save(path, [node], [x], [make_tensor_value_info("root", FLOAT, ["n", 1])])
+
+
+def summing(path: Path) -> Path:
+    """Gives one sum for all rows together: another number of results than rows."""
+    node = make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1)
+    x = make_tensor_value_info("x", FLOAT, ["n", 2])
+    return _save(path, [node], [x], [make_tensor_value_info("mean", FLOAT, [1, 2])])
+
+
+def two_inputs(path: Path) -> Path:
+    """Takes two inputs, which this version does not."""
+    node = make_node("Add", ["a", "b"], ["sum"])
+    inputs = [make_tensor_value_info(name, FLOAT, ["n", 1]) for name in ("a", "b")]
+    return _save(path, [node], inputs, [make_tensor_value_info("sum", FLOAT, ["n", 1])])
