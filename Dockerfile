@@ -25,6 +25,9 @@ FROM python:3.13-slim
 COPY --from=build /opt/batchline /opt/batchline
 ENV PATH=/opt/batchline/bin:$PATH HOST=0.0.0.0 PYTHONUNBUFFERED=1
 
+# Else onnxruntime makes a device id, and keeps a store of usage events to upload.
+ENV ORT_DISABLE_TELEMETRY=1
+
 # Nothing is written here unless no database is configured: then batchline.db is.
 WORKDIR /data
 RUN chown 10001:10001 /data

@@ -1,5 +1,6 @@
 """The commands: each wires the parts together. Imports are late, so that `--help` is quick."""
 
+import os
 import signal
 import sys
 import threading
@@ -251,7 +252,6 @@ def _publish(database: "Database", predictor: "Predictor") -> int:
 
 
 def _make_job(database: "Database", predictor: "Predictor", stop: threading.Event) -> "Job":
-    import os
     import socket
     import uuid
 
@@ -300,7 +300,7 @@ def _stop_event() -> threading.Event:
 
     def on_signal(number: int, frame: object) -> None:
         if stop.is_set():
-            raise SystemExit(128 + number)
+            os._exit(128 + number)  # an exception would wait for the threads
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

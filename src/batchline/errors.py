@@ -33,7 +33,7 @@ class BatchlineError(Exception):
 
     @property
     def title(self) -> str:
-        return (type(self).__doc__ or self.code).splitlines()[0]
+        return (type(self).__doc__ or self.code).splitlines()[0].rstrip(".")
 
 
 class ConfigurationError(BatchlineError):

@@ -33,7 +33,7 @@ async def _ours(request: Request, error: Exception) -> Response:
         log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
         detail = error.title
     if error.status == 503 and request.method == "POST":
-        detail += " Nothing was stored; send the request again."
+        detail += ". Nothing was stored; send the request again."
     return _problem(error.status, error.title, detail, error.code, error.faults, error.retry_after)
 
 
@@ -53,12 +53,12 @@ async def _parameters(request: Request, error: Exception) -> Response:
         for fault in error.errors()
     ]
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
-    return _problem(422, "A parameter does not fit.", detail, "invalid_parameter", faults)
+    return _problem(422, "A parameter does not fit", detail, "invalid_parameter", faults)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error("internal_error", path=request.url.path, exc_info=error)
-    return _problem(500, BatchlineError("").title, "The log has the details.", "internal_error")
+    return _problem(500, BatchlineError("").title, "the log has the details", "internal_error")
 
 
 def _problem(

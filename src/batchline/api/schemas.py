@@ -69,7 +69,7 @@ class Problem(BaseModel):
     """An error as of RFC 9457."""
 
     type: str = Field(examples=["about:blank"])
-    title: str = Field(examples=["The model cannot take this data."])
+    title: str = Field(examples=["The model cannot take this data"])
     status: int = Field(examples=[422])
     detail: str
     code: str = Field(examples=["invalid_data"])

@@ -115,7 +115,9 @@ class Signature:
         elif type(value) not in NUMBERS[self.dtype]:
             yield Fault(pointer, "not_an_integer", f"the model takes integers here, got {value}")
         elif not low < value < high:
-            yield Fault(pointer, "out_of_range", f"{str(value)[:20]} does not fit into {self.dtype}")
+            yield Fault(
+                pointer, "out_of_range", f"{str(value)[:20]} does not fit into {self.dtype}"
+            )
 
 
 def _numbers(count: int) -> str:

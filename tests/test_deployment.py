@@ -1,0 +1,255 @@
+"""The deployment files agree with the code, with each other and with the documentation."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from batchline import __version__
+from batchline.configurations import SECRETS, Settings
+
+ROOT = Path(__file__).parent.parent
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+IMAGE = "batchline"
+SETTINGS = {name.upper() for name in Settings.model_fields} | {
+    f"{name.upper()}_FILE" for name in SECRETS
+}
+
+
+def _documents(path: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+COMPOSE = _documents(ROOT / "compose.yaml")[0]
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == IMAGE}
+OBJECTS = [each for path in sorted(KUBERNETES.glob("*.yaml")) for each in _documents(path)]
+KUSTOMIZATION = next(each for each in OBJECTS if each["kind"] == "Kustomization")
+
+
+def _pod_specs() -> Iterator[tuple[str, dict[str, Any]]]:
+    for each in OBJECTS:
+        spec = each.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec:
+            yield each["metadata"]["name"], spec["template"]["spec"]
+
+
+PODS = dict(_pod_specs())
+CONTAINERS = {name: container for name, pod in PODS.items() for container in pod["containers"]}
+COMMANDS = {
+    **{f"compose {name}": service["command"] for name, service in OURS.items()},
+    **{f"kubernetes {name}": container["args"] for name, container in CONTAINERS.items()},
+}
+
+
+def _dockerfile(instruction: str) -> list[str]:
+    """What follows each `instruction` of the Dockerfile, continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    return re.findall(rf"^{instruction} +(.+)$", text, re.MULTILINE)
+
+
+# Compose
+
+
+def test_compose_runs_the_api_and_the_job_after_the_migration() -> None:
+    assert set(SERVICES) == {"mysql", "migrate", "api", "job"}
+    assert {name: service["command"] for name, service in OURS.items()} == {
+        "migrate": ["db", "upgrade"],
+        "api": ["api"],
+        "job": ["job"],
+    }
+    conditions = {
+        name: {on: what["condition"] for on, what in service["depends_on"].items()}
+        for name, service in OURS.items()
+    }
+    ready = {"mysql": "service_healthy", "migrate": "service_completed_successfully"}
+    assert conditions == {
+        "migrate": {"mysql": "service_healthy"},
+        "api": ready,
+        "job": ready,
+    }
+    assert SERVICES["migrate"]["restart"] == "no"
+
+
+def test_compose_asks_mysql_over_tcp_as_the_user_of_the_services() -> None:
+    test = SERVICES["mysql"]["healthcheck"]["test"][1]
+    assert "--host=127.0.0.1" in test
+    assert '--user="$$MYSQL_USER"' in test
+    assert "--password" not in test
+    for name in ("MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"):
+        for service in OURS.values():
+            assert service["environment"][name] == SERVICES["mysql"]["environment"][name]
+
+
+def test_compose_offers_the_api_to_this_machine_only() -> None:
+    assert SERVICES["api"]["ports"] == ["127.0.0.1:8000:8000"]
+    assert "ports" not in SERVICES["mysql"]
+
+
+def test_compose_builds_the_image_once() -> None:
+    assert [name for name, service in OURS.items() if "build" in service] == ["migrate"]
+
+
+def test_compose_health_check_of_the_api_is_a_program_that_asks_for_readiness() -> None:
+    kind, python, flag, program = SERVICES["api"]["healthcheck"]["test"]
+    assert (kind, python, flag) == ("CMD", "python", "-c")
+    compile(program, "healthcheck", "exec")
+    assert '"/health/ready"' in program
+
+
+# Kubernetes
+
+
+def test_kubernetes_runs_every_role() -> None:
+    assert {name: container["args"] for name, container in CONTAINERS.items()} == {
+        "batchline-migrate": ["db", "upgrade"],
+        "batchline-api": ["api"],
+        "batchline-job": ["job", "--once"],
+    }
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_can_neither_be_root_nor_write_nor_get_variables_from_services(name: str) -> None:
+    pod, container = PODS[name], CONTAINERS[name]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["enableServiceLinks"] is False  # MYSQL_PORT=tcp://… would be refused
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_the_api_gets_requests_while_ready_and_is_restarted_only_when_it_does_not_answer() -> None:
+    api = CONTAINERS["batchline-api"]
+    assert api["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+    assert api["livenessProbe"]["httpGet"]["path"] == "/health/live"
+
+
+def test_the_service_finds_the_api_and_nothing_else() -> None:
+    service = next(each for each in OBJECTS if each["kind"] == "Service")
+    found = [
+        each["metadata"]["name"]
+        for each in OBJECTS
+        if each["kind"] == "Deployment"
+        and service["spec"]["selector"].items()
+        <= each["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    assert found == ["batchline-api"]
+    ports = {port["name"] for port in CONTAINERS["batchline-api"]["ports"]}
+    assert service["spec"]["ports"][0]["targetPort"] in ports
+
+
+def test_one_batch_of_the_cron_job_at_a_time_and_none_for_ever() -> None:
+    spec = next(each for each in OBJECTS if each["kind"] == "CronJob")["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_config_maps_and_secrets_that_pods_name_exist(name: str) -> None:
+    configs = {each["metadata"]["name"] for each in OBJECTS if each["kind"] == "ConfigMap"}
+    secrets = {each["metadata"]["name"]: each for each in OBJECTS if each["kind"] == "Secret"}
+    for source in CONTAINERS[name]["envFrom"]:
+        assert source["configMapRef"]["name"] in configs
+    volumes = {each["name"]: each["secret"]["secretName"] for each in PODS[name]["volumes"]}
+    files = {
+        f"{mount['mountPath']}/{key}"
+        for mount in CONTAINERS[name]["volumeMounts"]
+        for key in secrets[volumes[mount["name"]]]["stringData"]
+    }
+    named = {each["value"] for each in CONTAINERS[name]["env"] if each["name"].endswith("_FILE")}
+    assert named == files
+
+
+def test_the_kustomization_lists_every_manifest_but_the_example_secret() -> None:
+    files = {path.name for path in KUBERNETES.glob("*.yaml")}
+    assert files - set(KUSTOMIZATION["resources"]) == {"kustomization.yaml", "secret.example.yaml"}
+
+
+def test_the_kustomization_deploys_this_version() -> None:
+    assert KUSTOMIZATION["images"] == [{"name": IMAGE, "newName": IMAGE, "newTag": __version__}]
+
+
+# The image
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    user = _dockerfile("USER")[-1]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)  # a number, or runAsNonRoot refuses it
+
+
+def test_the_image_installs_hashed_requirements_only() -> None:
+    installs = [run for run in _dockerfile("RUN") if " install " in run]
+    assert any("--require-hashes --requirement requirements.txt" in run for run in installs)
+    for run in installs:
+        assert "--require-hashes" in run or "--no-deps --no-build-isolation" in run
+
+
+def test_the_image_gets_what_it_copies() -> None:
+    ignore = (ROOT / ".dockerignore").read_text().splitlines()
+    copies = [line.split()[:-1] for line in _dockerfile("COPY") if "--from" not in line]
+    copied = {source for sources in copies for source in sources}
+    assert {line[1:] for line in ignore if line.startswith("!")} == copied
+    assert "*" in ignore
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_the_image_listens_where_its_port_can_be_published() -> None:
+    assert any("HOST=0.0.0.0" in line for line in _dockerfile("ENV"))
+    assert _dockerfile("EXPOSE") == [str(Settings.model_fields["port"].default)]
+
+
+def test_the_image_reports_nothing_to_anyone() -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in _dockerfile("ENV")
+
+
+# All of them
+
+
+@pytest.mark.parametrize("where", COMMANDS)
+def test_commands_exist(where: str) -> None:
+    command = [sys.executable, "-m", "batchline", *COMMANDS[where], "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_variables_are_settings() -> None:
+    named: dict[str, set[str]] = {
+        **{f"compose {name}": set(service["environment"]) for name, service in OURS.items()},
+        **{
+            f"kubernetes {name}": {each["name"] for each in container["env"]}
+            for name, container in CONTAINERS.items()
+        },
+        **{
+            f"ConfigMap {each['metadata']['name']}": set(each["data"])
+            for each in OBJECTS
+            if each["kind"] == "ConfigMap"
+        },
+    }
+    unknown = {where: names - SETTINGS for where, names in named.items() if names - SETTINGS}
+    assert not unknown
+
+
+def test_the_image_has_one_name() -> None:
+    assert {service["image"] for service in SERVICES.values()} == {"mysql:9", IMAGE}
+    assert {container["image"] for container in CONTAINERS.values()} == {IMAGE}
+
+
+def test_the_documentation_names_every_manifest() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    for name in ("Dockerfile", "compose.yaml", *(path.name for path in KUBERNETES.glob("*.yaml"))):
+        assert f"`{name}`" in text
+
+
+def test_the_documentation_s_override_keeps_the_password_out_of_the_environment() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    override = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    assert set(override["services"]) == set(SERVICES)
+    for service in override["services"].values():
+        file = service["environment"]["MYSQL_PASSWORD_FILE"]
+        assert file.removeprefix("/run/secrets/") in service["secrets"]
+        assert service["environment"]["MYSQL_PASSWORD"] == ""
