@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+
+# Else ONNX Runtime's own builds keep a device id and usage events in the home folder, to upload.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime as ort
 
 from batchline.errors import ConfigurationError, ModelFailed
