@@ -41,6 +41,20 @@ def test_the_service_answers_503_while_the_database_is_down_and_recovers(
     server.drop_database(url)
 
 
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
+    kind: str, servers: Servers
+) -> None:
+    server = servers.get(kind)
+    url = server.create_database()
+    with Service(url, BATCH_WAIT_TIME="3600") as service:
+        first = service.register(IRIS)
+        server.kill()
+        server.restart()
+        assert service.register(IRIS) > first
+    server.drop_database(url)
+
+
 def test_an_unmigrated_database_ends_the_api_with_a_hint(tmp_path: Path) -> None:
     done = run("api", DATABASE_URL=f"sqlite:///{tmp_path / 'new.db'}")
     assert done.returncode == 1
