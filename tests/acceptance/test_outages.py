@@ -55,11 +55,27 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
     server.drop_database(url)
 
 
-def test_an_unmigrated_database_ends_the_api_with_a_hint(tmp_path: Path) -> None:
-    done = run("api", DATABASE_URL=f"sqlite:///{tmp_path / 'new.db'}")
+def test_an_unmigrated_database_ends_the_api_with_a_hint(database_url: str) -> None:
+    done = run("api", DATABASE_URL=database_url)
     assert done.returncode == 1
     assert "batchline db upgrade" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_schema_that_goes_away_is_503(database_url: str) -> None:
+    with Service(database_url, BATCH_WAIT_TIME="3600") as service:
+        service.register(IRIS)
+        database = Database(database_url)
+        with database.write() as connection:
+            for table in ("items", "alembic_version"):
+                connection.exec_driver_sql(f"DROP TABLE {table}")
+        database.close()
+        for response in (
+            service.http.get("/predict/id/1"),
+            service.http.get("/health/ready"),
+            service.http.post("/predict", json={"data": [IRIS]}),
+        ):
+            assert (response.status_code, response.json()["code"]) == (503, "schema_outdated")
 
 
 def test_without_a_published_model_registration_waits_for_one(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 SQLAlchemy calls both MySQL and MariaDB "mysql"; `dialect.is_mariadb` tells them apart.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pymysql.err import MySQLError
 from sqlalchemy import BigInteger, Connection, DateTime, Enum, Integer, Text, event
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Dialect, Engine, make_url
@@ -213,9 +215,11 @@ def _dotted(version: tuple[Any, ...]) -> str:
 
 
 def error_code(error: DBAPIError) -> Any:
-    """The server's own code: a number on MySQL, five characters on PostgreSQL, else None."""
-    arguments = getattr(error.orig, "args", ())
-    return getattr(error.orig, "sqlstate", None) or (arguments[0] if arguments else None)
+    """The server's own code: a number on MySQL and MariaDB, five characters on PostgreSQL."""
+    # PyMySQL has an SQLSTATE too, but it is the same for most of MySQL's codes.
+    if isinstance(error.orig, MySQLError):
+        return error.orig.args[0] if error.orig.args else None
+    return getattr(error.orig, "sqlstate", None)
 
 
 def is_deadlock(error: DBAPIError) -> bool:
@@ -235,17 +239,21 @@ def is_unavailable(error: DBAPIError) -> bool:
     )
 
 
+HINTS = {
+    "unable to open database file": "check that the SQLite file's folder exists and can be written",
+    "Access denied .* to database|permission denied for database": "grant this user the rights",
+    "Access denied|authentication failed|no password supplied": "check the user and the password",
+    "Unknown database|database .* does not exist": "create the database first",
+    "Can't connect|refused|timed out|timeout|resolve|translate host": "check the host and the port",
+}
+"""What the operator can do about an error, by what the driver says; the first that fits counts."""
+
+
 def hint_for(error: DBAPIError) -> str:
     """What the operator can do about a connection that failed."""
-    hints = {
-        1045: "check the user and the password",
-        1049: "create the database first: CREATE DATABASE … CHARACTER SET utf8mb4",
-        1044: "grant this user the rights on the database",
-        2003: "check the host and the port, and that the server is up",
-    }
-    if "unable to open database file" in str(error.orig):
-        return "check that the folder of the SQLite file exists and can be written"
-    return hints.get(error_code(error), "check DATABASE_URL or MYSQL_*, and that the server is up")
+    said = str(error.orig)
+    fitting = (hint for pattern, hint in HINTS.items() if re.search(pattern, said))
+    return next(fitting, "check DATABASE_URL or MYSQL_*, and that the server is up")
 
 
 # Statements ------------------------------------------------------------------------------------
