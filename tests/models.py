@@ -51,3 +51,15 @@ def two_inputs(path: Path) -> Path:
     node = make_node("Add", ["a", "b"], ["sum"])
     inputs = [make_tensor_value_info(name, FLOAT, ["n", 1]) for name in ("a", "b")]
     return _save(path, [node], inputs, [make_tensor_value_info("sum", FLOAT, ["n", 1])])
+
+
+def deadly(path: Path) -> Path:
+    """Rows of one integer, by which it divides the smallest one; -1 kills the process.
+
+    That quotient does not fit, which is a processor's trap that ONNX Runtime does not catch.
+    """
+    smallest = make_tensor("smallest", INT64, [1], [-(2**63)])
+    node = make_node("Div", ["smallest", "x"], ["share"])
+    x = make_tensor_value_info("x", INT64, ["n", 1])
+    y = make_tensor_value_info("share", INT64, ["n", 1])
+    return _save(path, [node], [x], [y], [smallest])

@@ -41,6 +41,10 @@ INTAKE_GROUP_BYTES = 8 * 1024 * 1024
 # What one claim of the batch job may cover, and so what one worker thread holds in memory.
 CLAIM_MAX_ITEMS = 5_000
 CLAIM_MAX_BYTES = 16 * 1024 * 1024
+SUSPECT_PARTS = 10
+"""Into how many parts a claim is divided whose job died; ten times fewer items at each death."""
+MAX_DEATHS_ALONE = 3
+"""After so many deaths of a job that had nothing else in hand, a row is set aside as failed."""
 MODEL_CALL_ROWS = 1_024
 """Rows in one call of the model; between two calls the job looks whether it should stop."""
 

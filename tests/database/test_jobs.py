@@ -7,8 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL, MAX_ROWS_PER_ITEM
-from batchline.db import cruds
+from batchline.constants import (
+    DEFAULT_MODEL,
+    IRIS_LABELS,
+    IRIS_MODEL,
+    MAX_DEATHS_ALONE,
+    MAX_ROWS_PER_ITEM,
+)
+from batchline.db import claims, cruds
 from batchline.db.database import Database
 from batchline.errors import ClaimLost
 from batchline.ml.data_loader import Tensor
@@ -55,6 +61,12 @@ def during_prediction(job: Job, statement: str) -> Job:
 
 def run(job: Job, threads: int = 2) -> Outcome:
     return Run(job, threads, lambda outcome: None).execute()
+
+
+def predict_next(job: Job) -> Outcome:
+    claim = job.claim_pending()
+    assert claim is not None
+    return job.predict(claim)
 
 
 def register(database: Database, *data: str) -> list[int]:
@@ -160,17 +172,17 @@ def test_many_jobs_share_a_backlog_without_doing_anything_twice(database: Databa
     assert count(database, "claims") == 0
 
 
-def claim(database: Database, owner: str, lease: float, max_items: int = 10) -> cruds.Claim | None:
+def claim(database: Database, owner: str, lease: float, max_items: int = 10) -> claims.Claim | None:
     with database.write() as connection:
-        return cruds.claim_pending(
+        return claims.claim_pending(
             connection, owner=owner, after=0, max_items=max_items, max_bytes=10**6, lease=lease
         )
 
 
 def test_claims_do_not_overlap(database: Database) -> None:
     ids = register(database, *[ROW] * 25)
-    claims = [claim(database, "a", 60), claim(database, "b", 60), claim(database, "a", 60)]
-    assert [(c.first_id, c.last_id) for c in claims if c] == [
+    taken = [claim(database, "a", 60), claim(database, "b", 60), claim(database, "a", 60)]
+    assert [(c.first_id, c.last_id) for c in taken if c] == [
         (ids[0], ids[9]),
         (ids[10], ids[19]),
         (ids[20], ids[24]),
@@ -184,7 +196,7 @@ def test_a_claim_ends_before_the_range_of_another(database: Database) -> None:
     assert first is not None
     assert second is not None
     with database.write() as connection:
-        cruds.release_claim(connection, first)
+        claims.give_back(connection, first)
     wide = claim(database, "c", 60, max_items=100)
     assert wide is not None
     assert (wide.first_id, wide.last_id) == (ids[0], ids[9])
@@ -209,7 +221,7 @@ def test_a_job_that_stalled_past_its_claim_stores_nothing(database: Database) ->
     register(database, ROW)
     job = during_prediction(make_job(database), "DELETE FROM claims")
     with pytest.raises(ClaimLost):
-        job.run_batch()
+        predict_next(job)
     assert count(database, "predictions") == 0
     assert run(make_job(database)).succeeded == 1
 
@@ -219,11 +231,85 @@ def test_renewal_prolongs_a_claim_that_stands_and_revives_none(database: Databas
     held = claim(database, "me", lease=-1, max_items=1)
     assert held is not None
     with database.write() as connection:
-        cruds.renew_claims(connection, [held.id, held.id + 1000], lease=60)
+        claims.renew_claims(connection, [held.id, held.id + 1000], lease=60)
     other = claim(database, "other", 60)
     assert other is not None
     assert other.first_id > held.last_id
     assert count(database, "claims") == 2
+
+
+def die_with(database: Database, *, alone: bool = False) -> claims.Claim:
+    """A job takes what is next and dies: its claim has run out, and nobody gave it back."""
+    with database.write() as connection:
+        if alone:
+            taken, _ = claims.claim_suspect(connection, owner="dead", model_id=1, lease=-1)
+        else:
+            taken = claims.claim_pending(
+                connection, owner="dead", after=0, max_items=1_000, max_bytes=10**9, lease=-1
+            )
+    assert taken is not None
+    return taken
+
+
+def test_nothing_new_is_claimed_while_the_items_of_a_dead_job_wait(database: Database) -> None:
+    register(database, ROW)
+    die_with(database)
+    with pytest.raises(claims.SuspectsWaiting):
+        claim(database, "me", 60)
+
+
+def test_the_items_of_a_dead_job_are_divided_until_a_row_stands_alone(database: Database) -> None:
+    ids = register(database, *[ROW] * 1_000)
+    die_with(database)
+    sizes = []
+    for _ in range(4):
+        part = die_with(database, alone=True)
+        assert part.first_id == ids[0]
+        sizes.append(part.last_id - part.first_id + 1)
+    assert sizes == [100, 10, 1, 1]
+
+
+def test_a_row_at_which_jobs_die_alone_is_set_aside_and_nobody_else_is(database: Database) -> None:
+    ids = register(database, *[ROW] * 30)
+    killer = ids[17]
+    job = make_job(database)
+    die_with(database)
+    deaths = crashed = 0
+    while True:
+        with database.write() as connection:
+            taken, set_aside = claims.claim_suspect(
+                connection, owner="somebody", model_id=job.model_id, lease=60
+            )
+        crashed += set_aside
+        if taken is None:
+            break
+        if taken.first_id <= killer <= taken.last_id:
+            deaths += 1
+            with database.write() as connection:
+                claims.renew_claims(connection, [taken.id], lease=-1)
+        else:
+            job.predict(taken)
+    assert crashed == 1
+    assert deaths == 1 + MAX_DEATHS_ALONE  # once with two neighbours, then alone
+    assert read(database, killer).code == "worker_crashed"
+    assert count(database, "predictions") == 29
+    assert count(database, "claims") == 0
+
+
+def test_a_suspect_that_is_given_back_stays_a_suspect(database: Database) -> None:
+    register(database, ROW)
+    die_with(database)
+    job = make_job(database)
+    job.stop.set()
+    taken, _ = job.claim_suspect()
+    assert taken is not None
+    with pytest.raises(Stopped):
+        job.predict(taken)
+    with pytest.raises(claims.SuspectsWaiting):
+        claim(database, "me", 60)
+    job.stop.clear()
+    assert run(job).succeeded == 1
+    assert count(database, "claims") == 0
 
 
 def test_a_job_that_is_stopped_gives_its_batch_back(database: Database) -> None:
@@ -231,7 +317,7 @@ def test_a_job_that_is_stopped_gives_its_batch_back(database: Database) -> None:
     job = make_job(database)
     job.stop.set()
     with pytest.raises(Stopped):
-        job.run_batch()
+        predict_next(job)
     assert count(database, "claims") == 0
     assert count(database, "predictions") == 0
 
@@ -243,7 +329,7 @@ def test_an_item_that_appears_inside_a_claim_after_it_was_read_stays_pending(
     with database.write() as connection:
         connection.exec_driver_sql(f"DELETE FROM items WHERE id = {late}")
     statement = f"INSERT INTO items (id, data) VALUES ({late}, '{ROW}')"
-    during_prediction(make_job(database), statement).run_batch()
+    predict_next(during_prediction(make_job(database), statement))
     assert [read(database, i).status for i in (first, late, last)] == [
         "succeeded",
         "pending",

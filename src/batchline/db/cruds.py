@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -13,7 +12,6 @@ from sqlalchemy import (
     Table,
     and_,
     case,
-    delete,
     func,
     insert,
     select,
@@ -22,19 +20,9 @@ from sqlalchemy import (
 
 from batchline.constants import MAX_BODY_BYTES, SCHEMA_REVISION, Status
 from batchline.db.dialects import byte_length, insert_many, insert_returning_ids, utc_now
-from batchline.db.models import claim_gate, claims, failures, items, models, predictions, runs
+from batchline.db.models import failures, gate, items, models, predictions, runs
 
 Record = Row[*tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right of `owner` to predict the pending items from `first_id` to `last_id`."""
-
-    id: int
-    owner: str
-    first_id: int
-    last_id: int
 
 
 # Registering and reading -----------------------------------------------------------------------
@@ -103,6 +91,11 @@ def schema_is_current(connection: Connection) -> bool:
     return SCHEMA_REVISION in found
 
 
+def lock_gate(connection: Connection) -> None:
+    """Wait for the turn; until this transaction ends, no other gets past here."""
+    connection.execute(select(gate.c.id).with_for_update()).all()
+
+
 def database_time(connection: Connection) -> datetime:
     """The database's clock, so that jobs on several machines agree when a claim ends."""
     return connection.execute(select(utc_now())).scalar_one()
@@ -122,7 +115,7 @@ def publish_model(
     connection: Connection, *, name: str, sha256: str, signature: dict[str, Any]
 ) -> int:
     """Make this file the active version of the model, as a new version if it is a new file."""
-    _lock_gate(connection)  # two jobs that start at once must not both take the next number
+    lock_gate(connection)  # two jobs that start at once must not both take the next number
     known = select(models.c.id).where(models.c.name == name, models.c.sha256 == sha256)
     model_id = connection.execute(known).scalar()
     if model_id is None:
@@ -140,91 +133,7 @@ def _insert_model(connection: Connection, name: str, sha256: str) -> int:
     newest = select(func.max(models.c.version)).where(models.c.name == name)
     version = (connection.execute(newest).scalar() or 0) + 1
     values = {"name": name, "version": version, "sha256": sha256, "signature": "", "active": False}
-    return _insert(connection, models, **values)
-
-
-# Claims ----------------------------------------------------------------------------------------
-
-
-def claim_pending(
-    connection: Connection,
-    *,
-    owner: str,
-    after: int,
-    max_items: int,
-    max_bytes: int,
-    lease: float,
-) -> Claim | None:
-    """Claim the next pending items above `after` that nobody else has, or None.
-
-    A claim covers a range of ids, so it costs one row however many items it covers. Claimers
-    take turns at the gate; what a dead job had claimed is free again once its lease has run out.
-    """
-    _lock_gate(connection)
-    now = database_time(connection)
-    connection.execute(delete(claims).where(claims.c.expires_at < now))
-    taken = connection.execute(
-        select(claims.c.first_id, claims.c.last_id).order_by(claims.c.first_id)
-    ).all()
-    first = _first_free(connection, after, taken)
-    if first is None:
-        return None
-    end = next((other.first_id for other in taken if other.first_id > first), None)
-    last = _last_within(connection, first, end, max_items, max_bytes)
-    expires_at = now + timedelta(seconds=lease)
-    claim_id = _insert(
-        connection, claims, owner=owner, first_id=first, last_id=last, expires_at=expires_at
-    )
-    return Claim(claim_id, owner, first, last)
-
-
-def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float) -> None:
-    """Let these claims, as far as they still stand, last for `lease` seconds from now."""
-    expires_at = database_time(connection) + timedelta(seconds=lease)
-    these = claims.c.id.in_(claim_ids)
-    connection.execute(update(claims).where(these).values(expires_at=expires_at))
-
-
-def hold_claim(connection: Connection, claim: Claim) -> bool:
-    """Whether the claim still stands; if so, nobody can take it before this transaction ends."""
-    query = select(claims.c.id).where(claims.c.id == claim.id, claims.c.owner == claim.owner)
-    return connection.execute(query.with_for_update()).first() is not None
-
-
-def release_claim(connection: Connection, claim: Claim) -> None:
-    """Give the range back: what is still pending in it is free."""
-    connection.execute(delete(claims).where(claims.c.id == claim.id))
-
-
-def _lock_gate(connection: Connection) -> None:
-    connection.execute(select(claim_gate.c.id).with_for_update()).all()
-
-
-def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
-    """The first pending id above `after` that lies in no claim; one short probe for each claim."""
-    while (first := first_pending(connection, after)) is not None:
-        covering = next((c for c in taken if c.first_id <= first <= c.last_id), None)
-        if covering is None:
-            return first
-        after = covering.last_id
-    return None
-
-
-def _last_within(
-    connection: Connection, first: int, end: int | None, max_items: int, max_bytes: int
-) -> int:
-    """The id up to which the pending items from `first` on stay within both bounds."""
-    query = _pending(items.c.id, byte_length(items.c.data).label("size"))
-    query = query.where(items.c.id >= first).limit(max_items)
-    if end is not None:
-        query = query.where(items.c.id < end)
-    last, total = first, 0
-    for item_id, size in connection.execute(query):
-        total += size
-        if total > max_bytes and item_id != first:
-            break
-        last = item_id
-    return last
+    return insert_one(connection, models, **values)
 
 
 # Pending items ---------------------------------------------------------------------------------
@@ -240,16 +149,41 @@ def first_pending(connection: Connection, after: int = 0) -> int | None:
     return connection.execute(query).scalar()
 
 
+def pending_ids(connection: Connection, first_id: int, last_id: int) -> list[int]:
+    """The ids of the pending items of a range."""
+    query = _pending(items.c.id).where(items.c.id.between(first_id, last_id))
+    return list(connection.execute(query).scalars())
+
+
+def last_within(
+    connection: Connection, first_id: int, end: int | None, max_items: int, max_bytes: int
+) -> int:
+    """The id, below `end`, up to which the pending items from `first_id` on keep both bounds."""
+    query = _pending(items.c.id, byte_length(items.c.data).label("size"))
+    query = query.where(items.c.id >= first_id).limit(max_items)
+    if end is not None:
+        query = query.where(items.c.id < end)
+    last, total = first_id, 0
+    for item_id, size in connection.execute(query):
+        total += size
+        if total > max_bytes and item_id != first_id:
+            break
+        last = item_id
+    return last
+
+
 def count_pending(connection: Connection) -> int:
     """How many items are pending; reads that part of the index, so for people, not for loops."""
     query = select(func.count()).select_from(items).where(items.c.status == Status.PENDING)
     return connection.execute(query).scalar_one()
 
 
-def read_claimed(connection: Connection, claim: Claim) -> list[tuple[int, str | None]]:
-    """The pending items of the claim: id and JSON text, or None where the text is too large."""
+def read_pending(
+    connection: Connection, first_id: int, last_id: int
+) -> list[tuple[int, str | None]]:
+    """The pending items of a range: id and JSON text, or None where the text is too large."""
     fits = case((byte_length(items.c.data) <= MAX_BODY_BYTES, items.c.data))
-    query = _pending(items.c.id, fits).where(items.c.id.between(claim.first_id, claim.last_id))
+    query = _pending(items.c.id, fits).where(items.c.id.between(first_id, last_id))
     return [(item_id, data) for item_id, data in connection.execute(query)]
 
 
@@ -295,7 +229,7 @@ def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> 
 
 def start_run(connection: Connection, owner: str) -> int:
     """Record that a run began; its id."""
-    return _insert(connection, runs, owner=owner)
+    return insert_one(connection, runs, owner=owner)
 
 
 def finish_run(
@@ -310,7 +244,7 @@ def finish_run(
     )
 
 
-def _insert(connection: Connection, table: Table, **values: Any) -> int:
+def insert_one(connection: Connection, table: Table, **values: Any) -> int:
     """Insert one row; its id."""
     key = connection.execute(insert(table).values(values)).inserted_primary_key
     assert key is not None

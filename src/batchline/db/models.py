@@ -87,7 +87,9 @@ claims = Table(
     "claims",
     metadata,
     Column("id", Id, primary_key=True, autoincrement=True),
-    Column("owner", Word, nullable=False),
+    Column("owner", Word, nullable=True),  # null: a suspect that waits for somebody to take it
+    Column("suspect", Boolean, nullable=False),
+    Column("deaths", Integer, nullable=False),
     Column("first_id", Id, nullable=False),
     Column("last_id", Id, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
@@ -96,8 +98,8 @@ claims = Table(
     **TABLE_OPTIONS,
 )
 
-claim_gate = Table(
-    "claim_gate",
+gate = Table(
+    "gate",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     **TABLE_OPTIONS,

@@ -36,7 +36,7 @@ class Predictor:
 
     @classmethod
     def load(cls, model: Path, labels: Path | None, *, parallel_calls: int) -> Self:
-        """Load the file and try it once on a row of zeros.
+        """Load the file and try it once, on a row of zeros.
 
         Raises:
             ConfigurationError: the file is not there, is no model, takes what Batchline cannot
@@ -45,7 +45,7 @@ class Predictor:
         content = _read(model)
         session = _open_session(content, model, parallel_calls)
         name, dtype, shape = _input_of(session, model)
-        outputs = _try_on_zeros(session, name, np.zeros((1, *shape), dtype), model)
+        outputs = _example_outputs(session, name, np.zeros((1, *shape), dtype), model)
         signature = Signature(name, dtype, shape, _labels_of(outputs, labels))
         return cls(session, signature, hashlib.sha256(content).hexdigest())
 
@@ -115,16 +115,19 @@ def _unsupported(model: Path, has: str, needs: str) -> ConfigurationError:
     )
 
 
-def _try_on_zeros(
+def _example_outputs(
     session: ort.InferenceSession, name: str, zeros: Tensor, model: Path
 ) -> list[Any]:
-    try:
-        return list(session.run(None, {name: zeros}))
-    except Exception as error:  # ONNX Runtime has no base class for its errors
-        raise ConfigurationError(
-            f"the model {model} fails on a row of zeros: {_first_line(error)}",
-            hint="try the file with onnxruntime alone",
-        ) from error
+    """What the model gives for a row of zeros, or else of ones: not every model takes a zero."""
+    for row in (zeros, zeros + 1):
+        try:
+            return list(session.run(None, {name: row.astype(zeros.dtype)}))
+        except Exception as error:  # ONNX Runtime has no base class for its errors
+            problem = error
+    raise ConfigurationError(
+        f"the model {model} fails on a row of zeros and on a row of ones: {_first_line(problem)}",
+        hint="try the file with onnxruntime alone",
+    ) from problem
 
 
 def _labels_of(outputs: list[Any], path: Path | None) -> tuple[str, ...] | None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from batchline.constants import CLAIM_LEASE, CLAIM_MAX_BYTES, CLAIM_MAX_ITEMS, MODEL_CALL_ROWS
-from batchline.db import cruds
-from batchline.db.cruds import Claim
+from batchline.db import claims, cruds
+from batchline.db.claims import Claim
 from batchline.db.database import Database
 from batchline.errors import ClaimLost, Unavailable
 from batchline.ml.data_loader import (
@@ -56,21 +56,50 @@ class Job:
     stop: threading.Event
     claim_items: int = CLAIM_MAX_ITEMS
     in_hand: set[int] = field(default_factory=set)
+    leftovers: set[Claim] = field(default_factory=set)
 
-    def run_batch(self, after: int = 0) -> tuple[Claim, Outcome] | None:
-        """Predict the next free items above the id `after`; None if there are none.
+    def claim_pending(self, after: int = 0) -> Claim | None:
+        """Claim the next free items above the id `after`; None if there are none.
 
         Raises:
-            Stopped: the job shall end; nothing of this batch was stored, and its items are free.
-            ClaimLost: the batch took so long that its items went to another job.
-            DatabaseUnavailable: nothing of this batch was stored; its claim runs out by itself.
+            SuspectsWaiting: claims have run out, and come first.
         """
-        claim = self.database.transaction(lambda connection: self._claim(connection, after))
-        if claim is None:
-            return None
+        self._return_leftovers()
+        return self.database.transaction(
+            lambda connection: claims.claim_pending(
+                connection,
+                owner=self.owner,
+                after=after,
+                max_items=self.claim_items,
+                max_bytes=CLAIM_MAX_BYTES,
+                lease=CLAIM_LEASE,
+            )
+        )
+
+    def claim_suspect(self) -> tuple[Claim | None, Outcome]:
+        """Claim items of a job that died, and how many rows were set aside on the way.
+
+        The caller has no other claim in hand, so that nobody else is blamed if it dies too.
+        """
+        self._return_leftovers()
+        claim, crashed = self.database.transaction(
+            lambda connection: claims.claim_suspect(
+                connection, owner=self.owner, model_id=self.model_id, lease=CLAIM_LEASE
+            )
+        )
+        return claim, Outcome(failed=crashed)
+
+    def predict(self, claim: Claim) -> Outcome:
+        """Predict the claimed items and store the results; the claim is over afterwards.
+
+        Raises:
+            Stopped: the job shall end; nothing was stored, and the items are free.
+            ClaimLost: the batch took so long that its items went to another job.
+            DatabaseUnavailable: nothing was stored; if need be the claim runs out by itself.
+        """
         self.in_hand.add(claim.id)
         try:
-            return claim, self._work_off(claim)
+            return self._work_off(claim)
         except BaseException:
             self._give_back(claim)
             raise
@@ -82,30 +111,26 @@ class Job:
         claim_ids = list(self.in_hand)
         if claim_ids:
             self.database.transaction(
-                lambda connection: cruds.renew_claims(connection, claim_ids, CLAIM_LEASE)
+                lambda connection: claims.renew_claims(connection, claim_ids, CLAIM_LEASE)
             )
 
     def _work_off(self, claim: Claim) -> Outcome:
         with self.database.read() as connection:
-            stored = cruds.read_claimed(connection, claim)
+            stored = cruds.read_pending(connection, claim.first_id, claim.last_id)
         batch = load_batch(stored, self.predictor.signature)
         results = assemble(batch, self._predict(batch.tensor))
         self.database.transaction(lambda connection: self._store(connection, claim, results))
         return Outcome(len(results.predictions), len(results.failures), len(batch.tensor))
 
     def _give_back(self, claim: Claim) -> None:
-        with suppress(Unavailable):  # then it runs out by itself
-            self.database.transaction(lambda connection: cruds.release_claim(connection, claim))
+        self.leftovers.add(claim)
+        with suppress(Unavailable):  # then with the next claim, or it runs out by itself
+            self._return_leftovers()
 
-    def _claim(self, connection: Connection, after: int) -> Claim | None:
-        return cruds.claim_pending(
-            connection,
-            owner=self.owner,
-            after=after,
-            max_items=self.claim_items,
-            max_bytes=CLAIM_MAX_BYTES,
-            lease=CLAIM_LEASE,
-        )
+    def _return_leftovers(self) -> None:
+        for claim in list(self.leftovers):
+            self.database.transaction(lambda connection: claims.give_back(connection, claim))  # noqa: B023, called at once
+            self.leftovers.discard(claim)
 
     def _predict(self, tensor: Tensor) -> list[object | Failure]:
         """Results of all rows, in calls of a bounded size, between which the job may stop."""
@@ -118,11 +143,11 @@ class Job:
         return results
 
     def _store(self, connection: Connection, claim: Claim, results: Results) -> None:
-        if not cruds.hold_claim(connection, claim):
+        if not claims.hold_claim(connection, claim):
             raise ClaimLost(
                 f"the claim on the items {claim.first_id} to {claim.last_id} ran out",
                 hint="another job predicts them; the results of this one were not stored",
             )
         cruds.store_predictions(connection, self.model_id, results.predictions)
         cruds.store_failures(connection, self.model_id, results.failures)
-        cruds.release_claim(connection, claim)
+        claims.end_claim(connection, claim)

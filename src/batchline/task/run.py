@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from batchline.db import cruds
+from batchline.db.claims import Claim, SuspectsWaiting
 from batchline.errors import ClaimLost
 from batchline.task.job import Job, Outcome, Stopped
 
@@ -56,32 +57,52 @@ class Run:
         return self._outcome
 
     def _predict_everything(self) -> None:
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
-            for worker in [pool.submit(self._work) for _ in range(self._threads)]:
-                worker.result()
+        suspects = True
+        while suspects and not self._job.stop.is_set():
+            self._clear_suspects()
+            with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
+                workers = [pool.submit(self._work) for _ in range(self._threads)]
+            suspects = any(worker.result() for worker in workers)
 
-    def _work(self) -> None:
+    def _clear_suspects(self) -> None:
+        """Items of jobs that died: one batch at a time, with no other batch in hand."""
+        while not self._job.stop.is_set():
+            claim, set_aside = self._job.claim_suspect()
+            self._count(set_aside)
+            if claim is None:
+                return
+            log.warning("a job died with these items", first=claim.first_id, last=claim.last_id)
+            self._predict(claim)
+
+    def _work(self) -> bool:
+        """Batch after batch until nothing is free; whether it ended because of suspects."""
         while not self._job.stop.is_set():
             try:
-                done = self._next_batch()
-            except Stopped:
-                return
-            except ClaimLost as error:
-                log.warning("claim lost", detail=error.detail, hint=error.hint)
-                continue
-            if done is None:
-                return
-            self._count(done)
+                claim = self._next_claim()
+            except SuspectsWaiting:
+                return True
+            if claim is None:
+                return False
+            self._predict(claim)
+        return False
 
-    def _next_batch(self) -> Outcome | None:
-        """The next batch above what this run has claimed so far, else of what it passed over."""
+    def _next_claim(self) -> Claim | None:
+        """Above what this run has claimed so far, else of what it passed over."""
         after = self._after
-        found = self._job.run_batch(after) or (self._job.run_batch(0) if after else None)
-        if found is None:
-            return None
-        claim, outcome = found
-        self._after = max(self._after, claim.last_id)
-        return outcome
+        claim = self._job.claim_pending(after)
+        if claim is None and after:
+            claim = self._job.claim_pending(0)
+        if claim is not None:
+            self._after = max(self._after, claim.last_id)
+        return claim
+
+    def _predict(self, claim: Claim) -> None:
+        try:
+            self._count(self._job.predict(claim))
+        except Stopped:
+            log.info("batch given back", first=claim.first_id, last=claim.last_id)
+        except ClaimLost as error:
+            log.warning("claim lost", detail=error.detail, hint=error.hint)
 
     def _count(self, outcome: Outcome) -> None:
         with self._lock:

@@ -84,15 +84,17 @@ def _claims_and_runs() -> None:
     _table(
         "claims",
         sa.Column("id", Id, primary_key=True, autoincrement=True),
-        sa.Column("owner", sa.String(64), nullable=False),
+        sa.Column("owner", sa.String(64), nullable=True),
+        sa.Column("suspect", sa.Boolean, nullable=False),
+        sa.Column("deaths", sa.Integer, nullable=False),
         sa.Column("first_id", Id, nullable=False),
         sa.Column("last_id", Id, nullable=False),
         sa.Column("expires_at", UtcDateTime, nullable=False),
         _created_at(),
         sa.CheckConstraint("first_id <= last_id", name="claims_range"),
     )
-    _table("claim_gate", sa.Column("id", sa.Integer, primary_key=True, autoincrement=False))
-    op.execute("INSERT INTO claim_gate SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM claim_gate)")
+    _table("gate", sa.Column("id", sa.Integer, primary_key=True, autoincrement=False))
+    op.execute("INSERT INTO gate SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM gate)")
     _table(
         "runs",
         sa.Column("id", Id, primary_key=True, autoincrement=True),
@@ -106,5 +108,5 @@ def _claims_and_runs() -> None:
 
 
 def downgrade() -> None:
-    for name in ("runs", "claim_gate", "claims", "models", "failures", "predictions", "items"):
+    for name in ("runs", "gate", "claims", "models", "failures", "predictions", "items"):
         op.drop_table(name)

@@ -1,0 +1,186 @@
+"""Who may predict which items, and until when.
+
+A claim covers a range of ids, so it costs one row however many items it covers. It lasts for a
+lease, which its job renews while it works. Claimers take turns at the gate.
+
+A claim that runs out has lost its job: a crash, a kill, a machine that went away. Perhaps one of
+its rows is the reason. So its items are *suspects*: they are divided into smaller claims, which are
+taken one at a time by a job that has nothing else in hand, until the row that kills stands alone
+and nobody else is there to be blamed. A row at which a job dies `MAX_DEATHS_ALONE` times is set
+aside as failed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS
+from batchline.db import cruds
+from batchline.db.models import claims
+
+Record = Row[*tuple[Any, ...]]
+
+WORKER_CRASHED = "worker_crashed"
+LONG_AGO = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of `owner` to predict the pending items from `first_id` to `last_id`."""
+
+    id: int
+    owner: str
+    first_id: int
+    last_id: int
+    suspect: bool = False
+
+
+class SuspectsWaiting(Exception):
+    """Claims have run out; their items come first, and alone."""
+
+
+# Taking ----------------------------------------------------------------------------------------
+
+
+def claim_pending(
+    connection: Connection,
+    *,
+    owner: str,
+    after: int,
+    max_items: int,
+    max_bytes: int,
+    lease: float,
+) -> Claim | None:
+    """Claim the next pending items above the id `after` that nobody else has, or None.
+
+    Raises:
+        SuspectsWaiting: take those first, with `claim_suspect`.
+    """
+    cruds.lock_gate(connection)
+    now = cruds.database_time(connection)
+    taken = _all_claims(connection)
+    if any(claim.expires_at < now for claim in taken):
+        raise SuspectsWaiting
+    first = _first_free(connection, after, taken)
+    if first is None:
+        return None
+    end = next((other.first_id for other in taken if other.first_id > first), None)
+    last = cruds.last_within(connection, first, end, max_items, max_bytes)
+    claim_id = _insert(connection, owner, (first, last), now + timedelta(seconds=lease))
+    return Claim(claim_id, owner, first, last)
+
+
+def claim_suspect(
+    connection: Connection, *, owner: str, model_id: int, lease: float
+) -> tuple[Claim | None, int]:
+    """Take a claim that ran out, or a part of it; and how many rows were set aside on the way.
+
+    None if no claim has run out.
+    """
+    cruds.lock_gate(connection)
+    now = cruds.database_time(connection)
+    crashed = 0
+    for ended in _all_claims(connection):
+        if ended.expires_at >= now:
+            continue
+        connection.execute(delete(claims).where(claims.c.id == ended.id))
+        ids = cruds.pending_ids(connection, ended.first_id, ended.last_id)
+        deaths = _deaths_alone(ended)
+        if len(ids) == 1 and deaths >= MAX_DEATHS_ALONE:
+            _set_aside(connection, model_id, ids[0], deaths)
+            crashed += 1
+        elif ids:
+            first, *rest = [(ids[0], ids[-1])] if ended.owner is None else split(ids, SUSPECT_PARTS)
+            for part in rest:
+                _insert(connection, None, part, now - LONG_AGO, suspect=True)
+            expires_at = now + timedelta(seconds=lease)
+            claim_id = _insert(connection, owner, first, expires_at, suspect=True, deaths=deaths)
+            return Claim(claim_id, owner, *first, suspect=True), crashed
+    return None, crashed
+
+
+def split(ids: Sequence[int], parts: int) -> list[tuple[int, int]]:
+    """Ranges, first and last id, that divide the ids into up to `parts` of about the same size."""
+    size = -(-len(ids) // parts)
+    chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
+    return [(chunk[0], chunk[-1]) for chunk in chunks]
+
+
+def _deaths_alone(ended: Record) -> int:
+    """How often a job died with nothing else in hand than this one row."""
+    died = ended.owner is not None and ended.suspect and ended.first_id == ended.last_id
+    return int(ended.deaths) + died
+
+
+def _set_aside(connection: Connection, model_id: int, item_id: int, deaths: int) -> None:
+    detail = f"{deaths} times a job died while it predicted this item alone"
+    cruds.store_failures(connection, model_id, [(item_id, WORKER_CRASHED, detail)])
+
+
+def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
+    """The first pending id above `after` that lies in no claim; one short probe for each claim."""
+    while (first := cruds.first_pending(connection, after)) is not None:
+        covering = next((c for c in taken if c.first_id <= first <= c.last_id), None)
+        if covering is None:
+            return first
+        after = covering.last_id
+    return None
+
+
+def _all_claims(connection: Connection) -> Sequence[Record]:
+    return connection.execute(select(claims).order_by(claims.c.first_id)).all()
+
+
+def _insert(
+    connection: Connection,
+    owner: str | None,
+    ids: tuple[int, int],
+    expires_at: datetime,
+    *,
+    suspect: bool = False,
+    deaths: int = 0,
+) -> int:
+    return cruds.insert_one(
+        connection,
+        claims,
+        owner=owner,
+        first_id=ids[0],
+        last_id=ids[1],
+        expires_at=expires_at,
+        suspect=suspect,
+        deaths=deaths,
+    )
+
+
+# Holding and ending ----------------------------------------------------------------------------
+
+
+def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float) -> None:
+    """Let these claims, as far as they still stand, last for `lease` seconds from now."""
+    expires_at = cruds.database_time(connection) + timedelta(seconds=lease)
+    these = claims.c.id.in_(claim_ids)
+    connection.execute(update(claims).where(these).values(expires_at=expires_at))
+
+
+def hold_claim(connection: Connection, claim: Claim) -> bool:
+    """Whether the claim still stands; if so, nobody can take it before this transaction ends."""
+    query = select(claims.c.id).where(claims.c.id == claim.id, claims.c.owner == claim.owner)
+    return connection.execute(query.with_for_update()).first() is not None
+
+
+def end_claim(connection: Connection, claim: Claim) -> None:
+    """The claim has done its work."""
+    connection.execute(delete(claims).where(claims.c.id == claim.id))
+
+
+def give_back(connection: Connection, claim: Claim) -> None:
+    """Leave the items to whoever comes next; a suspect stays one, with its deaths."""
+    if not claim.suspect:
+        end_claim(connection, claim)
+        return
+    long_ago = cruds.database_time(connection) - LONG_AGO
+    mine = update(claims).where(claims.c.id == claim.id, claims.c.owner == claim.owner)
+    connection.execute(mine.values(owner=None, expires_at=long_ago))
