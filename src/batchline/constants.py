@@ -30,6 +30,7 @@ SMALL_BODY_BYTES = 64 * 1024
 """Up to this size a body is checked between two other requests; a larger one in a thread."""
 MAX_ROWS_PER_ITEM = 10_000
 MAX_PAGE_ITEMS = 1_000
+MAX_KEY_LENGTH = 255
 MAX_REPORTED_FAULTS = 20
 
 # What the API holds in memory until it is committed; beyond that it answers 503.

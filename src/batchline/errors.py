@@ -70,6 +70,20 @@ class InvalidData(BatchlineError):
     status = 422
 
 
+class InvalidIdempotencyKey(BatchlineError):
+    """The Idempotency-Key cannot be used."""
+
+    code = "invalid_idempotency_key"
+    status = 400
+
+
+class IdempotencyKeyReused(BatchlineError):
+    """This Idempotency-Key belongs to another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
 class Unavailable(BatchlineError):
     """The service cannot do this at the moment."""
 

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy import Connection
 
 from batchline.constants import (
     INTAKE_GROUP_BYTES,
@@ -19,8 +20,11 @@ from batchline.constants import (
     INTAKE_MAX_ITEMS,
 )
 from batchline.db import cruds
+from batchline.db.cruds import Key
 from batchline.db.database import Database
-from batchline.errors import IntakeFull, Unavailable
+from batchline.errors import IdempotencyKeyReused, IntakeFull, Unavailable
+
+Answer = int | IdempotencyKeyReused
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +32,7 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     data: str
+    key: Key | None
     answer: asyncio.Future[int]
 
 
@@ -44,10 +49,11 @@ class Intake:
         self._writer = threading.Thread(target=self._write_groups, name="intake", daemon=True)
         self._writer.start()
 
-    async def register(self, data: str) -> int:
-        """Store one item; its id, once it is committed.
+    async def register(self, data: str, key: Key | None = None) -> int:
+        """Store one item; its id, once it is committed. A key that is known gives its item's id.
 
         Raises:
+            IdempotencyKeyReused: the key is known, but came with other data.
             IntakeFull: too much is waiting already.
             DatabaseUnavailable: nothing was stored.
         """
@@ -55,7 +61,7 @@ class Intake:
         with self._changed:
             if self._closing or self._is_full():
                 raise IntakeFull("the intake is full", hint="send it again in a moment")
-            self._waiting.append(_Waiting(data, answer))
+            self._waiting.append(_Waiting(data, key, answer))
             self._bytes += len(data)
             self._changed.notify()
         return await answer
@@ -73,12 +79,8 @@ class Intake:
     def _write_groups(self) -> None:
         while group := self._next_group():
             try:
-                ids = self._database.transaction(
-                    lambda connection: cruds.register_items(
-                        connection, [waiting.data for waiting in group]
-                    )
-                )
-                self._loop.call_soon_threadsafe(_answer, group, ids)
+                answers = self._database.transaction(lambda connection: _store(connection, group))
+                self._loop.call_soon_threadsafe(_answer, group, answers)
             except Exception as error:
                 if not isinstance(error, Unavailable):
                     log.error("intake failed", exc_info=error)
@@ -97,10 +99,40 @@ class Intake:
             return group
 
 
-def _answer(group: list[_Waiting], ids: list[int]) -> None:
-    for waiting, item_id in zip(group, ids, strict=True):
-        if not waiting.answer.done():  # a client that hung up has cancelled its own
-            waiting.answer.set_result(item_id)
+def _store(connection: Connection, group: list[_Waiting]) -> list[Answer]:
+    """The id, or the refusal, for each registration; keys are stored with their items."""
+    keys = [waiting.key.key for waiting in group if waiting.key]
+    known = cruds.items_of_keys(connection, keys) if keys else {}
+    # What becomes an item: each registration without a key, and the first with each new key.
+    slots = [w.key.key if w.key else str(place) for place, w in enumerate(group)]
+    new: dict[str, _Waiting] = {}
+    for slot, waiting in zip(slots, group, strict=True):
+        if slot not in known:
+            new.setdefault(slot, waiting)
+    ids = cruds.register_items(connection, [waiting.data for waiting in new.values()])
+    stored = list(zip(new, new.values(), ids, strict=True))
+    cruds.store_keys(connection, [(w.key, item_id) for _, w, item_id in stored if w.key])
+    known |= {slot: (w.key.data if w.key else "", item_id) for slot, w, item_id in stored}
+    return [_answer_to(w.key, *known[slot]) for slot, w in zip(slots, group, strict=True)]
+
+
+def _answer_to(key: Key | None, data: str, item_id: int) -> Answer:
+    if key is None or key.data == data:
+        return item_id
+    return IdempotencyKeyReused(
+        f"this Idempotency-Key came before, with other data, as item {item_id}",
+        hint="use a new key for each new request",
+    )
+
+
+def _answer(group: list[_Waiting], answers: list[Answer]) -> None:
+    for waiting, answer in zip(group, answers, strict=True):
+        if waiting.answer.done():  # a client that hung up has cancelled its own
+            continue
+        if isinstance(answer, int):
+            waiting.answer.set_result(answer)
+        else:
+            waiting.answer.set_exception(answer)
 
 
 def _refuse(group: list[_Waiting], error: Exception) -> None:

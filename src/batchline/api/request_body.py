@@ -2,14 +2,27 @@
 
 import asyncio
 import json
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
 import orjson
 from fastapi import Request
 
-from batchline.constants import MAX_BODY_BYTES, MAX_REPORTED_FAULTS, SMALL_BODY_BYTES
-from batchline.errors import BodyTooLarge, Fault, InvalidData, InvalidJson
+from batchline.constants import (
+    MAX_BODY_BYTES,
+    MAX_KEY_LENGTH,
+    MAX_REPORTED_FAULTS,
+    SMALL_BODY_BYTES,
+)
+from batchline.db.cruds import Key
+from batchline.errors import (
+    BodyTooLarge,
+    Fault,
+    InvalidData,
+    InvalidIdempotencyKey,
+    InvalidJson,
+)
 from batchline.ml.signature import Signature
 
 
@@ -29,6 +42,22 @@ async def read_body(request: Request) -> bytes:
             raise _too_large()
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def to_key(header: str | None, data: str) -> Key | None:
+    """The request's Idempotency-Key, if it has one, with the data that it stands for.
+
+    Raises:
+        InvalidIdempotencyKey: it is empty, too long, or not printable ASCII.
+    """
+    if header is None:
+        return None
+    if not 0 < len(header) <= MAX_KEY_LENGTH or not (header.isascii() and header.isprintable()):
+        raise InvalidIdempotencyKey(
+            f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters",
+            hint="a random UUID is a good key",
+        )
+    return Key(sha256(header.encode()).hexdigest(), sha256(data.encode()).hexdigest())
 
 
 def _too_large() -> BodyTooLarge:

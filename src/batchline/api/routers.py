@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from batchline.api.request_body import check_data, read_body
+from batchline.api.request_body import check_data, read_body, to_key
 from batchline.api.schemas import Health, Item, Page, PredictRequest, Problem, Registered
 from batchline.api.service import Service
 from batchline.constants import MAX_PAGE_ITEMS, Status
@@ -36,12 +36,17 @@ REQUEST = {
     openapi_extra=REQUEST,
     tags=["predict"],
 )
-async def register(request: Request) -> Response:
+async def register(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key and data answer the same id, once only.")
+    ] = None,
+) -> Response:
     """Register rows; the answer is their id, and they are stored."""
     service: Service = request.app.state.service
     body = await read_body(request)
     data = await check_data(body, await service.signature())
-    item_id = await service.intake.register(data)
+    item_id = await service.intake.register(data, to_key(idempotency_key, data))
     headers = {"Location": f"/predict/id/{item_id}"}
     return _json({"id": item_id}, status=202, headers=headers)
 

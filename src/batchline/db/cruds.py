@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from sqlalchemy import (
 
 from batchline.constants import MAX_BODY_BYTES, SCHEMA_REVISION, Status
 from batchline.db.dialects import byte_length, insert_many, insert_returning_ids, utc_now
-from batchline.db.models import failures, gate, items, models, predictions, runs
+from batchline.db.models import failures, gate, idempotency_keys, items, models, predictions, runs
 
 Record = Row[*tuple[Any, ...]]
 
@@ -30,7 +31,37 @@ Record = Row[*tuple[Any, ...]]
 
 def register_items(connection: Connection, data: Sequence[str]) -> list[int]:
     """Store one item for each JSON text; their ids, in the same order."""
+    if not data:
+        return []
     return insert_returning_ids(connection, "items", "data", data)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An Idempotency-Key and what it came with, both as SHA-256: any key fits, in any collation."""
+
+    key: str
+    data: str
+
+
+def items_of_keys(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """For those of these keys that are known: what they came with, and the item's id."""
+    table = idempotency_keys.c
+    query = select(table.key_sha256, table.data_sha256, table.item_id)
+    rows = connection.execute(query.where(table.key_sha256.in_(keys)))
+    return {key: (data, item_id) for key, data, item_id in rows}
+
+
+def store_keys(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
+    """Remember to which item each key belongs.
+
+    Raises:
+        IntegrityError: another transaction was faster with one of them.
+    """
+    rows = [(key.key, key.data, item_id) for key, item_id in keys]
+    if rows:
+        columns = ("key_sha256", "data_sha256", "item_id")
+        insert_many(connection, "idempotency_keys", columns, rows)
 
 
 def get_item(connection: Connection, item_id: int) -> Record | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchline.constants import POOL_TIMEOUT
@@ -55,8 +55,9 @@ class Database:
     def transaction(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in one write transaction, again from the start where that is safe.
 
-        It is after a deadlock, and after a connection that turns out to be dead before the
-        transaction reached its COMMIT: in both cases nothing was stored.
+        It is after a deadlock, after another transaction was faster with a unique key, and after
+        a connection that turns out to be dead before the transaction reached its COMMIT: in all
+        of these nothing was stored.
         """
         for attempt in range(1, ATTEMPTS + 1):
             done = False
@@ -65,8 +66,8 @@ class Database:
                     result = work(connection)
                     done = True
                 return result
-            except DatabaseUnavailable as error:
-                if done or attempt == ATTEMPTS or not _passes(error.__cause__):
+            except (DatabaseUnavailable, IntegrityError) as error:
+                if done or attempt == ATTEMPTS or not _passes(error):
                     raise
         raise AssertionError("the last attempt either returned or raised")
 
@@ -75,10 +76,12 @@ class Database:
         self.engine.dispose()
 
 
-def _passes(cause: BaseException | None) -> bool:
+def _passes(error: Exception) -> bool:
+    cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
     if not isinstance(cause, DBAPIError):
         return False
-    return dialects.is_deadlock(cause) or cause.connection_invalidated
+    in_the_way = isinstance(cause, IntegrityError) or dialects.is_deadlock(cause)
+    return in_the_way or cause.connection_invalidated
 
 
 @contextmanager

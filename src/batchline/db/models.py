@@ -45,6 +45,16 @@ items = Table(
     **TABLE_OPTIONS,
 )
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key_sha256", String(64), primary_key=True),
+    Column("data_sha256", String(64), nullable=False),
+    Column("item_id", Id, nullable=False),
+    created_at(),
+    **TABLE_OPTIONS,
+)
+
 models = Table(
     "models",
     metadata,

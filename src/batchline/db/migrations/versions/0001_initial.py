@@ -33,6 +33,7 @@ def _index(name: str, table: str, columns: list[str]) -> None:
 
 def upgrade() -> None:
     _items_and_predictions()
+    _idempotency_keys()
     _models()
     _claims_and_runs()
 
@@ -61,6 +62,16 @@ def _items_and_predictions() -> None:
         sa.Column("model_id", sa.Integer, nullable=False),
         sa.Column("code", sa.String(64), nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
+        _created_at(),
+    )
+
+
+def _idempotency_keys() -> None:
+    _table(
+        "idempotency_keys",
+        sa.Column("key_sha256", sa.String(64), primary_key=True),
+        sa.Column("data_sha256", sa.String(64), nullable=False),
+        sa.Column("item_id", Id, nullable=False),
         _created_at(),
     )
 
@@ -108,5 +119,7 @@ def _claims_and_runs() -> None:
 
 
 def downgrade() -> None:
-    for name in ("runs", "gate", "claims", "models", "failures", "predictions", "items"):
+    for name in ("runs", "gate", "claims", "models", "idempotency_keys"):
+        op.drop_table(name)
+    for name in ("failures", "predictions", "items"):
         op.drop_table(name)

@@ -1,0 +1,68 @@
+"""`Idempotency-Key`: a request that is sent again is not registered again."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from batchline.db.database import Database
+from tests.service import IRIS, Service, run
+
+OTHER = [6.7, 3.0, 5.2, 2.3]
+
+
+def post(api: Service, key: str | bytes, *rows: list[float]) -> tuple[int, object]:
+    response = api.http.post(
+        "/predict", json={"data": list(rows or [IRIS])}, headers={"Idempotency-Key": key}
+    )
+    return response.status_code, response.json().get("id") or response.json()["code"]
+
+
+def count_items(url: str) -> int:
+    database = Database(url)
+    with database.read() as connection:
+        found = connection.exec_driver_sql("SELECT count(*) FROM items").scalar_one()
+    database.close()
+    return int(found)
+
+
+def test_the_same_key_and_data_answer_the_same_id(database_url: str) -> None:
+    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    with Service(database_url, "api") as api:
+        first = post(api, "a")
+        assert first[0] == 202
+        assert post(api, "a") == first
+        assert post(api, "A") != first  # keys are told apart by every byte, in any collation
+        assert post(api, "b")[0] == 202
+        assert post(api, "a", OTHER) == (422, "idempotency_key_reused")
+    with Service(database_url, "api") as restarted:
+        assert post(restarted, "a") == first
+    assert count_items(database_url) == 3
+
+
+def test_one_key_sent_by_many_at_once_is_one_item(database_url: str) -> None:
+    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    with (
+        Service(database_url, "api") as one,
+        Service(database_url, "api") as other,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        sent = [pool.submit(post, api, f"key-{n}") for n in range(10) for api in (one, other) * 4]
+        answers = [future.result() for future in sent]
+    assert {status for status, _ in answers} == {202}
+    assert len({item_id for _, item_id in answers}) == 10
+    assert count_items(database_url) == 10
+
+
+def test_registrations_with_and_without_keys_may_come_together(database_url: str) -> None:
+    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    with Service(database_url, "api") as api, ThreadPoolExecutor(16) as pool:
+        keyed = [pool.submit(post, api, f"key-{n}") for n in range(40)]
+        plain = [pool.submit(api.register, IRIS) for _ in range(40)]
+        ids = [future.result()[1] for future in keyed] + [future.result() for future in plain]
+    assert len(set(ids)) == 80
+    assert count_items(database_url) == 80
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, b"caf\xc3\xa9", b"a\tb"])
+def test_a_key_that_cannot_be_used_is_400(service: Service, key: str | bytes) -> None:
+    assert post(service, key) == (400, "invalid_idempotency_key")
