@@ -168,6 +168,35 @@ def check(
     typer.echo("✓ the configuration works")
 
 
+@app.command()
+def retry(
+    item_id: Annotated[
+        list[int] | None, typer.Option("--id", min=1, help="This item; may be repeated.")
+    ] = None,
+    code: Annotated[
+        str | None, typer.Option(help="All that failed with this code, such as model_error.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that failed.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make failed items pending again; the next run predicts them."""
+    if sum((bool(item_id), code is not None, everything)) != 1:
+        raise typer.BadParameter("say which: --id ID, --code CODE or --all")
+    from batchline.constants import RETRY_ITEMS
+    from batchline.db import cruds
+
+    database = _open_database(_configure({"database_url": database_url}))
+    total = 0
+    while found := database.transaction(
+        lambda connection: cruds.retry_failed(
+            connection, item_ids=item_id or [], code=code, limit=RETRY_ITEMS
+        )
+    ):
+        total += found
+    database.close()
+    typer.echo(f"{total} items are pending again")
+
+
 @db_app.command()
 def upgrade(
     database_url: DatabaseUrl = None,

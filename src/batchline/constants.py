@@ -49,6 +49,9 @@ MAX_DEATHS_ALONE = 3
 MODEL_CALL_ROWS = 1_024
 """Rows in one call of the model; between two calls the job looks whether it should stop."""
 
+RETRY_ITEMS = 5_000
+"""Failed items that one transaction of `batchline retry` puts back."""
+
 # Seconds.
 CLAIM_LEASE = 60.0
 CLAIM_RENEWAL = 15.0

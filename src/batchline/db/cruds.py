@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    delete,
     func,
     insert,
     select,
@@ -253,6 +254,26 @@ def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> 
         these = items.c.id.in_(item_ids)
     pending = items.c.status == Status.PENDING
     connection.execute(update(items).where(these, pending).values(status=status))
+
+
+def retry_failed(
+    connection: Connection, *, item_ids: Sequence[int], code: str | None, limit: int
+) -> int:
+    """Make up to `limit` failed items pending again, of these ids or this code if given.
+
+    Returns how many there were.
+    """
+    query = select(failures.c.item_id).order_by(failures.c.item_id).limit(limit)
+    if item_ids:
+        query = query.where(failures.c.item_id.in_(item_ids))
+    if code is not None:
+        query = query.where(failures.c.code == code)
+    found = connection.execute(query).scalars().all()
+    if found:
+        failed = items.c.id.in_(found), items.c.status == Status.FAILED
+        connection.execute(update(items).where(*failed).values(status=Status.PENDING))
+        connection.execute(delete(failures).where(failures.c.item_id.in_(found)))
+    return len(found)
 
 
 # Runs ------------------------------------------------------------------------------------------

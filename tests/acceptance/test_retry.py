@@ -1,0 +1,43 @@
+"""`batchline retry`: failed items get another chance."""
+
+from batchline.db import cruds
+from batchline.db.database import Database
+from tests.service import run
+
+ROW = "[[5.1, 3.5, 1.4, 0.2]]"
+
+
+def statuses(database: Database) -> list[str]:
+    with database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT status FROM items ORDER BY id")
+        return [str(status) for status in rows.scalars()]
+
+
+def test_failed_items_are_put_back_by_id_by_code_or_all(
+    database: Database, database_url: str
+) -> None:
+    with database.write() as connection:
+        cruds.register_items(connection, ["oops", "[[1]]", "[[2]]", ROW])
+    settings = {"DATABASE_URL": database_url}
+    assert run("job", "--once", **settings).returncode == 0
+    assert statuses(database) == ["failed", "failed", "failed", "succeeded"]
+
+    assert "1 items are pending again" in run("retry", "--code", "invalid_json", **settings).stdout
+    assert statuses(database) == ["pending", "failed", "failed", "succeeded"]
+    assert "1 items" in run("retry", "--id", "2", "--id", "4", **settings).stdout
+    assert statuses(database) == ["pending", "pending", "failed", "succeeded"]
+
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE items SET data = '{ROW}'")
+    assert "1 items" in run("retry", "--all", **settings).stdout
+    assert run("job", "--once", **settings).returncode == 0
+    assert statuses(database) == ["succeeded"] * 4
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM failures").scalar() == 0
+
+
+def test_retry_wants_to_know_which() -> None:
+    for words in ((), ("--all", "--code", "model_error")):
+        done = run("retry", *words)
+        assert done.returncode == 2
+        assert "say which" in done.stderr
