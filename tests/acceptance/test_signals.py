@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,20 @@ def test_what_was_answered_survives_kill_9_of_everything(tmp_path: Path) -> None
     with sqlite3.connect(tmp_path / "batchline.db") as connection:
         stored = [row[0] for row in connection.execute("SELECT id FROM items ORDER BY id")]
     assert stored == ids
+
+
+def test_many_starters_may_migrate_at_the_same_moment(database_url: str) -> None:
+    with ExitStack() as stack:
+        starters = [
+            stack.enter_context(Command("db", "upgrade", DATABASE_URL=database_url))
+            for _ in range(4)
+        ]
+        for starter in starters:
+            assert starter.wait() == 0, starter.output
+    database = Database(database_url)
+    assert count(database, "models") == 1
+    assert count(database, "gate") == 1
+    database.close()
 
 
 def count(database: Database, table: str, condition: str = "1 = 1") -> int:

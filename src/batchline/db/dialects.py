@@ -5,6 +5,7 @@ SQLAlchemy calls both MySQL and MariaDB "mysql"; `dialect.is_mariadb` tells them
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +18,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from batchline.constants import CONNECT_TIMEOUT, SQLITE_BUSY_TIMEOUT, Status
-from batchline.errors import ConfigurationError
+from batchline.constants import CONNECT_TIMEOUT, MIGRATION_TIMEOUT, SQLITE_BUSY_TIMEOUT, Status
+from batchline.errors import ConfigurationError, DatabaseUnavailable
 
 DRIVERS = {
     "mysql": "mysql+pymysql",
@@ -254,6 +255,35 @@ def hint_for(error: DBAPIError) -> str:
     said = str(error.orig)
     fitting = (hint for pattern, hint in HINTS.items() if re.search(pattern, said))
     return next(fitting, "check DATABASE_URL or MYSQL_*, and that the server is up")
+
+
+# Migrations ------------------------------------------------------------------------------------
+
+MIGRATION_LOCK = "SHA2(CONCAT('batchline.', DATABASE()), 224)"  # 64 characters at most
+
+
+@contextmanager
+def migration_lock(connection: Connection) -> Iterator[None]:
+    """Let one migration at a time pass; the next one waits.
+
+    SQLite needs no more than the write transaction, which only one can have.
+
+    Raises:
+        DatabaseUnavailable: another migration has not ended within `MIGRATION_TIMEOUT` seconds.
+    """
+    if connection.dialect.name == "postgresql":
+        # It ends with the transaction; other programs have other numbers.
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('batchline'))")
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        yield
+        return
+    took = f"SELECT GET_LOCK({MIGRATION_LOCK}, {MIGRATION_TIMEOUT})"
+    if connection.exec_driver_sql(took).scalar() != 1:
+        raise DatabaseUnavailable("another migration is still running", hint="wait for its end")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(f"SELECT RELEASE_LOCK({MIGRATION_LOCK})")
 
 
 # Statements ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from batchline.db.database import Database
+from batchline.db.dialects import migration_lock
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
@@ -12,6 +13,6 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with database.write() as connection:
+    with database.write() as connection, migration_lock(connection):
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
