@@ -90,12 +90,23 @@ class Unavailable(BatchlineError):
     code = "unavailable"
     status = 503
     retry_after = 5
+    aftermath: ClassVar[str] = "Nothing was stored; send the request again"
 
 
 class DatabaseUnavailable(Unavailable):
     """The database does not answer."""
 
     code = "database_unavailable"
+
+
+class CommitUnknown(DatabaseUnavailable):
+    """The database went away before it confirmed the COMMIT."""
+
+    code = "commit_unknown"
+    aftermath = (
+        "Whether it was stored is not known; a request that is sent again with the same "
+        "Idempotency-Key is not registered twice"
+    )
 
 
 class SchemaOutdated(Unavailable):

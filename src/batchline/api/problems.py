@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from batchline.errors import BatchlineError, Fault, InvalidData
+from batchline.errors import BatchlineError, Fault, InvalidData, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ async def _ours(request: Request, error: Exception) -> Response:
         # What the database said is for the log: it may name hosts and users.
         log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
         detail = error.title
-    if error.status == 503 and request.method == "POST":
-        detail += ". Nothing was stored; send the request again."
+    if isinstance(error, Unavailable) and request.method == "POST":
+        detail += f". {error.aftermath}"
     return _problem(error.status, error.title, detail, error.code, error.faults, error.retry_after)
 
 

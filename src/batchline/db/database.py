@@ -1,5 +1,7 @@
 """The database as the rest sees it: read, write, and errors in our own words."""
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -10,12 +12,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchline.constants import POOL_TIMEOUT
 from batchline.db import dialects
-from batchline.errors import DatabaseUnavailable, SchemaOutdated
+from batchline.errors import CommitUnknown, DatabaseUnavailable, SchemaOutdated
 
 T = TypeVar("T")
 
 ATTEMPTS = 5
 """How often a write is tried when another transaction is in its way."""
+BACKOFF = 0.02
+"""Seconds that may pass before the second attempt; twice as many before the third, and so on."""
 
 
 class Database:
@@ -58,6 +62,10 @@ class Database:
         It is after a deadlock, after another transaction was faster with a unique key, and after
         a connection that turns out to be dead before the transaction reached its COMMIT: in all
         of these nothing was stored.
+
+        Raises:
+            CommitUnknown: the COMMIT was sent, and the connection died before it was confirmed.
+            DatabaseUnavailable: nothing was stored.
         """
         for attempt in range(1, ATTEMPTS + 1):
             done = False
@@ -67,8 +75,11 @@ class Database:
                     done = True
                 return result
             except (DatabaseUnavailable, IntegrityError) as error:
-                if done or attempt == ATTEMPTS or not _passes(error):
+                if done:
+                    raise CommitUnknown(f"COMMIT was not confirmed: {error}") from error
+                if attempt == ATTEMPTS or not _passes(error):
                     raise
+                time.sleep(random.uniform(0, BACKOFF * attempt))  # noqa: S311, not a secret
         raise AssertionError("the last attempt either returned or raised")
 
     def close(self) -> None:

@@ -1,0 +1,68 @@
+"""Connections that die in the middle, on the databases that have connections."""
+
+import pytest
+from sqlalchemy import Connection
+
+from batchline.db import cruds
+from batchline.db.database import Database
+from batchline.errors import CommitUnknown, DatabaseUnavailable
+from tests.conftest import KINDS
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind != "sqlite"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def cut(connection: Connection) -> None:
+    """As if the server had closed it: the driver's socket is gone."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.close()
+
+
+def count_items(database: Database) -> int:
+    with database.read() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM items").scalar_one())
+
+
+def test_one_that_is_lost_before_the_commit_costs_a_second_attempt(database: Database) -> None:
+    attempts = []
+
+    def work(connection: Connection) -> list[int]:
+        attempts.append(connection)
+        if len(attempts) == 1:
+            cut(connection)
+        return cruds.register_items(connection, ["[[1]]"])
+
+    assert len(database.transaction(work)) == 1
+    assert len(attempts) == 2
+    assert count_items(database) == 1
+
+
+def test_one_that_is_lost_at_the_commit_is_not_tried_again(database: Database) -> None:
+    attempts = []
+
+    def work(connection: Connection) -> None:
+        attempts.append(connection)
+        cruds.register_items(connection, ["[[1]]"])
+        cut(connection)
+
+    with pytest.raises(CommitUnknown):
+        database.transaction(work)
+    assert len(attempts) == 1
+
+
+def test_one_that_is_lost_while_reading_is_an_outage_not_a_bug(database: Database) -> None:
+    def read() -> None:
+        with database.read() as connection:
+            cut(connection)
+            connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailable):
+        read()
+
+
+def test_each_connection_is_read_committed(database: Database) -> None:
+    with database.read() as connection:
+        assert connection.get_isolation_level() == "READ COMMITTED"

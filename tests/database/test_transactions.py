@@ -1,0 +1,18 @@
+"""A transaction is done whole or not at all."""
+
+import pytest
+from sqlalchemy import Connection
+
+from batchline.db import cruds
+from batchline.db.database import Database
+
+
+def test_work_that_raises_is_rolled_back(database: Database) -> None:
+    def work(connection: Connection) -> None:
+        cruds.register_items(connection, ["[[1]]"])
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        database.transaction(work)
+    with database.read() as connection:
+        assert cruds.get_item(connection, 1) is None
