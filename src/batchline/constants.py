@@ -41,7 +41,8 @@ INTAKE_GROUP_BYTES = 8 * 1024 * 1024
 
 # What one claim of the batch job may cover, and so what one worker thread holds in memory.
 CLAIM_MAX_ITEMS = 5_000
-CLAIM_MAX_BYTES = 16 * 1024 * 1024
+CLAIM_MAX_BYTES = 4 * 1024 * 1024
+"""As numbers in Python, and results in dictionaries, JSON takes many times its size."""
 SUSPECT_PARTS = 10
 """Into how many parts a claim is divided whose job died; ten times fewer items at each death."""
 MAX_DEATHS_ALONE = 3
@@ -57,6 +58,10 @@ CLAIM_LEASE = 60.0
 CLAIM_RENEWAL = 15.0
 WAIT_FOR_OTHER_JOBS = 1.0
 CONNECT_TIMEOUT = 3
+REQUEST_TIMEOUT = 10
+"""How long the API waits for the database in one request before it answers 503."""
+STATEMENT_TIMEOUT = 120
+"""How long a job or a migration waits for one statement."""
 MIGRATION_TIMEOUT = 600
 POOL_TIMEOUT = 3
 SQLITE_BUSY_TIMEOUT = 5.0

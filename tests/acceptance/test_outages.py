@@ -42,6 +42,32 @@ def test_the_service_answers_503_while_the_database_is_down_and_recovers(
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+def test_a_database_that_hangs_is_503_and_a_key_tells_what_became_of_it(
+    kind: str, servers: Servers
+) -> None:
+    server = servers.get(kind)
+    url = server.create_database()
+    with Service(url, BATCH_WAIT_TIME="3600") as service:
+        first = service.register(IRIS)
+        key = {"Idempotency-Key": "once"}
+        server.pause()
+        try:
+            hanging = service.http.post("/predict", json={"data": [IRIS]}, headers=key)
+        finally:
+            server.resume()
+        assert hanging.status_code == 503, hanging.text
+        assert hanging.json()["code"] in ("database_unavailable", "commit_unknown")
+        wait_for(service.is_ready, "the recovery")
+        ids = {
+            service.http.post("/predict", json={"data": [IRIS]}, headers=key).json()["id"]
+            for _ in range(3)
+        }
+        assert len(ids) == 1
+        assert ids != {first}
+    server.drop_database(url)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
 def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
     kind: str, servers: Servers
 ) -> None:

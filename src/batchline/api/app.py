@@ -10,6 +10,7 @@ from batchline.api import problems
 from batchline.api.routers import router
 from batchline.api.service import Service
 from batchline.configurations import Settings
+from batchline.constants import REQUEST_TIMEOUT
 from batchline.db.database import Database
 
 
@@ -18,7 +19,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(Database(settings.url()))
+        service = Service(Database(settings.url(), timeout=REQUEST_TIMEOUT))
         app.state.service = service
         yield
         await service.close()

@@ -18,11 +18,12 @@ from batchline.constants import (
     INTAKE_GROUP_ITEMS,
     INTAKE_MAX_BYTES,
     INTAKE_MAX_ITEMS,
+    REQUEST_TIMEOUT,
 )
 from batchline.db import cruds
 from batchline.db.cruds import Key
 from batchline.db.database import Database
-from batchline.errors import IdempotencyKeyReused, IntakeFull, Unavailable
+from batchline.errors import CommitUnknown, IdempotencyKeyReused, IntakeFull, Unavailable
 
 Answer = int | IdempotencyKeyReused
 
@@ -55,6 +56,7 @@ class Intake:
         Raises:
             IdempotencyKeyReused: the key is known, but came with other data.
             IntakeFull: too much is waiting already.
+            CommitUnknown: it may be stored, now or later.
             DatabaseUnavailable: nothing was stored.
         """
         answer: asyncio.Future[int] = self._loop.create_future()
@@ -64,7 +66,13 @@ class Intake:
             self._waiting.append(_Waiting(data, key, answer))
             self._bytes += len(data)
             self._changed.notify()
-        return await answer
+        try:
+            return await asyncio.wait_for(answer, REQUEST_TIMEOUT)
+        except TimeoutError:
+            raise CommitUnknown(
+                f"the database has not confirmed the COMMIT for {REQUEST_TIMEOUT} seconds",
+                hint="is the server hanging, or its disk?",
+            ) from None
 
     async def close(self) -> None:
         """Store what waits, and end the writer."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from batchline.constants import POOL_TIMEOUT
+from batchline.constants import POOL_TIMEOUT, STATEMENT_TIMEOUT
 from batchline.db import dialects
 from batchline.errors import CommitUnknown, DatabaseUnavailable, SchemaOutdated
 
@@ -25,7 +25,7 @@ BACKOFF = 0.02
 class Database:
     """One engine. Nothing connects before the first `read` or `write`."""
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str, *, pool_size: int = 8, timeout: float = STATEMENT_TIMEOUT) -> None:
         parsed = dialects.with_driver(url)
         self.url = parsed.render_as_string(hide_password=True)
         self.engine = create_engine(
@@ -33,7 +33,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT,
-            **dialects.engine_options(parsed),
+            **dialects.engine_options(parsed, timeout),
         )
         dialects.prepare(self.engine)
 
@@ -75,7 +75,7 @@ class Database:
                     done = True
                 return result
             except (DatabaseUnavailable, IntegrityError) as error:
-                if done:
+                if done and _is_lost(error):
                     raise CommitUnknown(f"COMMIT was not confirmed: {error}") from error
                 if attempt == ATTEMPTS or not _passes(error):
                     raise
@@ -87,12 +87,21 @@ class Database:
         self.engine.dispose()
 
 
+def _cause(error: Exception) -> BaseException | None:
+    return error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+
+
+def _is_lost(error: Exception) -> bool:
+    """The connection died; an error that the server sent is an answer, and means: not stored."""
+    cause = _cause(error)
+    return isinstance(cause, DBAPIError) and cause.connection_invalidated
+
+
 def _passes(error: Exception) -> bool:
-    cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
-    if not isinstance(cause, DBAPIError):
-        return False
-    in_the_way = isinstance(cause, IntegrityError) or dialects.is_deadlock(cause)
-    return in_the_way or cause.connection_invalidated
+    cause = _cause(error)
+    if isinstance(cause, IntegrityError) or _is_lost(error):
+        return True
+    return isinstance(cause, DBAPIError) and dialects.is_deadlock(cause)
 
 
 @contextmanager

@@ -152,8 +152,8 @@ def with_driver(url: str) -> URL:
     return parsed
 
 
-def engine_options(url: URL) -> dict[str, Any]:
-    """What `create_engine` needs for this database.
+def engine_options(url: URL, timeout: float) -> dict[str, Any]:
+    """What `create_engine` needs for this database; a statement may take `timeout` seconds.
 
     READ COMMITTED: under InnoDB's default, registrations and claims deadlock each other.
     """
@@ -161,10 +161,13 @@ def engine_options(url: URL) -> dict[str, Any]:
         return {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT, "check_same_thread": False}}
     options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
     if url.get_backend_name() == "postgresql":
-        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT, "options": "-c timezone=UTC"}
+        limits = f"-c statement_timeout={int(timeout * 1000)} -c timezone=UTC"
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT, "options": limits}
     else:
         options["connect_args"] = {
             "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": timeout,
+            "write_timeout": timeout,
             "init_command": "SET time_zone = '+00:00'",
         }
     return options
@@ -241,6 +244,9 @@ def is_unavailable(error: DBAPIError) -> bool:
 
 
 HINTS = {
+    "database is locked": "another program has been writing to the SQLite file for too long",
+    "disk|full|No space": "make room on the database's disk",
+    "readonly|read-only": "make the database writable for this user",
     "unable to open database file": "check that the SQLite file's folder exists and can be written",
     "Access denied .* to database|permission denied for database": "grant this user the rights",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
