@@ -337,6 +337,32 @@ def test_an_item_that_appears_inside_a_claim_after_it_was_read_stays_pending(
     ]
 
 
+def test_items_that_are_deleted_or_canceled_meanwhile_get_no_prediction(
+    database: Database,
+) -> None:
+    first, deleted, last = register(database, ROW, ROW, ROW)
+    predict_next(during_prediction(make_job(database), f"DELETE FROM items WHERE id = {deleted}"))
+    canceled, other = register(database, ROW, ROW)
+    statement = f"UPDATE items SET status = 'canceled' WHERE id = {canceled}"
+    predict_next(during_prediction(make_job(database), statement))
+    with database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT item_id FROM predictions ORDER BY item_id")
+        assert list(rows.scalars()) == [first, last, other]
+    assert read(database, canceled).status == "canceled"
+
+
+def test_items_that_a_client_sets_back_by_hand_are_predicted_again(database: Database) -> None:
+    good, bad = register(database, ROW, "oops")
+    run(make_job(database))
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE items SET status = 'pending'")
+        connection.exec_driver_sql("UPDATE predictions SET prediction = 'old'")
+    assert run(make_job(database)) == Outcome(succeeded=1, failed=1, rows=1)
+    assert read(database, good).prediction.startswith('{"setosa"')
+    assert read(database, bad).code == "invalid_json"
+    assert count(database, "predictions") == 1
+
+
 def test_a_new_file_is_a_new_version_and_the_old_one_can_return(
     database: Database, tmp_path: Path
 ) -> None:

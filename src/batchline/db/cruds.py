@@ -1,7 +1,7 @@
 """Every statement, one small function each. Foreign text only ever travels as a parameter."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,9 +60,8 @@ def store_keys(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
         IntegrityError: another transaction was faster with one of them.
     """
     rows = [(key.key, key.data, item_id) for key, item_id in keys]
-    if rows:
-        columns = ("key_sha256", "data_sha256", "item_id")
-        insert_many(connection, "idempotency_keys", columns, rows)
+    columns = ("key_sha256", "data_sha256", "item_id")
+    insert_many(connection, "idempotency_keys", columns, rows)
 
 
 def get_item(connection: Connection, item_id: int) -> Record | None:
@@ -225,35 +224,58 @@ def read_pending(
 def store_predictions(
     connection: Connection, model_id: int, answers: Sequence[tuple[int, str]]
 ) -> None:
-    """Store predictions (item id and JSON text) and mark their items."""
-    if not answers:
-        return
-    _finish(connection, [item_id for item_id, _ in answers], Status.SUCCEEDED)
-    rows = ((item_id, model_id, answer) for item_id, answer in answers)
+    """Store predictions (item id and JSON text) and mark their items, as far as they still wait.
+
+    Raises:
+        IntegrityError: one of the items has a prediction by this model; see `forget_answers`.
+    """
+    done = _finish(connection, [item_id for item_id, _ in answers], Status.SUCCEEDED)
+    rows = [(item_id, model_id, answer) for item_id, answer in answers if item_id in done]
     insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), rows)
 
 
 def store_failures(
     connection: Connection, model_id: int, reasons: Sequence[tuple[int, str, str]]
 ) -> None:
-    """Store failures (item id, code and detail) and mark their items."""
-    if not reasons:
-        return
-    _finish(connection, [item_id for item_id, _, _ in reasons], Status.FAILED)
-    rows = ((item_id, model_id, code, detail) for item_id, code, detail in reasons)
+    """Store failures (item id, code and detail) and mark their items, as far as they still wait.
+
+    Raises:
+        IntegrityError: one of the items has a failure already; see `forget_answers`.
+    """
+    done = _finish(connection, [item_id for item_id, _, _ in reasons], Status.FAILED)
+    rows = [(i, model_id, code, detail) for i, code, detail in reasons if i in done]
     insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), rows)
 
 
-def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> None:
+def forget_answers(connection: Connection, model_id: int, first_id: int, last_id: int) -> None:
+    """Remove what pending items of a range have been answered before.
+
+    Only a client that set their status back by hand can have made such items.
+    """
+    pending = select(items.c.id).where(
+        items.c.status == Status.PENDING, items.c.id.between(first_id, last_id)
+    )
+    of_model = predictions.c.model_id == model_id
+    connection.execute(delete(predictions).where(of_model, predictions.c.item_id.in_(pending)))
+    connection.execute(delete(failures).where(failures.c.item_id.in_(pending)))
+
+
+def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> Collection[int]:
+    """Mark those of the items that are still pending, and say which: not what a client deleted."""
+    if not item_ids:
+        return ()
     # A range where the ids have no gap, which is the rule; else one by one, so that an item that
     # appeared inside the range only after it was read (a transaction that committed late) stays.
     first, last = min(item_ids), max(item_ids)
-    if last - first + 1 == len(item_ids):
-        these = items.c.id.between(first, last)
-    else:
-        these = items.c.id.in_(item_ids)
+    gapless = last - first + 1 == len(item_ids)
+    these = items.c.id.between(first, last) if gapless else items.c.id.in_(item_ids)
     pending = items.c.status == Status.PENDING
-    connection.execute(update(items).where(these, pending).values(status=status))
+    marked = connection.execute(update(items).where(these, pending).values(status=status)).rowcount
+    if marked == len(item_ids):
+        return range(first, last + 1) if gapless else set(item_ids)
+    return set(
+        connection.execute(select(items.c.id).where(these, items.c.status == status)).scalars()
+    )
 
 
 def retry_failed(

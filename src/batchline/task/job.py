@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from batchline.constants import CLAIM_LEASE, CLAIM_MAX_BYTES, CLAIM_MAX_ITEMS, MODEL_CALL_ROWS
 from batchline.db import claims, cruds
@@ -119,7 +120,12 @@ class Job:
             stored = cruds.read_pending(connection, claim.first_id, claim.last_id)
         batch = load_batch(stored, self.predictor.signature)
         results = assemble(batch, self._predict(batch.tensor))
-        self.database.transaction(lambda connection: self._store(connection, claim, results))
+        try:
+            self.database.transaction(lambda connection: self._store(connection, claim, results))
+        except IntegrityError:
+            self.database.transaction(
+                lambda connection: self._store_anew(connection, claim, results)
+            )
         return Outcome(len(results.predictions), len(results.failures), len(batch.tensor))
 
     def _give_back(self, claim: Claim) -> None:
@@ -141,6 +147,11 @@ class Job:
             part = tensor[start : start + MODEL_CALL_ROWS]
             results.extend(predict_rows(self.predictor.predict, part))
         return results
+
+    def _store_anew(self, connection: Connection, claim: Claim, results: Results) -> None:
+        """Store where a client has set items with an answer back to pending by hand."""
+        cruds.forget_answers(connection, self.model_id, claim.first_id, claim.last_id)
+        self._store(connection, claim, results)
 
     def _store(self, connection: Connection, claim: Claim, results: Results) -> None:
         if not claims.hold_claim(connection, claim):
