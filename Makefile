@@ -18,7 +18,7 @@ demo: install  ## Predict 150 iris flowers through a service of its own, start t
 run: install  ## Run API and batch job on SQLite; Ctrl-C ends both
 	$(BIN)/batchline up
 
-test: .venv/installed-dev  ## Run all tests, on SQLite and on private MySQL and MariaDB servers
+test: .venv/installed-dev  ## Run all tests, on SQLite and on private MySQL, MariaDB and PostgreSQL servers
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m pytest
 
@@ -28,7 +28,7 @@ lint: .venv/installed-dev  ## Check format, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed-dev  ## Compare with the plain loop, side by side on each database
+bench: .venv/installed-dev  ## Compare with a plain loop and a plain script, side by side on each database
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m benchmarks.job
 
