@@ -158,6 +158,15 @@ def test_an_idle_run_writes_nothing(database: Database) -> None:
     assert count(database, "runs") == 0
 
 
+def test_a_run_that_finds_only_what_others_have_claimed_leaves_no_record(
+    database: Database,
+) -> None:
+    register(database, ROW)
+    assert claim(database, "other", 60) is not None
+    assert run(make_job(database)) == Outcome()
+    assert count(database, "runs") == 0
+
+
 def test_many_jobs_share_a_backlog_without_doing_anything_twice(database: Database) -> None:
     register(database, *[ROW] * 1_000)
     jobs = [replace(make_job(database, owner=f"job-{n}"), claim_items=50) for n in range(3)]

@@ -81,6 +81,13 @@ def test_an_item_fails_with_the_reason_of_its_first_bad_row() -> None:
     assert results.failures == [(7, "model_error", "row 1: no")]
 
 
+def test_a_prediction_that_json_cannot_hold_fails_its_item() -> None:
+    batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4]]")], PAIRS)
+    results = assemble(batch, [{"z": 1 + 2j}, {"z": 1.0}])
+    assert results.predictions == [(2, '{"z":1.0}')]
+    assert results.failures[0][:2] == (1, "model_error")
+
+
 def test_float32_numbers_are_written_in_their_shortest_form() -> None:
     batch = load_batch([(1, "[[1, 2]]")], PAIRS)
     results = to_results([np.array([[0.1, 0.9]], np.float32)], ["p"], CLASSES)

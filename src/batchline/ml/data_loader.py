@@ -172,7 +172,11 @@ def _answer(rows: Sequence[Any | Failure]) -> str | Failure:
         if isinstance(row, Failure):
             where = f"row {place}: " if len(rows) > 1 else ""
             return Failure(row.code, where + row.detail)
-    text = orjson.dumps(rows[0] if len(rows) == 1 else rows, option=orjson.OPT_SERIALIZE_NUMPY)
+    answer = rows[0] if len(rows) == 1 else list(rows)
+    try:
+        text = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:  # numbers that JSON has not, such as complex ones
+        return Failure(ModelFailed.code, f"the prediction cannot be written as JSON: {error}")
     if len(text) > MAX_BODY_BYTES:
         return Failure("prediction_too_large", f"the prediction has {len(text)} bytes")
     return text.decode()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
-from sqlalchemy import Connection
 
 from batchline.db import cruds
 from batchline.db.claims import Claim, SuspectsWaiting
@@ -28,32 +27,25 @@ class Run:
         self._lock = threading.Lock()
         self._after = 0
         self._outcome = Outcome()
+        self._run_id: int | None = None
 
     def execute(self) -> Outcome:
         """Predict everything that is pending and free, and record it in `runs`.
 
-        An idle run costs one probe of the index and writes nothing.
+        An idle run costs one probe of the index and writes nothing, and one that finds only what
+        other jobs have claimed leaves no record.
 
         Raises:
             DatabaseUnavailable: what was stored until then stays stored.
         """
-        database, owner = self._job.database, self._job.owner
-        with database.read() as connection:
+        with self._job.database.read() as connection:
             if cruds.first_pending(connection) is None:
                 return self._outcome
-        run_id = database.transaction(lambda connection: cruds.start_run(connection, owner))
         started = time.perf_counter()
         try:
             self._predict_everything()
         finally:
-            seconds = time.perf_counter() - started
-            database.transaction(lambda connection: self._finish(connection, run_id, seconds))
-        log.info(
-            "run ended",
-            succeeded=self._outcome.succeeded,
-            failed=self._outcome.failed,
-            rows_per_second=round(self._outcome.rows / seconds),
-        )
+            self._finish(time.perf_counter() - started)
         return self._outcome
 
     def _predict_everything(self) -> None:
@@ -97,6 +89,7 @@ class Run:
         return claim
 
     def _predict(self, claim: Claim) -> None:
+        self._start()
         try:
             self._count(self._job.predict(claim))
         except Stopped:
@@ -109,11 +102,27 @@ class Run:
             self._outcome += outcome
             self._on_batch(outcome)
 
-    def _finish(self, connection: Connection, run_id: int, seconds: float) -> None:
-        cruds.finish_run(
-            connection,
-            run_id,
-            succeeded=self._outcome.succeeded,
-            failed=self._outcome.failed,
-            rows_per_second=self._outcome.rows / seconds,
+    def _start(self) -> None:
+        with self._lock:
+            if self._run_id is None:
+                self._run_id = self._job.database.transaction(
+                    lambda connection: cruds.start_run(connection, self._job.owner)
+                )
+
+    def _finish(self, seconds: float) -> None:
+        if self._run_id is None:
+            return
+        run_id, done = self._run_id, self._outcome
+        rate = done.rows / seconds
+        self._job.database.transaction(
+            lambda connection: cruds.finish_run(
+                connection,
+                run_id,
+                succeeded=done.succeeded,
+                failed=done.failed,
+                rows_per_second=rate,
+            )
+        )
+        log.info(
+            "run ended", succeeded=done.succeeded, failed=done.failed, rows_per_second=round(rate)
         )
