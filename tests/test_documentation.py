@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from jsonpointer import resolve_pointer
 from typer.main import get_command
 
 from batchline import cli, errors
@@ -57,6 +58,21 @@ def test_every_endpoint_is_in_the_readme() -> None:
     for path, methods in create_app(Settings()).openapi()["paths"].items():
         for method in methods:
             assert f"{method.upper()} {path}" in README
+
+
+def references(part: object) -> list[str]:
+    if isinstance(part, dict):
+        own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+        return own + [ref for value in part.values() for ref in references(value)]
+    return [ref for value in part for ref in references(value)] if isinstance(part, list) else []
+
+
+def test_every_reference_of_the_openapi_document_leads_somewhere() -> None:
+    document = create_app(Settings()).openapi()
+    found = references(document)
+    assert found
+    for reference in found:
+        assert resolve_pointer(document, reference.removeprefix("#"))
 
 
 def error_classes() -> list[type[errors.BatchlineError]]:

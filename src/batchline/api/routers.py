@@ -16,8 +16,9 @@ router = APIRouter()
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
-    return {status: {"description": "Problem", "content": content} for status in statuses}
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    answer = {"description": "Problem", "model": Problem, "content": content}
+    return dict.fromkeys(statuses, answer)
 
 
 REQUEST = {
