@@ -40,4 +40,5 @@ class MariaDB(MySQL):
         )
 
     def special_options(self) -> list[str]:
-        return []
+        # In a shared folder, servers that start side by side remove each other's tables.
+        return [f"--tmpdir={self.home}"]

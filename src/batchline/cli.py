@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +98,9 @@ def api(
 ) -> None:
     """Run the API service alone: it registers and reads, and never predicts."""
     settings = _configure(locals())
-    _open_database(settings).close()
+    database = _open_database(settings)
+    _announce("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
+    database.close()
     import uvicorn
 
     from batchline.api.app import create_app
@@ -134,6 +135,8 @@ def job(
     database = _open_database(settings)
     predictor = _load_model(settings)
     stop = _stop_event()
+    if not once:
+        _announce("job", database, every=f"{settings.batch_wait_time:g} s")
     batch_job = _make_job(database, predictor, stop)
     if once:
         _run_once(batch_job, settings)
@@ -160,12 +163,15 @@ def check(
     label_filepath: LabelFilepath = None,
 ) -> None:
     """Say what is wrong with this configuration, with a hint for each finding."""
-    findings = list(_findings(locals()))
+    settings, findings = _findings(locals())
     for detail, hint in findings:
         typer.echo(f"✗ {detail}\n  hint: {hint}")
-    if findings:
+    if findings or settings is None:
         raise typer.Exit(1)
-    typer.echo("✓ the configuration works")
+    from batchline.db.dialects import with_driver
+
+    typer.echo(f"✓ the database answers: {with_driver(settings.url()).render_as_string()}")
+    typer.echo(f"✓ the model works: {settings.model_filepath}")
 
 
 @app.command()
@@ -226,10 +232,16 @@ def _connect(settings: "Settings") -> "Database":
     """The database, which answers and is not too old."""
     from batchline.db.database import Database
     from batchline.db.dialects import check_version
+    from batchline.errors import ConfigurationError
 
     database = Database(settings.url(), pool_size=max(8, 2 * settings.worker_threads))
-    with database.read() as connection:
-        check_version(connection)
+    try:
+        with database.read() as connection:
+            check_version(connection)
+    except (TypeError, ValueError, OSError) as error:  # how drivers refuse an option of the URL
+        raise ConfigurationError(
+            f"DATABASE_URL cannot be used: {error}", hint="check what follows the ? in it"
+        ) from error
     return database
 
 
@@ -264,6 +276,12 @@ def _prepare(settings: "Settings") -> None:
     upgrade(database)
     _publish(database, predictor)
     database.close()
+
+
+def _announce(role: str, database: "Database", **facts: str) -> None:
+    import structlog
+
+    structlog.get_logger(__name__).info(f"{role} starts", database=database.url, **facts)
 
 
 def _publish(database: "Database", predictor: "Predictor") -> int:
@@ -307,20 +325,22 @@ def _run_once(batch_job: "Job", settings: "Settings") -> None:
     typer.echo(f"{total.succeeded} items predicted, {total.failed} failed")
 
 
-def _findings(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _findings(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str, str]]]:
+    """The settings, if they can be read, and what is wrong: in words, and with a hint each."""
     from batchline.configurations import read_settings
     from batchline.errors import BatchlineError
 
     try:
         settings = read_settings(**flags)
     except BatchlineError as error:
-        yield error.detail, error.hint
-        return
+        return None, [(error.detail, error.hint)]
+    findings = []
     for attempt in (_open_database, _load_model):
         try:
             attempt(settings)
         except BatchlineError as error:
-            yield error.detail, error.hint
+            findings.append((error.detail, error.hint))
+    return settings, findings
 
 
 def _stop_event() -> threading.Event:

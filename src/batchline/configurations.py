@@ -59,6 +59,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _mysql_is_complete(self) -> Self:
+        given = [n for n in ("user", "password", "database") if getattr(self, f"mysql_{n}")]
+        if given and not self.mysql_server and not self.database_url:
+            raise ValueError(f"MYSQL_{given[0].upper()} is set, but MYSQL_SERVER is not")
         if self.mysql_server and not self.database_url:
             for name in ("mysql_user", "mysql_database"):
                 if not getattr(self, name):

@@ -24,6 +24,8 @@ DEFAULT_MODEL = "default"
 SCHEMA_REVISION = "0001"
 """The newest migration, written down here so that the API need not import Alembic to compare."""
 
+BEFORE_ALL_IDS = -(2**63)
+
 # What one request or one SQL row may bring.
 MAX_BODY_BYTES = 8 * 1024 * 1024
 SMALL_BODY_BYTES = 64 * 1024

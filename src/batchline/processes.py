@@ -30,7 +30,8 @@ class Children:
         self, command: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "batchline", *command],
+            # -P: a file http.py in the folder where somebody starts this is none of our modules.
+            [sys.executable, "-P", "-m", "batchline", *command],
             env={**os.environ, **environment, LIFELINE: str(self._lifeline)},
             pass_fds=[self._lifeline],
             start_new_session=True,  # a Ctrl-C on the terminal is ours to pass on, once

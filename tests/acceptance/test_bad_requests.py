@@ -1,5 +1,7 @@
 """Every line of the contract's list of errors, through HTTP."""
 
+import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 from jsonpointer import resolve_pointer
 
 from batchline.constants import MAX_BODY_BYTES, MAX_ROWS_PER_ITEM
+from tests import models
 from tests.service import IRIS, Service
 
 
@@ -37,7 +40,7 @@ REFUSED = {
     "infinity": (row("-Infinity"), "/data/1/1", "not_finite"),
     "1e999": (row("1e999"), "/data/1/1", "not_finite"),
     "more than a float32": (row("1e39"), "/data/1/1", "out_of_range"),
-    "a long integer": (row("9" * 400), "/data/1/1", "out_of_range"),
+    "a long integer": (row("9" * 400), "/data/1/1", "not_finite"),
     "too deep": (row("[3.5]"), "/data/1/1", "nested_too_deep"),
     "too narrow": ('{"data": [[5.1, 3.5, 1.4]]}', "/data/0", "wrong_width"),
     "too wide": ('{"data": [[5.1, 3.5, 1.4, 0.2, 1]]}', "/data/0", "wrong_width"),
@@ -98,6 +101,37 @@ def test_missing_data_is_named(api: Service) -> None:
 def test_what_is_no_json_is_400(api: Service, body: str) -> None:
     response = post(api, body)
     assert (response.status_code, response.json()["code"]) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"data": [[100000000000000000000, 1, 1, 1]]}',
+        b'{"data": NaN, "data": [[1000000000000000000000000000000, 1, 1, 1]]}',
+        '{"data": [[1, 2, 3, 4]]}'.encode("utf-16"),
+    ],
+)
+def test_what_only_looks_like_json_is_not_accepted(api: Service, body: bytes) -> None:
+    response = api.http.post("/predict", content=body)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_json")
+
+
+def test_numbers_that_grow_when_they_are_written_out_are_413_not_a_late_failure(
+    tmp_path: Path,
+) -> None:
+    model = models.doubling(tmp_path / "wide.onnx", width=1_000)
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    with Service(url, BATCH_WAIT_TIME="3600", MODEL_FILEPATH=str(model)) as service:
+        rows = ",".join(["[" + ",".join(["1e15"] * 1_000) + "]"] * 600)
+        response = post(service, f'{{"data": [{rows}]}}')
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_client_that_hangs_up_in_the_middle_is_nobodys_error(api: Service) -> None:
+    with socket.create_connection(("127.0.0.1", api.port)) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert api.register(IRIS) > 0
+    assert "internal_error" not in api.output
 
 
 def test_bytes_that_are_no_text_are_400(api: Service) -> None:
@@ -166,3 +200,24 @@ def test_the_documentation_describes_every_endpoint(api: Service) -> None:
         "/health/live",
         "/health/ready",
     }
+
+
+def test_items_that_sql_clients_left_without_a_prediction_can_be_read(tmp_path: Path) -> None:
+    with Service(f"sqlite:///{tmp_path / 'x.db'}", BATCH_WAIT_TIME="3600") as service:
+        with sqlite3.connect(tmp_path / "x.db") as connection:
+            for status in ("succeeded", "failed"):
+                connection.execute("INSERT INTO items (data, status) VALUES ('[]', ?)", (status,))
+        assert [item["prediction"] for item in service.http.get("/items").json()["items"]] == [
+            None,
+            None,
+        ]
+
+
+def test_a_text_of_bytes_that_are_none_fails_alone(tmp_path: Path) -> None:
+    with Service(f"sqlite:///{tmp_path / 'x.db'}", BATCH_WAIT_TIME="0.2") as service:
+        with sqlite3.connect(tmp_path / "x.db") as connection:
+            connection.execute(
+                "INSERT INTO items (data) VALUES (CAST(x'5bff5d' AS TEXT)), ('[[1, 2, 3, 4]]')"
+            )
+        assert service.wait_for_result(1)["error"]["code"] == "invalid_json"
+        assert service.wait_for_result(2)["status"] == "succeeded"

@@ -33,6 +33,9 @@ def assert_refused(*words: str, says: str, **settings: str) -> None:
         ("WORKER_THREADS", "0", "WORKER_THREADS=0"),
         ("DATABASE_URL", "oracle://host/db", "not supported"),
         ("DATABASE_URL", "nonsense", "not a database URL"),
+        ("DATABASE_URL", "mysql+mysqldb://u@h/d", "cannot be used"),
+        ("DATABASE_URL", "mysql://u@127.0.0.1/d?foo=bar", "cannot be used"),
+        ("DATABASE_URL", "sqlite:////etc/passwd", "not a database"),
         ("DATABASE_URL", "sqlite:////missing/folder/batchline.db", "does not answer"),
     ],
 )

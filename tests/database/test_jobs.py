@@ -127,6 +127,13 @@ def test_bad_rows_that_came_by_sql_fail_alone(database: Database) -> None:
         assert read(database, item_id).status == "succeeded"
 
 
+def test_ids_that_a_client_chose_are_predicted_whatever_they_are(database: Database) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql(f"INSERT INTO items (id, data) VALUES (-5, '{ROW}')")
+    assert run(make_job(database)).succeeded == 1
+    assert read(database, -5).status == "succeeded"
+
+
 def test_a_row_at_which_the_model_raises_fails_alone(database: Database, tmp_path: Path) -> None:
     ids = register(database, *[f"[[{n % 10}]]" for n in range(500)])
     bad = register(database, "[[77]]")[0]
@@ -151,6 +158,23 @@ def test_a_model_that_gives_too_few_results_fails_its_items(
     pair = register(database, "[[1, 2], [3, 4]]", "[[5, 6]]")[0]
     run(make_job(database, models.summing(tmp_path / "sum.onnx")), threads=1)
     assert read(database, pair).status == "succeeded"  # alone, each row has its one result
+
+
+def test_other_labels_for_the_same_file_are_another_version(
+    database: Database, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.json"
+    model = tmp_path / "iris.onnx"
+    model.write_bytes(IRIS_MODEL.read_bytes())
+    ids = []
+    for names in ('["a", "b", "c"]', '["A", "b", "c"]', '["a", "b", "c"]'):
+        labels.write_text(names)
+        job = make_job(database, model, labels)
+        ids.append(job.model_id)
+        register(database, ROW)
+        run(job)
+    assert ids[0] == ids[2] != ids[1]
+    assert [read(database, item_id).version for item_id in (1, 2, 3)] == [1, 2, 1]
 
 
 def test_an_idle_run_writes_nothing(database: Database) -> None:

@@ -45,6 +45,8 @@ def test_five_variables_make_a_mysql_url(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from-a-file\n")
+    for name in ("SERVER", "USER", "DATABASE"):
+        monkeypatch.setenv(f"MYSQL_{name}", "x")
     monkeypatch.setenv("MYSQL_PASSWORD_FILE", str(tmp_path / "secret"))
     password = read_settings().mysql_password
     assert password is not None
@@ -92,6 +94,11 @@ def test_a_value_that_cannot_work_is_named(
 def test_mysql_without_a_user_is_named() -> None:
     with pytest.raises(ConfigurationError, match="MYSQL_USER is not"):
         read_settings(mysql_server="db")
+
+
+def test_a_mysql_password_without_a_server_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="MYSQL_SERVER is not"):
+        read_settings(mysql_password="secret")
 
 
 def test_secrets_are_not_shown() -> None:

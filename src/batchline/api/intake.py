@@ -100,9 +100,12 @@ class Intake:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             group: list[_Waiting] = []
             size = 0
-            while self._waiting and len(group) < INTAKE_GROUP_ITEMS and size < INTAKE_GROUP_BYTES:
+            while self._waiting and len(group) < INTAKE_GROUP_ITEMS:
+                next_size = len(self._waiting[0].data)
+                if group and size + next_size > INTAKE_GROUP_BYTES:
+                    break
                 group.append(self._waiting.popleft())
-                size += len(group[-1].data)
+                size += next_size
             self._bytes -= size
             return group
 

@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from batchline.errors import BatchlineError, Fault, InvalidData, Unavailable
 
@@ -22,6 +23,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(BatchlineError, _ours)
     app.add_exception_handler(HTTPException, _frameworks)
     app.add_exception_handler(RequestValidationError, _parameters)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -54,6 +56,10 @@ async def _parameters(request: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
     return _problem(422, "A parameter does not fit", detail, "invalid_parameter", faults)
+
+
+async def _hung_up(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

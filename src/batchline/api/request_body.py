@@ -25,6 +25,8 @@ from batchline.errors import (
 )
 from batchline.ml.signature import Signature
 
+EXAMPLE = 'send {"data": [[…], …]}'
+
 
 async def read_body(request: Request) -> bytes:
     """The whole body.
@@ -81,28 +83,38 @@ async def check_data(body: bytes, signature: Signature) -> str:
 
 
 def _checked(body: bytes, signature: Signature) -> str:
-    data = _data_of(_parse(body))
+    parsed, reason = _parse(body)
+    data = _data_of(parsed)
     faults = signature.faults(data)
     if faults:
         raise _refused([Fault("/data" + f.pointer, f.code, f.detail) for f in faults])
-    return orjson.dumps(data).decode()
+    if reason:
+        raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE)
+    text = orjson.dumps(data)
+    if len(text) > MAX_BODY_BYTES:  # 1e15 is written out as 1000000000000000.0
+        raise _too_large()
+    return text.decode()
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes) -> tuple[Any, str]:
+    """What the body holds, and why it is no JSON, if it is none: then only to tell its faults."""
     try:
-        return orjson.loads(body)
+        return orjson.loads(body), ""
     except orjson.JSONDecodeError as error:
         reason = str(error)
     # NaN and 1e999 are no JSON, but many libraries write them, and whoever sent them is helped
     # more by a pointer to the value than by a position in the text.
     try:
-        return json.loads(body)
+        return json.loads(body, parse_int=_to_number), reason
     except RecursionError:
         fault = Fault("/data", "nested_too_deep", "the data is nested hundreds of levels deep")
         raise _refused([fault]) from None
     except ValueError:
-        hint = 'send {"data": [[…], …]}'
-        raise InvalidJson(f"the body is not JSON: {reason}", hint=hint) from None
+        raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE) from None
+
+
+def _to_number(digits: str) -> float:
+    return int(digits) if len(digits) < len(str(2**63)) else float(digits)
 
 
 def _data_of(body: Any) -> Any:

@@ -101,8 +101,8 @@ def ready(request: Request) -> Response:
 
 
 def _item(record: cruds.Record) -> dict[str, Any]:
-    failed = record.status == Status.FAILED
-    done = record.status == Status.SUCCEEDED
+    failed = record.status == Status.FAILED and record.code is not None
+    done = record.status == Status.SUCCEEDED and record.prediction is not None
     return {
         "id": record.id,
         "status": record.status,

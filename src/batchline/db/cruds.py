@@ -20,8 +20,14 @@ from sqlalchemy import (
     update,
 )
 
-from batchline.constants import MAX_BODY_BYTES, SCHEMA_REVISION, Status
-from batchline.db.dialects import byte_length, insert_many, insert_returning_ids, utc_now
+from batchline.constants import BEFORE_ALL_IDS, MAX_BODY_BYTES, SCHEMA_REVISION, Status
+from batchline.db.dialects import (
+    byte_length,
+    insert_many,
+    insert_returning_ids,
+    raw_text,
+    utc_now,
+)
 from batchline.db.models import failures, gate, idempotency_keys, items, models, predictions, runs
 
 Record = Row[*tuple[Any, ...]]
@@ -66,7 +72,7 @@ def store_keys(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
 
 def get_item(connection: Connection, item_id: int) -> Record | None:
     """One item with its newest prediction or its failure, or None."""
-    if not 0 < item_id < 2**63:
+    if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
     return connection.execute(_answers().where(items.c.id == item_id)).first()
 
@@ -145,26 +151,33 @@ def active_signature(connection: Connection, name: str) -> dict[str, Any] | None
 def publish_model(
     connection: Connection, *, name: str, sha256: str, signature: dict[str, Any]
 ) -> int:
-    """Make this file the active version of the model, as a new version if it is a new file."""
+    """Make this file, with these labels, the active version; a new one if it was not there yet."""
     lock_gate(connection)  # two jobs that start at once must not both take the next number
-    known = select(models.c.id).where(models.c.name == name, models.c.sha256 == sha256)
-    model_id = connection.execute(known).scalar()
+    text = json.dumps(signature)
+    query = select(models.c.id, models.c.signature)
+    known = connection.execute(query.where(models.c.name == name, models.c.sha256 == sha256))
+    # Compared here, for a collation may take two labels for the same.
+    model_id = next((row.id for row in known if row.signature == text), None)
     if model_id is None:
-        model_id = _insert_model(connection, name, sha256)
+        model_id = _insert_model(connection, name, sha256, text)
     connection.execute(
         update(models).where(models.c.name == name).values(active=models.c.id == model_id)
-    )
-    connection.execute(
-        update(models).where(models.c.id == model_id).values(signature=json.dumps(signature))
     )
     return model_id
 
 
-def _insert_model(connection: Connection, name: str, sha256: str) -> int:
+def _insert_model(connection: Connection, name: str, sha256: str, signature: str) -> int:
     newest = select(func.max(models.c.version)).where(models.c.name == name)
     version = (connection.execute(newest).scalar() or 0) + 1
-    values = {"name": name, "version": version, "sha256": sha256, "signature": "", "active": False}
-    return insert_one(connection, models, **values)
+    return insert_one(
+        connection,
+        models,
+        name=name,
+        version=version,
+        sha256=sha256,
+        signature=signature,
+        active=False,
+    )
 
 
 # Pending items ---------------------------------------------------------------------------------
@@ -174,7 +187,7 @@ def _pending(*columns: Any) -> Select[Any]:
     return select(*columns).where(items.c.status == Status.PENDING).order_by(items.c.id)
 
 
-def first_pending(connection: Connection, after: int = 0) -> int | None:
+def first_pending(connection: Connection, after: int = BEFORE_ALL_IDS) -> int | None:
     """The lowest pending id above `after`, or None. One probe of the index."""
     query = _pending(items.c.id).where(items.c.id > after).limit(1)
     return connection.execute(query).scalar()
@@ -211,9 +224,9 @@ def count_pending(connection: Connection) -> int:
 
 def read_pending(
     connection: Connection, first_id: int, last_id: int
-) -> list[tuple[int, str | None]]:
+) -> list[tuple[int, str | bytes | None]]:
     """The pending items of a range: id and JSON text, or None where the text is too large."""
-    fits = case((byte_length(items.c.data) <= MAX_BODY_BYTES, items.c.data))
+    fits = case((byte_length(items.c.data) <= MAX_BODY_BYTES, raw_text(items.c.data)))
     query = _pending(items.c.id, fits).where(items.c.id.between(first_id, last_id))
     return [(item_id, data) for item_id, data in connection.execute(query)]
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchline.constants import POOL_TIMEOUT, STATEMENT_TIMEOUT
 from batchline.db import dialects
-from batchline.errors import CommitUnknown, DatabaseUnavailable, SchemaOutdated
+from batchline.errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, SchemaOutdated
 
 T = TypeVar("T")
 
@@ -28,13 +28,20 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8, timeout: float = STATEMENT_TIMEOUT) -> None:
         parsed = dialects.with_driver(url)
         self.url = parsed.render_as_string(hide_password=True)
-        self.engine = create_engine(
-            parsed,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_timeout=POOL_TIMEOUT,
-            **dialects.engine_options(parsed, timeout),
-        )
+        try:
+            self.engine = create_engine(
+                parsed,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_timeout=POOL_TIMEOUT,
+                hide_parameters=True,  # an error must not carry rows into the log
+                **dialects.engine_options(parsed, timeout),
+            )
+        except (ImportError, ArgumentError) as error:
+            raise ConfigurationError(
+                f"DATABASE_URL cannot be used: {error}",
+                hint="leave the driver out of it: mysql://…, postgresql://… or sqlite:///…",
+            ) from error
         dialects.prepare(self.engine)
 
     @contextmanager

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, Dialect, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import NullType, TypeDecorator
 
 from batchline.constants import CONNECT_TIMEOUT, MIGRATION_TIMEOUT, SQLITE_BUSY_TIMEOUT, Status
 from batchline.errors import ConfigurationError, DatabaseUnavailable
@@ -30,6 +30,7 @@ DRIVERS = {
 OLDEST = {"mysql": (8, 0, 1), "mariadb": (10, 6), "postgresql": (13,), "sqlite": (3, 35)}
 DEADLOCKS = {1213, 1205}
 """MySQL's and MariaDB's codes for a deadlock and a lock wait that took too long."""
+INSUFFICIENT_PRIVILEGE = "42501"
 SERIALIZATION_FAILURES = {"40001", "40P01"}
 STATEMENT_BYTES = 1024 * 1024
 STATEMENT_ROWS = 1_000
@@ -122,6 +123,24 @@ def _byte_length(element: byte_length, compiler: Any, **options: Any) -> str:
 def _byte_length_sqlite(element: byte_length, compiler: Any, **options: Any) -> str:
     # octet_length() came with SQLite 3.43; the length of a blob is the same number.
     return f"LENGTH(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+
+
+class raw_text(FunctionElement[Any]):
+    """A text as the driver gives it fastest, str or bytes, even where its bytes are no text."""
+
+    type = NullType()
+    inherit_cache = True
+
+
+@compiles(raw_text)
+def _raw_text(element: raw_text, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(raw_text, "sqlite")
+def _raw_text_sqlite(element: raw_text, compiler: Any, **options: Any) -> str:
+    # SQLite stores any bytes as text; its driver raises for the whole result at the first bad one.
+    return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
 
 
 # Connections -----------------------------------------------------------------------------------
@@ -238,17 +257,21 @@ def is_missing_table(error: DBAPIError) -> bool:
 
 def is_unavailable(error: DBAPIError) -> bool:
     """The server is away, refuses, is full or read-only: not the statement's fault."""
-    return error.connection_invalidated or isinstance(
-        error, OperationalError | InterfaceError | InternalError
+    return (
+        error.connection_invalidated
+        or isinstance(error, OperationalError | InterfaceError | InternalError)
+        or error_code(error) == INSUFFICIENT_PRIVILEGE
+        or "file is not a database" in str(error.orig)
     )
 
 
 HINTS = {
     "database is locked": "another program has been writing to the SQLite file for too long",
+    "file is not a database": "this file is something else; name another one",
     "disk|full|No space": "make room on the database's disk",
     "readonly|read-only": "make the database writable for this user",
     "unable to open database file": "check that the SQLite file's folder exists and can be written",
-    "Access denied .* to database|permission denied for database": "grant this user the rights",
+    "Access denied .* to database|permission denied": "grant this user the rights",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
     "Unknown database|database .* does not exist": "create the database first",
     "Can't connect|refused|timed out|timeout|resolve|translate host": "check the host and the port",

@@ -66,7 +66,6 @@ models = Table(
     Column("active", Boolean, nullable=False),
     created_at(),
     UniqueConstraint("name", "version", name="models_name_version"),
-    UniqueConstraint("name", "sha256", name="models_name_sha256"),
     **TABLE_OPTIONS,
 )
 

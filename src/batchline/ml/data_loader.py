@@ -40,7 +40,7 @@ class Results:
     failures: list[tuple[int, str, str]] = field(default_factory=list)
 
 
-def load_batch(stored: Sequence[tuple[int, str | None]], signature: Signature) -> Batch:
+def load_batch(stored: Sequence[tuple[int, str | bytes | None]], signature: Signature) -> Batch:
     """Parse and check items (id and JSON text); those that the model cannot take fail here.
 
     The API checked what it registered, but SQL clients insert what they like.
@@ -60,7 +60,7 @@ def load_batch(stored: Sequence[tuple[int, str | None]], signature: Signature) -
     return Batch(to_tensor(rows, signature), item_ids, row_counts, failures)
 
 
-def _parse(text: str | None, signature: Signature) -> list[Any] | Failure:
+def _parse(text: str | bytes | None, signature: Signature) -> list[Any] | Failure:
     if text is None:
         return Failure("too_large", f"data is larger than {MAX_BODY_BYTES} bytes")
     try:

@@ -137,6 +137,12 @@ def _labels_of(outputs: list[Any], path: Path | None) -> tuple[str, ...] | None:
     if path is None:
         return classes if probabilities is not None and _is_classifier(outputs) else None
     labels = _read_labels(path)
+    if probabilities is not None and _names_its_classes(probabilities) and labels != classes:
+        raise ConfigurationError(
+            f"the label file {path} gives other names than the model itself, which calls its "
+            f"classes {', '.join(classes or ())}",
+            hint="leave LABEL_FILEPATH out for this model",
+        )
     if classes is None or len(classes) != len(labels):
         raise ConfigurationError(
             f"the label file {path} has {len(labels)} labels, but the model gives "
@@ -152,6 +158,10 @@ def _classes_of(probabilities: Any) -> tuple[str, ...]:
     return tuple(str(index) for index in range(probabilities.shape[1]))
 
 
+def _names_its_classes(probabilities: Any) -> bool:
+    return is_zipmap(probabilities) and any(isinstance(key, str) for key in probabilities[0])
+
+
 def _is_classifier(outputs: list[Any]) -> bool:
     """A ZipMap, or beside the probabilities one label (an integer or a text) for each row."""
     return any(
@@ -164,21 +174,30 @@ def _is_classifier(outputs: list[Any]) -> bool:
 def _read_labels(path: Path) -> tuple[str, ...]:
     """Labels in the order of their class index: a JSON list, or an object from index to label."""
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(stored, dict):
             stored = [stored[str(index)] for index in range(len(stored))]
-    except (OSError, ValueError, KeyError) as error:
-        raise _bad_labels(path) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"the label file {path} cannot be read: {error.strerror}",
+            hint="set LABEL_FILEPATH to a JSON file, or leave it out",
+        ) from error
+    except KeyError as error:
+        raise _bad_labels(path, f"index {error} is missing; they count from 0") from error
+    except (ValueError, RecursionError) as error:
+        raise _bad_labels(path, f"it is not JSON: {_first_line(error)}") from error
     if not isinstance(stored, list) or not all(isinstance(label, str) for label in stored):
-        raise _bad_labels(path)
+        raise _bad_labels(path, "it is not a list of names")
     if len(set(stored)) != len(stored):
-        raise _bad_labels(path)
+        raise _bad_labels(path, "a name appears twice")
+    if any(not label.isprintable() for label in stored):
+        raise _bad_labels(path, "a name holds characters that cannot be shown")
     return tuple(stored)
 
 
-def _bad_labels(path: Path) -> ConfigurationError:
+def _bad_labels(path: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the label file {path} is not a list of different class names",
+        f"the label file {path} cannot be used: {problem}",
         hint='write it as {"0": "setosa", "1": "versicolor", …} or ["setosa", "versicolor", …]',
     )
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from batchline.constants import CLAIM_LEASE, CLAIM_MAX_BYTES, CLAIM_MAX_ITEMS, MODEL_CALL_ROWS
+from batchline.constants import (
+    BEFORE_ALL_IDS,
+    CLAIM_LEASE,
+    CLAIM_MAX_BYTES,
+    CLAIM_MAX_ITEMS,
+    MODEL_CALL_ROWS,
+)
 from batchline.db import claims, cruds
 from batchline.db.claims import Claim
 from batchline.db.database import Database
@@ -59,7 +65,7 @@ class Job:
     in_hand: set[int] = field(default_factory=set)
     leftovers: set[Claim] = field(default_factory=set)
 
-    def claim_pending(self, after: int = 0) -> Claim | None:
+    def claim_pending(self, after: int = BEFORE_ALL_IDS) -> Claim | None:
         """Claim the next free items above the id `after`; None if there are none.
 
         Raises:

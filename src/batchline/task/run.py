@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from batchline.constants import BEFORE_ALL_IDS
 from batchline.db import cruds
 from batchline.db.claims import Claim, SuspectsWaiting
 from batchline.errors import ClaimLost
@@ -25,7 +26,7 @@ class Run:
         self._threads = threads
         self._on_batch = on_batch
         self._lock = threading.Lock()
-        self._after = 0
+        self._after = BEFORE_ALL_IDS
         self._outcome = Outcome()
         self._run_id: int | None = None
 
@@ -82,8 +83,8 @@ class Run:
         """Above what this run has claimed so far, else of what it passed over."""
         after = self._after
         claim = self._job.claim_pending(after)
-        if claim is None and after:
-            claim = self._job.claim_pending(0)
+        if claim is None and after != BEFORE_ALL_IDS:
+            claim = self._job.claim_pending()
         if claim is not None:
             self._after = max(self._after, claim.last_id)
         return claim

@@ -87,7 +87,6 @@ def _models() -> None:
         sa.Column("active", sa.Boolean, nullable=False),
         _created_at(),
         sa.UniqueConstraint("name", "version", name="models_name_version"),
-        sa.UniqueConstraint("name", "sha256", name="models_name_sha256"),
     )
 
 
