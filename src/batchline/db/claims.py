@@ -13,15 +13,12 @@ aside as failed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS
 from batchline.db import cruds
 from batchline.db.models import claims
-
-Record = Row[*tuple[Any, ...]]
 
 WORKER_CRASHED = "worker_crashed"
 LONG_AGO = timedelta(days=1)
@@ -109,7 +106,7 @@ def split(ids: Sequence[int], parts: int) -> list[tuple[int, int]]:
     return [(chunk[0], chunk[-1]) for chunk in chunks]
 
 
-def _deaths_alone(ended: Record) -> int:
+def _deaths_alone(ended: cruds.Record) -> int:
     """How often a job died with nothing else in hand than this one row."""
     died = ended.owner is not None and ended.suspect and ended.first_id == ended.last_id
     return int(ended.deaths) + died
@@ -120,7 +117,7 @@ def _set_aside(connection: Connection, model_id: int, item_id: int, deaths: int)
     cruds.store_failures(connection, model_id, [(item_id, WORKER_CRASHED, detail)])
 
 
-def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
+def _first_free(connection: Connection, after: int, taken: Sequence[cruds.Record]) -> int | None:
     """The first pending id above `after` that lies in no claim; one short probe for each claim."""
     while (first := cruds.first_pending(connection, after)) is not None:
         covering = next((c for c in taken if c.first_id <= first <= c.last_id), None)
@@ -130,7 +127,7 @@ def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> 
     return None
 
 
-def _all_claims(connection: Connection) -> Sequence[Record]:
+def _all_claims(connection: Connection) -> Sequence[cruds.Record]:
     return connection.execute(select(claims).order_by(claims.c.first_id)).all()
 
 
