@@ -22,6 +22,10 @@ test: .venv/installed-dev  ## Run all tests, on SQLite and on private MySQL, Mar
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m pytest
 
+torture: .venv/installed-dev  ## Run the fault tests in their long form; writes docs/reliability.json
+	$(BIN)/python -m devservers fetch
+	$(BIN)/python -m pytest tests/faults --long --timeout 7200
+
 lint: .venv/installed-dev  ## Check format, types and the direction of imports
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
@@ -58,4 +62,4 @@ PIN := uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-
 	$(PIP) --require-hashes --requirement requirements-dev.txt
 	touch $@
 
-.PHONY: help install demo run test lint bench format pins clean
+.PHONY: help install demo run test torture lint bench format pins clean

@@ -19,6 +19,12 @@ KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(","
 IN_CI = bool(os.environ.get("CI"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="run the long forms of the fault tests (make torture)"
+    )
+
+
 class Servers:
     """The database servers of this test session, each started when it is first asked for."""
 

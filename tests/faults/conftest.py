@@ -1,0 +1,37 @@
+"""Faults on purpose: short forms in `make test`, long forms with `--long` in `make torture`.
+
+Each long form writes what it counted to `docs/reliability.json`; `docs/reliability.md` quotes it.
+"""
+
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RESULTS = Path(__file__).parent.parent.parent / "docs" / "reliability.json"
+
+Figures = Callable[..., None]
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the long form was asked for."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest, long: bool) -> Figures:
+    """Call it with what a test counted: `figures("kill loop", "mysql", kills=200, lost=0)`."""
+
+    def write(experiment: str, where: str, **counted: Any) -> None:
+        print(f"{experiment} on {where}: {counted}")
+        if long:
+            results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+            results["python"] = platform.python_version()
+            results.setdefault(experiment, {})[where] = counted
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+    return write
