@@ -63,3 +63,24 @@ def deadly(path: Path) -> Path:
     x = make_tensor_value_info("x", INT64, ["n", 1])
     y = make_tensor_value_info("share", INT64, ["n", 1])
     return _save(path, [node], [x], [y], [smallest])
+
+
+def slow(path: Path) -> Path:
+    """Rows of one integer; counts up to the largest, which takes a second for each million."""
+    n, one = make_tensor_value_info("n", INT64, []), make_tensor("one", INT64, [1], [1])
+    more, going = (make_tensor_value_info(c, TensorProto.BOOL, []) for c in ("more", "going"))
+    count, counted = (make_tensor_value_info(c, INT64, [1]) for c in ("count", "counted"))
+    steps = [
+        make_node("Add", ["count", "one"], ["counted"]),
+        make_node("Identity", ["more"], ["going"]),
+    ]
+    body = helper.make_graph(steps, "body", [n, more, count], [going, counted], [one])
+    nodes = [
+        make_node("ReduceMax", ["x"], ["trips"], keepdims=0),
+        make_node("Loop", ["trips", "", "start"], ["total"], body=body),
+        make_node("Mul", ["x", "zero"], ["nothing"]),
+        make_node("Add", ["nothing", "total"], ["y"]),
+    ]
+    constants = [make_tensor("start", INT64, [1], [0]), make_tensor("zero", INT64, [1], [0])]
+    x = make_tensor_value_info("x", INT64, ["n", 1])
+    return _save(path, nodes, [x], [make_tensor_value_info("y", INT64, ["n", 1])], constants)

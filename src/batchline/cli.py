@@ -101,20 +101,10 @@ def api(
     database = _open_database(settings)
     _announce("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
     database.close()
-    import uvicorn
-
     from batchline.api.app import create_app
-    from batchline.constants import API_SHUTDOWN_TIMEOUT
+    from batchline.api.server import serve
 
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
-    )
+    serve(create_app(settings), settings.host, settings.port)
 
 
 @app.command()

@@ -61,11 +61,25 @@ CLAIM_RENEWAL = 15.0
 WAIT_FOR_OTHER_JOBS = 1.0
 CONNECT_TIMEOUT = 3
 REQUEST_TIMEOUT = 10
-"""How long the API waits for the database in one request before it answers 503."""
+"""How long a registration waits for its COMMIT before it is answered 503."""
+API_STATEMENT_TIMEOUT = 5
+"""How long the API waits for one statement before it takes the database for away."""
+OUTAGE_PROBE_INTERVAL = 0.25
+"""While it is away, how long the API waits before it asks for it again."""
 STATEMENT_TIMEOUT = 120
 """How long a job or a migration waits for one statement."""
 MIGRATION_TIMEOUT = 600
 POOL_TIMEOUT = 3
 SQLITE_BUSY_TIMEOUT = 5.0
+OUTAGE_FIRST_PAUSE = 0.5
+"""How long the batch job waits for a database that went away; twice as long the next time, and so
+on, with a random part."""
+OUTAGE_LONGEST_PAUSE = 30.0
+OUTAGE_ATTEMPTS = 8
+"""So often `batchline job --once` tries before it ends with an error: for about a minute."""
+DRAIN_TIMEOUT = 15.0
+"""How long a job that was asked to stop goes on with the batches that it has in hand."""
+ABANDON_TIMEOUT = 3.0
+"""How long it then takes at most to give their claims back."""
 SIGNATURE_LIFETIME = 2.0
 API_SHUTDOWN_TIMEOUT = 10

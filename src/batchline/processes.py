@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-GRACE = 20.0
+GRACE = 25.0
 """Seconds that a child may take to finish what it has in flight, before it is killed."""
 LIFELINE = "BATCHLINE_LIFELINE"
 

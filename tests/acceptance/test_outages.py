@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from batchline.db import cruds
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from tests.conftest import Servers
-from tests.service import IRIS, Service, run, wait_for
+from tests.service import IRIS, Command, Service, run, wait_for
 
 SERVERS = ["mysql", "mariadb", "postgresql"]
 
@@ -49,14 +50,22 @@ def test_a_database_that_hangs_is_503_and_a_key_tells_what_became_of_it(
     url = server.create_database()
     with Service(url, BATCH_WAIT_TIME="3600") as service:
         first = service.register(IRIS)
+        service.read(first)
         key = {"Idempotency-Key": "once"}
         server.pause()
         try:
             hanging = service.http.post("/predict", json={"data": [IRIS]}, headers=key)
+            reading = service.http.get(f"/predict/id/{first}")
+            refused = [service.http.post("/predict", json={"data": [IRIS]}) for _ in range(100)]
         finally:
             server.resume()
         assert hanging.status_code == 503, hanging.text
         assert hanging.json()["code"] in ("database_unavailable", "commit_unknown")
+        assert reading.status_code == 503
+        # That they came to an end shows that they did not wait for three seconds each.
+        assert {(r.status_code, r.json()["code"]) for r in refused} == {
+            (503, "database_unavailable")
+        }
         wait_for(service.is_ready, "the recovery")
         ids = {
             service.http.post("/predict", json={"data": [IRIS]}, headers=key).json()["id"]
@@ -64,7 +73,39 @@ def test_a_database_that_hangs_is_503_and_a_key_tells_what_became_of_it(
         }
         assert len(ids) == 1
         assert ids != {first}
+        assert len(service.http.get("/items").json()["items"]) == 2
     server.drop_database(url)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("once", [True, False], ids=["once", "on its schedule"])
+def test_a_job_goes_on_when_the_database_is_back(kind: str, once: bool, servers: Servers) -> None:
+    server = servers.get(kind)
+    url = server.create_database()
+    settings = {"DATABASE_URL": url, "BATCH_WAIT_TIME": "3600"}
+    assert run("db", "upgrade", **settings).returncode == 0
+    database = Database(url)
+    for _ in range(30):
+        with database.write() as connection:
+            cruds.register_items(connection, [f"[{IRIS}]"] * 1_000)
+    with Command("job", *(["--once"] if once else []), **settings) as job:
+        wait_for(lambda: count(database, "predictions") > 0, "the first batch")
+        server.kill()
+        wait_for(lambda: "run failed" in job.output, "the job to notice")
+        server.restart()
+        database.close()
+        wait_for(lambda: count(database, "items WHERE status = 'pending'") == 0, "the end")
+        if once:
+            assert job.wait() == 0, job.output
+            assert "30000 items predicted" in job.output
+    assert count(database, "predictions") == 30_000
+    database.close()
+    server.drop_database(url)
+
+
+def count(database: Database, table: str) -> int:
+    with database.read() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
 @pytest.mark.parametrize("kind", SERVERS)

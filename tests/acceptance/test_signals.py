@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from batchline.db import cruds
 from batchline.db.database import Database
+from tests import models
 from tests.service import IRIS, Command, Service, run, wait_for
 
 ROW = f"[{IRIS}]"
@@ -61,6 +63,56 @@ def test_sigterm_in_the_middle_leaves_nothing_half_stored(
     done = run("job", "--once", DATABASE_URL=database_url)
     assert done.returncode == 0
     assert count(database, "predictions") == 30_000
+
+
+def start_endless_job(folder: Path, stack: ExitStack) -> Command:
+    """A job in the middle of a call of the model that takes days."""
+    url = url_of(folder)
+    model = str(models.slow(folder / "slow.onnx"))
+    assert run("db", "upgrade", DATABASE_URL=url, MODEL_FILEPATH=model).returncode == 0
+    database = Database(url)
+    stack.callback(database.close)
+    with database.write() as connection:
+        cruds.register_items(connection, [f"[[{10**12}]]"])
+    job = stack.enter_context(Command("job", DATABASE_URL=url, MODEL_FILEPATH=model))
+    wait_for(lambda: count(database, "claims") > 0, "the claim")
+    return job
+
+
+def send_until_it_ends(command: Command, number: signal.Signals) -> int:
+    def has_ended() -> bool:
+        command.send(number)
+        return command.process.poll() is not None
+
+    wait_for(has_ended, "the end", patience=5)
+    return command.wait()
+
+
+def test_a_job_that_does_not_come_to_an_end_gives_its_items_back_in_time(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        job = start_endless_job(tmp_path, stack)
+        job.send(signal.SIGTERM)
+        assert job.wait() == 1, job.output
+        database = Database(url_of(tmp_path))
+        assert (count(database, "claims"), count(database, "items", "status = 'pending'")) == (0, 1)
+        database.close()
+
+
+def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        job = start_endless_job(tmp_path, stack)
+        assert send_until_it_ends(job, signal.SIGTERM) == 128 + signal.SIGTERM
+
+
+def test_a_second_signal_ends_the_api_at_once(tmp_path: Path) -> None:
+    run("db", "upgrade", DATABASE_URL=url_of(tmp_path))
+    with (
+        Service(url_of(tmp_path), "api") as api,
+        socket.create_connection(("127.0.0.1", api.port)) as client,
+    ):
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        wait_for(api.is_ready, "the request before it to be in flight")
+        assert send_until_it_ends(api, signal.SIGTERM) == 128 + signal.SIGTERM
 
 
 def test_what_was_answered_survives_kill_9_of_everything(tmp_path: Path) -> None:

@@ -112,4 +112,5 @@ def test_a_port_that_is_taken_ends_the_service(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         done = run("up", PORT=port, **sqlite_in(tmp_path))
     assert done.returncode != 0
-    assert "address already in use" in done.stderr
+    assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in done.stderr
+    assert "hint: another program may have this port; set PORT" in done.stderr

@@ -229,7 +229,7 @@ def test_a_claim_ends_before_the_range_of_another(database: Database) -> None:
     assert first is not None
     assert second is not None
     with database.write() as connection:
-        claims.give_back(connection, first)
+        claims.give_back(connection, first.owner)
     wide = claim(database, "c", 60, max_items=100)
     assert wide is not None
     assert (wide.first_id, wide.last_id) == (ids[0], ids[9])

@@ -1,12 +1,13 @@
 """Connections that die in the middle, on the databases that have connections."""
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from batchline.db import cruds
 from batchline.db.database import Database
 from batchline.errors import CommitUnknown, DatabaseUnavailable
 from tests.conftest import KINDS
+from tests.database.test_jobs import make_job
 
 
 @pytest.fixture(params=[kind for kind in KINDS if kind != "sqlite"])
@@ -19,6 +20,18 @@ def cut(connection: Connection) -> None:
     driver = connection.connection.driver_connection
     assert driver is not None
     driver.close()
+
+
+def lose_the_next_commits_reply(database: Database) -> None:
+    """The server commits, and the connection dies before it says so."""
+
+    def commit_and_cut(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.commit()
+        driver.close()
+
+    event.listen(database.engine, "commit", commit_and_cut, once=True)
 
 
 def count_items(database: Database) -> int:
@@ -51,6 +64,17 @@ def test_one_that_is_lost_at_the_commit_is_not_tried_again(database: Database) -
     with pytest.raises(CommitUnknown):
         database.transaction(work)
     assert len(attempts) == 1
+
+
+def test_a_claim_whose_commit_was_not_confirmed_is_given_back(database: Database) -> None:
+    ids = [*database.transaction(lambda c: cruds.register_items(c, ["[[1, 2, 3, 4]]"] * 3))]
+    job = make_job(database)
+    lose_the_next_commits_reply(database)
+    with pytest.raises(CommitUnknown):
+        job.claim_pending()
+    taken = job.claim_pending()
+    assert taken is not None
+    assert (taken.first_id, taken.last_id) == (ids[0], ids[-1])
 
 
 def test_one_that_is_lost_while_reading_is_an_outage_not_a_bug(database: Database) -> None:

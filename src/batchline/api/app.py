@@ -10,7 +10,7 @@ from batchline.api import problems
 from batchline.api.routers import router
 from batchline.api.service import Service
 from batchline.configurations import Settings
-from batchline.constants import REQUEST_TIMEOUT
+from batchline.constants import API_STATEMENT_TIMEOUT
 from batchline.db.database import Database
 
 
@@ -19,7 +19,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(Database(settings.url(), timeout=REQUEST_TIMEOUT))
+        service = Service(
+            Database(settings.url(), timeout=API_STATEMENT_TIMEOUT, refuse_in_outages=True)
+        )
         app.state.service = service
         yield
         await service.close()

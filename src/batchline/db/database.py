@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchline.constants import POOL_TIMEOUT, STATEMENT_TIMEOUT
 from batchline.db import dialects
+from batchline.db.outage import Outage
 from batchline.errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, SchemaOutdated
 
 T = TypeVar("T")
@@ -23,9 +24,22 @@ BACKOFF = 0.02
 
 
 class Database:
-    """One engine. Nothing connects before the first `read` or `write`."""
+    """One engine. Nothing connects before the first `read` or `write`.
 
-    def __init__(self, url: str, *, pool_size: int = 8, timeout: float = STATEMENT_TIMEOUT) -> None:
+    Args:
+        timeout: seconds that a statement may take.
+        refuse_in_outages: once the database is found to be away, raise at once until it is back,
+            instead of waiting for it anew each time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 8,
+        timeout: float = STATEMENT_TIMEOUT,
+        refuse_in_outages: bool = False,
+    ) -> None:
         parsed = dialects.with_driver(url)
         self.url = parsed.render_as_string(hide_password=True)
         try:
@@ -42,7 +56,8 @@ class Database:
                 f"DATABASE_URL cannot be used: {error}",
                 hint="leave the driver out of it: mysql://…, postgresql://… or sqlite:///…",
             ) from error
-        dialects.prepare(self.engine)
+        dialects.prepare(self.engine, timeout)
+        self._outage = Outage(self._probe) if refuse_in_outages else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -52,13 +67,13 @@ class Database:
             DatabaseUnavailable: the database does not answer.
             SchemaOutdated: the tables are not there.
         """
-        with _in_our_words(), self.engine.connect() as connection:
+        with _in_our_words(), self._connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: committed at the end, rolled back if anything is raised."""
-        with _in_our_words(), self.engine.connect() as connection:
+        with _in_our_words(), self._connect() as connection:
             writer = connection.execution_options(writes=True)
             with writer.begin():
                 yield writer
@@ -91,7 +106,34 @@ class Database:
 
     def close(self) -> None:
         """Close the pooled connections."""
+        if self._outage:
+            self._outage.close()
         self.engine.dispose()
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        if self._outage and self._outage.is_on:
+            raise DatabaseUnavailable("the database has been away for a while", hint="wait for it")
+        try:
+            connection = self.engine.connect()
+        except DBAPIError:
+            self._begin_outage()
+            raise
+        with connection:
+            try:
+                yield connection
+            except DBAPIError as error:
+                if dialects.is_timeout(error):
+                    self._begin_outage()
+                raise
+
+    def _begin_outage(self) -> None:
+        if self._outage:
+            self._outage.begin()
+
+    def _probe(self) -> None:
+        with _in_our_words(), self.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
 
 
 def _cause(error: Exception) -> BaseException | None:

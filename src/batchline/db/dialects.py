@@ -4,6 +4,7 @@ SQLAlchemy calls both MySQL and MariaDB "mysql"; `dialect.is_mariadb` tells them
 """
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -192,11 +193,34 @@ def engine_options(url: URL, timeout: float) -> dict[str, Any]:
     return options
 
 
-def prepare(engine: Engine) -> None:
-    """Attach what each new connection of this engine needs."""
+def prepare(engine: Engine, timeout: float) -> None:
+    """Attach what each new connection of this engine needs; a statement may take `timeout` s."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    if engine.dialect.name == "postgresql":
+        _limit_waiting(engine, timeout + 1)  # the server's own limit, and its answer, come first
+
+
+def _limit_waiting(engine: Engine, seconds: float) -> None:
+    """Let psycopg give up on a server that is frozen; by itself it would wait for ever."""
+    import psycopg
+
+    class ImpatientConnection(psycopg.Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            end = time.monotonic() + seconds
+            try:
+                return super().wait(gen, interval, seconds if timeout is None else timeout)
+            except psycopg.OperationalError:
+                if time.monotonic() >= end:
+                    self.pgconn.finish()  # a late answer would be taken for that of the next query
+                raise
+
+    event.listen(
+        engine,
+        "do_connect",
+        lambda dialect, record, words, options: ImpatientConnection.connect(*words, **options),
+    )
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
@@ -263,6 +287,11 @@ def is_unavailable(error: DBAPIError) -> bool:
         or error_code(error) == INSUFFICIENT_PRIVILEGE
         or "file is not a database" in str(error.orig)
     )
+
+
+def is_timeout(error: DBAPIError) -> bool:
+    """The server holds the connection and does not answer: it is frozen, or cut off."""
+    return bool(error.connection_invalidated and re.search("timed out|timeout", str(error.orig)))
 
 
 HINTS = {

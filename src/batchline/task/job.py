@@ -5,9 +5,12 @@ nothing is written but the claim, which runs out by itself; the store is one tra
 checks that the claim still stands.
 """
 
+import itertools
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -22,7 +25,7 @@ from batchline.constants import (
 from batchline.db import claims, cruds
 from batchline.db.claims import Claim
 from batchline.db.database import Database
-from batchline.errors import ClaimLost, Unavailable
+from batchline.errors import ClaimLost, CommitUnknown, Unavailable
 from batchline.ml.data_loader import (
     Failure,
     Results,
@@ -32,6 +35,8 @@ from batchline.ml.data_loader import (
     predict_rows,
 )
 from batchline.ml.predictor import Predictor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,9 @@ class Job:
     owner: str
     stop: threading.Event
     claim_items: int = CLAIM_MAX_ITEMS
-    in_hand: set[int] = field(default_factory=set)
-    leftovers: set[Claim] = field(default_factory=set)
+    in_hand: set[Claim] = field(default_factory=set)
+    leftovers: set[str] = field(default_factory=set)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def claim_pending(self, after: int = BEFORE_ALL_IDS) -> Claim | None:
         """Claim the next free items above the id `after`; None if there are none.
@@ -71,11 +77,10 @@ class Job:
         Raises:
             SuspectsWaiting: claims have run out, and come first.
         """
-        self._return_leftovers()
-        return self.database.transaction(
-            lambda connection: claims.claim_pending(
+        return self._claim(
+            lambda connection, owner: claims.claim_pending(
                 connection,
-                owner=self.owner,
+                owner=owner,
                 after=after,
                 max_items=self.claim_items,
                 max_bytes=CLAIM_MAX_BYTES,
@@ -88,10 +93,9 @@ class Job:
 
         The caller has no other claim in hand, so that nobody else is blamed if it dies too.
         """
-        self._return_leftovers()
-        claim, crashed = self.database.transaction(
-            lambda connection: claims.claim_suspect(
-                connection, owner=self.owner, model_id=self.model_id, lease=CLAIM_LEASE
+        claim, crashed = self._claim(
+            lambda connection, owner: claims.claim_suspect(
+                connection, owner=owner, model_id=self.model_id, lease=CLAIM_LEASE
             )
         )
         return claim, Outcome(failed=crashed)
@@ -104,22 +108,41 @@ class Job:
             ClaimLost: the batch took so long that its items went to another job.
             DatabaseUnavailable: nothing was stored; if need be the claim runs out by itself.
         """
-        self.in_hand.add(claim.id)
+        self.in_hand.add(claim)
         try:
             return self._work_off(claim)
         except BaseException:
             self._give_back(claim)
             raise
         finally:
-            self.in_hand.discard(claim.id)
+            self.in_hand.discard(claim)
 
     def renew_claims(self) -> None:
         """Extend the claims that batches are working on; those that were lost stay lost."""
-        claim_ids = list(self.in_hand)
+        claim_ids = [claim.id for claim in list(self.in_hand)]
         if claim_ids:
             self.database.transaction(
                 lambda connection: claims.renew_claims(connection, claim_ids, CLAIM_LEASE)
             )
+
+    def abandon(self) -> None:
+        """Give back what batches are working on; they find their results refused."""
+        self.leftovers.update(claim.owner for claim in list(self.in_hand))
+        self._return_leftovers()
+
+    def _claim(self, take: Callable[[Connection, str], T]) -> T:
+        """Take a claim under an owner's name of its own.
+
+        By that name it is found and given back if its COMMIT was not confirmed, and so it is not
+        known whether it stands.
+        """
+        self._return_leftovers()
+        owner = f"{self.owner}-{next(self._numbers)}"
+        try:
+            return self.database.transaction(lambda connection: take(connection, owner))
+        except CommitUnknown:
+            self.leftovers.add(owner)
+            raise
 
     def _work_off(self, claim: Claim) -> Outcome:
         with self.database.read() as connection:
@@ -135,14 +158,14 @@ class Job:
         return Outcome(len(results.predictions), len(results.failures), len(batch.tensor))
 
     def _give_back(self, claim: Claim) -> None:
-        self.leftovers.add(claim)
+        self.leftovers.add(claim.owner)
         with suppress(Unavailable):  # then with the next claim, or it runs out by itself
             self._return_leftovers()
 
     def _return_leftovers(self) -> None:
-        for claim in list(self.leftovers):
-            self.database.transaction(lambda connection: claims.give_back(connection, claim))  # noqa: B023, called at once
-            self.leftovers.discard(claim)
+        for owner in list(self.leftovers):
+            self.database.transaction(lambda connection: claims.give_back(connection, owner))  # noqa: B023, called at once
+            self.leftovers.discard(owner)
 
     def _predict(self, tensor: Tensor) -> list[object | Failure]:
         """Results of all rows, in calls of a bounded size, between which the job may stop."""

@@ -1,4 +1,6 @@
-"""When the next run is due. Pure: the clock is an argument."""
+"""When the next run is due. Pure: clock and chance are arguments."""
+
+from batchline.constants import OUTAGE_FIRST_PAUSE, OUTAGE_LONGEST_PAUSE
 
 
 def seconds_until_next(started: float, now: float, wait_time: float) -> float:
@@ -13,3 +15,14 @@ def seconds_until_next(started: float, now: float, wait_time: float) -> float:
         wait_time: seconds between the starts of two runs.
     """
     return max(0.0, started + wait_time - now)
+
+
+def seconds_after_outage(attempts: int, chance: float) -> float:
+    """How long to wait before the database is tried again: twice as long each time, up to a bound.
+
+    Args:
+        attempts: how often it was tried in vain.
+        chance: from 0 to 1; the random half keeps many jobs from coming back at the same moment.
+    """
+    longest = min(OUTAGE_LONGEST_PAUSE, OUTAGE_FIRST_PAUSE * 2.0 ** min(attempts, 16))
+    return longest * (1 + chance) / 2

@@ -1,17 +1,27 @@
 """The loop of the batch job: when to run, when to stop, and to keep what it claimed."""
 
+import os
+import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import structlog
 
-from batchline.constants import CLAIM_RENEWAL, WAIT_FOR_OTHER_JOBS
+from batchline.constants import (
+    ABANDON_TIMEOUT,
+    CLAIM_RENEWAL,
+    DRAIN_TIMEOUT,
+    OUTAGE_ATTEMPTS,
+    OUTAGE_FIRST_PAUSE,
+    WAIT_FOR_OTHER_JOBS,
+)
 from batchline.db import cruds
-from batchline.errors import BatchlineError, Unavailable
+from batchline.errors import BatchlineError, DatabaseUnavailable, Unavailable
 from batchline.task.job import Job, Outcome
 from batchline.task.run import OnBatch, Run
-from batchline.task.schedule import seconds_until_next
+from batchline.task.schedule import seconds_after_outage, seconds_until_next
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +30,8 @@ class Worker:
     """Runs the job, on a schedule or once, until it is stopped.
 
     `job.stop` may be set from a signal handler: it wakes every sleeper, batches in flight are
-    finished or given back, and the loop returns.
+    finished or given back, and the loop returns. After `DRAIN_TIMEOUT` seconds, what is still in
+    flight is given back all the same, and the process ends.
     """
 
     def __init__(self, job: Job, *, threads: int, on_batch: OnBatch = lambda outcome: None) -> None:
@@ -30,56 +41,94 @@ class Worker:
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Start a run every `wait_time` seconds until stopped; an outage ends a run only."""
-        with _Renewal(self._job):
+        longest_pause = max(wait_time, OUTAGE_FIRST_PAUSE)
+        attempts = 0
+        with self._kept_alive():
             while not self._job.stop.is_set():
                 started = clock()
                 try:
-                    self._run()
+                    self._run(self._on_batch)
+                    attempts = 0
+                    pause = seconds_until_next(started, clock(), wait_time)
                 except Unavailable as error:
-                    log.error("run failed", detail=error.detail, hint=error.hint)
-                self._job.stop.wait(seconds_until_next(started, clock(), wait_time))
+                    attempts += 1
+                    pause = min(longest_pause, _pause_after(error, attempts))
+                self._job.stop.wait(pause)
 
     def run_once(self) -> Outcome:
-        """Run until nothing is pending; waits for what other jobs have claimed.
+        """Run until nothing is pending; waits for what other jobs have claimed, and in an outage.
 
         Raises:
-            Unavailable: the database does not answer; what was stored until then stays stored.
+            DatabaseUnavailable: the database has not answered for `OUTAGE_ATTEMPTS` times; what
+                was stored until then stays stored.
         """
-        total = Outcome()
-        with _Renewal(self._job):
-            while not self._job.stop.is_set():
-                total += self._run()
-                if not self._pending():
-                    break
-                self._job.stop.wait(WAIT_FOR_OTHER_JOBS)
-        return total
+        outcomes: list[Outcome] = []
 
-    def _run(self) -> Outcome:
-        return Run(self._job, self._threads, self._on_batch).execute()
+        def on_batch(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            self._on_batch(outcome)
+
+        attempts = 0
+        with self._kept_alive():
+            while not self._job.stop.is_set():
+                before = len(outcomes)
+                try:
+                    self._run(on_batch)
+                    if not self._pending():
+                        break
+                    attempts = 0
+                    pause = WAIT_FOR_OTHER_JOBS
+                except DatabaseUnavailable as error:
+                    attempts = attempts + 1 if len(outcomes) == before else 1
+                    if attempts == OUTAGE_ATTEMPTS:
+                        raise
+                    pause = _pause_after(error, attempts)
+                self._job.stop.wait(pause)
+        return sum(outcomes, Outcome())
+
+    def _run(self, on_batch: OnBatch) -> None:
+        Run(self._job, self._threads, on_batch).execute()
 
     def _pending(self) -> bool:
         with self._job.database.read() as connection:
             return cruds.first_pending(connection) is not None
 
+    @contextmanager
+    def _kept_alive(self) -> Iterator[None]:
+        """Beside the loop: claims are renewed, and the end does not wait for ever."""
+        ended = threading.Event()
+        renewal = threading.Thread(target=_renew_claims, args=(self._job, ended), daemon=True)
+        renewal.start()
+        threading.Thread(target=_end_in_time, args=(self._job, ended), daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+            renewal.join()
 
-class _Renewal:
-    """Renews the job's claims from a thread of its own, so that slow batches keep theirs."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="claim-renewal", daemon=True)
+def _pause_after(error: Unavailable, attempts: int) -> float:
+    pause = seconds_after_outage(attempts, random.random())  # noqa: S311, not a secret
+    log.error("run failed", detail=error.detail, hint=error.hint, next_in=round(pause, 1))
+    return pause
 
-    def __enter__(self) -> None:
-        self._thread.start()
 
-    def __exit__(self, *exception: object) -> None:
-        self._ended.set()
-        self._thread.join()
+def _renew_claims(job: Job, ended: threading.Event) -> None:
+    """Renew the job's claims again and again, so that slow batches keep theirs."""
+    while not ended.wait(CLAIM_RENEWAL):
+        try:
+            job.renew_claims()
+        except BatchlineError as error:
+            log.warning("claims not renewed", detail=error.detail, hint=error.hint)
 
-    def _renew(self) -> None:
-        while not self._ended.wait(CLAIM_RENEWAL):
-            try:
-                self._job.renew_claims()
-            except BatchlineError as error:
-                log.warning("claims not renewed", detail=error.detail, hint=error.hint)
+
+def _end_in_time(job: Job, ended: threading.Event) -> None:
+    """End the process when a batch, or the database, takes too long after the stop."""
+    job.stop.wait()
+    if ended.wait(DRAIN_TIMEOUT):
+        return
+    log.warning("ends in the middle of a batch", claims=len(job.in_hand))
+    threading.Timer(ABANDON_TIMEOUT, os._exit, (1,)).start()  # the database may hang
+    with suppress(Unavailable):
+        job.abandon()
+    os._exit(1)

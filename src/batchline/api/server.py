@@ -1,0 +1,47 @@
+"""The HTTP server: uvicorn, on a port that is ours before anything starts."""
+
+import os
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from batchline.constants import API_SHUTDOWN_TIMEOUT
+from batchline.errors import ConfigurationError
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """The first signal lets requests in flight end; a second one ends the process at once."""
+        if self.should_exit:
+            os._exit(128 + sig)  # what was answered is stored, and nothing else is promised
+        self.should_exit = True
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in flight have `API_SHUTDOWN_TIMEOUT` seconds.
+
+    Raises:
+        ConfigurationError: this process cannot listen there.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
+    )
+    with _listen(host, port) as listener:
+        _Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}",
+            hint="another program may have this port; set PORT, or HOST to an address of this "
+            "machine",
+        ) from error
