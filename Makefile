@@ -34,6 +34,7 @@ lint: .venv/installed-dev  ## Check format, types and the direction of imports
 
 bench: .venv/installed-dev  ## Compare with a plain loop and a plain script, side by side on each database
 	$(BIN)/python -m devservers fetch
+	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.job
 
 format: .venv/installed-dev  ## Format the code

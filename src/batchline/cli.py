@@ -308,7 +308,7 @@ def _run_once(batch_job: "Job", settings: "Settings") -> None:
     with progress_bar("predicting", pending) as advance:
 
         def on_batch(outcome: "Outcome") -> None:
-            advance(outcome.succeeded + outcome.failed)
+            advance(outcome.items)
 
         worker = Worker(batch_job, threads=settings.worker_threads, on_batch=on_batch)
         total = worker.run_once()

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from batchline.constants import (
+    CLAIM_MAX_BYTES,
     DEFAULT_MODEL,
     IRIS_LABELS,
     IRIS_MODEL,
@@ -205,10 +206,12 @@ def test_many_jobs_share_a_backlog_without_doing_anything_twice(database: Databa
     assert count(database, "claims") == 0
 
 
-def claim(database: Database, owner: str, lease: float, max_items: int = 10) -> claims.Claim | None:
+def claim(
+    database: Database, owner: str, lease: float, max_items: int = 10, *, sparse: bool = False
+) -> claims.Claim | None:
     with database.write() as connection:
         return claims.claim_pending(
-            connection, owner=owner, after=0, max_items=max_items, max_bytes=10**6, lease=lease
+            connection, owner=owner, after=0, max_items=max_items, sparse=sparse, lease=lease
         )
 
 
@@ -235,13 +238,67 @@ def test_a_claim_ends_before_the_range_of_another(database: Database) -> None:
     assert (wide.first_id, wide.last_id) == (ids[0], ids[9])
 
 
-def test_a_claim_is_bounded_in_bytes_but_takes_one_item_at_least(database: Database) -> None:
-    ids = register(database, "x" * 2_000_000, *["y" * 400_000] * 4)
-    first, second = claim(database, "a", 60), claim(database, "a", 60)
+def test_a_claim_ends_at_the_newest_pending_item(database: Database) -> None:
+    """What is registered while it lasts need not wait for its end."""
+    register(database, ROW)
+    assert claim(database, "a", 60) is not None
+    (later,) = register(database, ROW)
+    taken = claim(database, "b", 60)
+    assert taken is not None
+    assert taken.first_id == later
+
+
+def test_a_claim_among_few_pending_items_covers_as_many_ids_as_it_takes(
+    database: Database,
+) -> None:
+    ids = register(database, *[ROW] * 100)
+    with database.write() as connection:
+        cruds.store_failures(
+            connection, 1, [(item_id, "x", "x") for n, item_id in enumerate(ids) if n % 9]
+        )
+    taken = claim(database, "a", 60, sparse=True)
+    assert taken is not None
+    assert (taken.first_id, taken.last_id) == (ids[0], ids[81])
+    rest = claim(database, "a", 60, sparse=True)
+    assert rest is not None
+    assert (rest.first_id, rest.last_id) == (ids[90], ids[99])
+
+
+def test_a_run_notices_that_few_items_are_pending(database: Database) -> None:
+    ids = register(database, *[ROW] * 1_000)
+    with database.write() as connection:
+        cruds.store_failures(
+            connection, 1, [(item_id, "x", "x") for n, item_id in enumerate(ids) if n % 50]
+        )
+    batches: list[Outcome] = []
+    job = replace(make_job(database), claim_items=10)
+    Run(job, 1, batches.append).execute()
+    assert [batch.items for batch in batches if batch.items] == [1, 10, 9]
+
+
+def test_a_batch_is_bounded_in_bytes_but_takes_one_item_at_least(database: Database) -> None:
+    large = "x" * (CLAIM_MAX_BYTES + 1)
+    register(database, large, *["y" * (CLAIM_MAX_BYTES // 3)] * 4)
+    job = make_job(database)
+    failed = [predict_next(job).failed for _ in range(3)]
+    assert failed == [1, 3, 1]
+    assert job.claim_pending() is None
+
+
+def test_the_rest_of_a_suspect_claim_that_is_too_large_stays_suspect(database: Database) -> None:
+    ids = [i for _ in range(10) for i in register(database, *["y" * (CLAIM_MAX_BYTES // 3)] * 4)]
+    die_with(database)
+    job = make_job(database)
+    first, _ = job.claim_suspect()
     assert first is not None
-    assert second is not None
-    assert (first.first_id, first.last_id) == (ids[0], ids[0])
-    assert (second.first_id, second.last_id) == (ids[1], ids[2])
+    assert (first.first_id, first.last_id) == (ids[0], ids[3])
+    assert job.predict(first).failed == 3
+    suspects = []
+    while taken := job.claim_suspect()[0]:
+        suspects.append(taken.first_id)
+        job.predict(taken)
+    assert ids[3] in suspects
+    assert count(database, "failures") == 40
 
 
 def test_a_claim_that_ran_out_goes_to_the_next_who_asks(database: Database) -> None:
@@ -278,7 +335,7 @@ def die_with(database: Database, *, alone: bool = False) -> claims.Claim:
             taken, _ = claims.claim_suspect(connection, owner="dead", model_id=1, lease=-1)
         else:
             taken = claims.claim_pending(
-                connection, owner="dead", after=0, max_items=1_000, max_bytes=10**9, lease=-1
+                connection, owner="dead", after=0, max_items=1_000, sparse=False, lease=-1
             )
     assert taken is not None
     return taken

@@ -11,7 +11,7 @@ aside as failed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select, update
@@ -43,31 +43,28 @@ class SuspectsWaiting(Exception):
 
 
 def claim_pending(
-    connection: Connection,
-    *,
-    owner: str,
-    after: int,
-    max_items: int,
-    max_bytes: int,
-    lease: float,
+    connection: Connection, *, owner: str, after: int, max_items: int, sparse: bool, lease: float
 ) -> Claim | None:
     """Claim the next pending items above the id `after` that nobody else has, or None.
+
+    Usually that is the next `max_items` ids, whichever of them are pending. Where most are not,
+    `sparse` tells to look up the id of the last of `max_items` pending items.
 
     Raises:
         SuspectsWaiting: take those first, with `claim_suspect`.
     """
-    cruds.lock_gate(connection)
-    now = cruds.database_time(connection)
+    now = cruds.pass_gate(connection)
     taken = _all_claims(connection)
     if any(claim.expires_at < now for claim in taken):
         raise SuspectsWaiting
     first = _first_free(connection, after, taken)
-    if first is None:
+    newest = cruds.last_pending(connection)
+    if first is None or newest is None:
         return None
-    end = next((other.first_id for other in taken if other.first_id > first), None)
-    last = cruds.last_within(connection, first, end, max_items, max_bytes)
-    claim_id = _insert(connection, owner, (first, last), now + timedelta(seconds=lease))
-    return Claim(claim_id, owner, first, last)
+    last = cruds.nth_pending(connection, first, max_items) if sparse else first + max_items - 1
+    ends = [newest, last, *(other.first_id - 1 for other in taken if other.first_id > first)]
+    ids = first, min(end for end in ends if end is not None)
+    return Claim(_insert(connection, owner, ids, now + timedelta(seconds=lease)), owner, *ids)
 
 
 def claim_suspect(
@@ -77,8 +74,7 @@ def claim_suspect(
 
     None if no claim has run out.
     """
-    cruds.lock_gate(connection)
-    now = cruds.database_time(connection)
+    now = cruds.pass_gate(connection)
     crashed = 0
     for ended in _all_claims(connection):
         if ended.expires_at >= now:
@@ -160,6 +156,15 @@ def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float)
     expires_at = cruds.database_time(connection) + timedelta(seconds=lease)
     these = claims.c.id.in_(claim_ids)
     connection.execute(update(claims).where(these).values(expires_at=expires_at))
+
+
+def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
+    """Keep the claim up to `last_id`; the rest goes to whoever comes next, as what it was."""
+    connection.execute(update(claims).where(claims.c.id == claim.id).values(last_id=last_id))
+    if claim.suspect and last_id < claim.last_id:
+        rest = last_id + 1, claim.last_id
+        _insert(connection, None, rest, cruds.database_time(connection) - LONG_AGO, suspect=True)
+    return replace(claim, last_id=last_id)
 
 
 def hold_claim(connection: Connection, claim: Claim) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -128,13 +129,17 @@ def schema_is_current(connection: Connection) -> bool:
     return SCHEMA_REVISION in found
 
 
-def lock_gate(connection: Connection) -> None:
-    """Wait for the turn; until this transaction ends, no other gets past here."""
-    connection.execute(select(gate.c.id).with_for_update()).all()
+def pass_gate(connection: Connection) -> datetime:
+    """Wait for the turn; until this transaction ends, no other gets past here.
+
+    Returns the database's clock, so that jobs on several machines agree when a claim ends.
+    """
+    now: datetime = connection.execute(select(utc_now(), gate.c.id).with_for_update()).scalar_one()
+    return now
 
 
 def database_time(connection: Connection) -> datetime:
-    """The database's clock, so that jobs on several machines agree when a claim ends."""
+    """The database's clock."""
     return connection.execute(select(utc_now())).scalar_one()
 
 
@@ -152,7 +157,7 @@ def publish_model(
     connection: Connection, *, name: str, sha256: str, signature: dict[str, Any]
 ) -> int:
     """Make this file, with these labels, the active version; a new one if it was not there yet."""
-    lock_gate(connection)  # two jobs that start at once must not both take the next number
+    pass_gate(connection)  # two jobs that start at once must not both take the next number
     text = json.dumps(signature)
     query = select(models.c.id, models.c.signature)
     known = connection.execute(query.where(models.c.name == name, models.c.sha256 == sha256))
@@ -187,6 +192,10 @@ def _pending(*columns: Any) -> Select[Any]:
     return select(*columns).where(items.c.status == Status.PENDING).order_by(items.c.id)
 
 
+def _pending_in(first_id: int, last_id: int) -> tuple[ColumnElement[bool], ...]:
+    return items.c.status == Status.PENDING, items.c.id.between(first_id, last_id)
+
+
 def first_pending(connection: Connection, after: int = BEFORE_ALL_IDS) -> int | None:
     """The lowest pending id above `after`, or None. One probe of the index."""
     query = _pending(items.c.id).where(items.c.id > after).limit(1)
@@ -195,22 +204,35 @@ def first_pending(connection: Connection, after: int = BEFORE_ALL_IDS) -> int | 
 
 def pending_ids(connection: Connection, first_id: int, last_id: int) -> list[int]:
     """The ids of the pending items of a range."""
-    query = _pending(items.c.id).where(items.c.id.between(first_id, last_id))
+    query = _pending(items.c.id).where(*_pending_in(first_id, last_id))
     return list(connection.execute(query).scalars())
 
 
-def last_within(
-    connection: Connection, first_id: int, end: int | None, max_items: int, max_bytes: int
-) -> int:
-    """The id, below `end`, up to which the pending items from `first_id` on keep both bounds."""
-    query = _pending(items.c.id, byte_length(items.c.data).label("size"))
-    query = query.where(items.c.id >= first_id).limit(max_items)
-    if end is not None:
-        query = query.where(items.c.id < end)
+def last_pending(connection: Connection) -> int | None:
+    """The highest pending id, or None. One probe of the index."""
+    highest = select(items.c.id).where(items.c.status == Status.PENDING).order_by(items.c.id.desc())
+    return connection.execute(highest.limit(1)).scalar()
+
+
+def nth_pending(connection: Connection, first_id: int, n: int) -> int | None:
+    """The id of the n-th pending item from `first_id` on, or None; reads n entries of the index."""
+    query = _pending(items.c.id).where(items.c.id >= first_id).limit(1).offset(n - 1)
+    return connection.execute(query).scalar()
+
+
+def pending_bytes(connection: Connection, first_id: int, last_id: int) -> int:
+    """The size of the data of a range's pending items."""
+    total = select(func.sum(byte_length(items.c.data))).where(*_pending_in(first_id, last_id))
+    return int(connection.execute(total).scalar() or 0)
+
+
+def last_within(connection: Connection, first_id: int, last_id: int, max_bytes: int) -> int:
+    """The id up to which a range's pending items, one at least, have `max_bytes` of data."""
+    sizes = _pending(items.c.id, byte_length(items.c.data)).where(*_pending_in(first_id, last_id))
     last, total = first_id, 0
-    for item_id, size in connection.execute(query):
+    for place, (item_id, size) in enumerate(connection.execute(sizes)):
         total += size
-        if total > max_bytes and item_id != first_id:
+        if total > max_bytes and place > 0:
             break
         last = item_id
     return last
@@ -227,7 +249,7 @@ def read_pending(
 ) -> list[tuple[int, str | bytes | None]]:
     """The pending items of a range: id and JSON text, or None where the text is too large."""
     fits = case((byte_length(items.c.data) <= MAX_BODY_BYTES, raw_text(items.c.data)))
-    query = _pending(items.c.id, fits).where(items.c.id.between(first_id, last_id))
+    query = _pending(items.c.id, fits).where(*_pending_in(first_id, last_id))
     return [(item_id, data) for item_id, data in connection.execute(query)]
 
 
@@ -265,9 +287,7 @@ def forget_answers(connection: Connection, model_id: int, first_id: int, last_id
 
     Only a client that set their status back by hand can have made such items.
     """
-    pending = select(items.c.id).where(
-        items.c.status == Status.PENDING, items.c.id.between(first_id, last_id)
-    )
+    pending = select(items.c.id).where(*_pending_in(first_id, last_id))
     of_model = predictions.c.model_id == model_id
     connection.execute(delete(predictions).where(of_model, predictions.c.item_id.in_(pending)))
     connection.execute(delete(failures).where(failures.c.item_id.in_(pending)))

@@ -47,6 +47,10 @@ class Outcome:
     failed: int = 0
     rows: int = 0
 
+    @property
+    def items(self) -> int:
+        return self.succeeded + self.failed
+
     def __add__(self, other: "Outcome") -> "Outcome":
         return Outcome(
             self.succeeded + other.succeeded, self.failed + other.failed, self.rows + other.rows
@@ -71,7 +75,7 @@ class Job:
     leftovers: set[str] = field(default_factory=set)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def claim_pending(self, after: int = BEFORE_ALL_IDS) -> Claim | None:
+    def claim_pending(self, after: int = BEFORE_ALL_IDS, *, sparse: bool = False) -> Claim | None:
         """Claim the next free items above the id `after`; None if there are none.
 
         Raises:
@@ -83,7 +87,7 @@ class Job:
                 owner=owner,
                 after=after,
                 max_items=self.claim_items,
-                max_bytes=CLAIM_MAX_BYTES,
+                sparse=sparse,
                 lease=CLAIM_LEASE,
             )
         )
@@ -145,8 +149,7 @@ class Job:
             raise
 
     def _work_off(self, claim: Claim) -> Outcome:
-        with self.database.read() as connection:
-            stored = cruds.read_pending(connection, claim.first_id, claim.last_id)
+        claim, stored = self._read(claim)
         batch = load_batch(stored, self.predictor.signature)
         results = assemble(batch, self._predict(batch.tensor))
         try:
@@ -156,6 +159,19 @@ class Job:
                 lambda connection: self._store_anew(connection, claim, results)
             )
         return Outcome(len(results.predictions), len(results.failures), len(batch.tensor))
+
+    def _read(self, claim: Claim) -> tuple[Claim, list[tuple[int, str | bytes | None]]]:
+        """The claimed items; of a claim that is too large for the memory only its first part."""
+        with self.database.read() as connection:
+            ids = claim.first_id, claim.last_id
+            if cruds.pending_bytes(connection, *ids) <= CLAIM_MAX_BYTES:
+                return claim, cruds.read_pending(connection, *ids)
+            last = cruds.last_within(connection, *ids, CLAIM_MAX_BYTES)
+        shorter = self.database.transaction(
+            lambda connection: self._shorten(connection, claim, last)
+        )
+        with self.database.read() as connection:
+            return shorter, cruds.read_pending(connection, shorter.first_id, shorter.last_id)
 
     def _give_back(self, claim: Claim) -> None:
         self.leftovers.add(claim.owner)
@@ -183,11 +199,18 @@ class Job:
         self._store(connection, claim, results)
 
     def _store(self, connection: Connection, claim: Claim, results: Results) -> None:
+        self._hold(connection, claim)
+        cruds.store_predictions(connection, self.model_id, results.predictions)
+        cruds.store_failures(connection, self.model_id, results.failures)
+        claims.end_claim(connection, claim)
+
+    def _shorten(self, connection: Connection, claim: Claim, last_id: int) -> Claim:
+        self._hold(connection, claim)
+        return claims.shorten(connection, claim, last_id)
+
+    def _hold(self, connection: Connection, claim: Claim) -> None:
         if not claims.hold_claim(connection, claim):
             raise ClaimLost(
                 f"the claim on the items {claim.first_id} to {claim.last_id} ran out",
                 hint="another job predicts them; the results of this one were not stored",
             )
-        cruds.store_predictions(connection, self.model_id, results.predictions)
-        cruds.store_failures(connection, self.model_id, results.failures)
-        claims.end_claim(connection, claim)

@@ -13,6 +13,9 @@ from batchline.db.claims import Claim, SuspectsWaiting
 from batchline.errors import ClaimLost
 from batchline.task.job import Job, Outcome, Stopped
 
+FEW = 0.25
+"""A claim with a smaller share of pending items makes the next one look for them by number."""
+
 OnBatch = Callable[[Outcome], None]
 
 log = structlog.get_logger(__name__)
@@ -27,6 +30,7 @@ class Run:
         self._on_batch = on_batch
         self._lock = threading.Lock()
         self._after = BEFORE_ALL_IDS
+        self._sparse = False
         self._outcome = Outcome()
         self._run_id: int | None = None
 
@@ -82,9 +86,9 @@ class Run:
     def _next_claim(self) -> Claim | None:
         """Above what this run has claimed so far, else of what it passed over."""
         after = self._after
-        claim = self._job.claim_pending(after)
+        claim = self._job.claim_pending(after, sparse=self._sparse)
         if claim is None and after != BEFORE_ALL_IDS:
-            claim = self._job.claim_pending()
+            claim = self._job.claim_pending(sparse=self._sparse)
         if claim is not None:
             self._after = max(self._after, claim.last_id)
         return claim
@@ -92,7 +96,9 @@ class Run:
     def _predict(self, claim: Claim) -> None:
         self._start()
         try:
-            self._count(self._job.predict(claim))
+            outcome = self._job.predict(claim)
+            self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * FEW
+            self._count(outcome)
         except Stopped:
             log.info("batch given back", first=claim.first_id, last=claim.last_id)
         except ClaimLost as error:

@@ -1,0 +1,126 @@
+"""What a claim costs beside storing its results: one row for a range, or a mark on each item.
+
+Both claim 5,000 of the pending items at a time, and the product stores their predictions. Marks are
+what most job tables do: `UPDATE … SET claimed_by` for the first free rows, found by an index that
+the mark is part of. PostgreSQL, MySQL and MariaDB pass over rows that others have locked.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from batchline.constants import BEFORE_ALL_IDS, CLAIM_LEASE, CLAIM_MAX_ITEMS
+from batchline.db import claims, cruds
+from batchline.db.claims import Claim
+from batchline.db.database import Database
+from batchline.db.migrations import upgrade
+from benchmarks.iris import make_items
+from benchmarks.job import DATABASES, databases
+
+ITEMS = 100_000
+MODEL_ID = 1
+PREDICTION = '{"setosa":0.97,"versicolor":0.02,"virginica":0.01}'
+OWNER = "somebody"
+
+T = TypeVar("T")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
+    parser.add_argument("--databases", default=",".join(DATABASES), metavar="NAMES")
+    names = parser.parse_args().databases.split(",")
+    print("milliseconds for 5,000 items, medians:")
+    for name in names:
+        with databases(name) as (new_database, version):
+            ranges, storing = measure_ranges(open_database(new_database()))
+            marks = measure_marks(open_database(new_database()))
+        print(
+            f"{name} {version}: claim a range {ranges:.1f} ({ranges / storing:.1%} of storing), "
+            f"mark each row {marks:.1f} ({marks / storing:.0%}), store {storing:.1f}",
+            flush=True,
+        )
+
+
+def open_database(url: str) -> Database:
+    database = Database(url)
+    upgrade(database)
+    data = make_items(1_000)
+    for _ in range(ITEMS // len(data)):
+        database.transaction(lambda connection: cruds.register_items(connection, data))
+    return database
+
+
+def measure_ranges(database: Database) -> tuple[float, float]:
+    """Milliseconds for one claim, and for storing what it covers."""
+    claiming: list[float] = []
+    storing: list[float] = []
+    after = BEFORE_ALL_IDS
+    for _ in range(ITEMS // CLAIM_MAX_ITEMS):
+        claim = timed(database, claiming, lambda connection, after=after: take(connection, after))
+        assert claim is not None
+        timed(database, storing, lambda connection, claim=claim: store(connection, claim))
+        after = claim.last_id
+    database.close()
+    return median(claiming), median(storing)
+
+
+def take(connection: Connection, after: int) -> Claim | None:
+    return claims.claim_pending(
+        connection,
+        owner=OWNER,
+        after=after,
+        max_items=CLAIM_MAX_ITEMS,
+        sparse=False,
+        lease=CLAIM_LEASE,
+    )
+
+
+def store(connection: Connection, claim: Claim) -> None:
+    assert claims.hold_claim(connection, claim)
+    ids = range(claim.first_id, claim.last_id + 1)
+    cruds.store_predictions(connection, MODEL_ID, [(item_id, PREDICTION) for item_id in ids])
+    claims.end_claim(connection, claim)
+
+
+def measure_marks(database: Database) -> float:
+    """Milliseconds for marking the items of one claim."""
+    add_mark(database)
+    marking: list[float] = []
+    for _ in range(ITEMS // CLAIM_MAX_ITEMS):
+        marked = timed(database, marking, mark)
+        assert marked == CLAIM_MAX_ITEMS
+    database.close()
+    return median(marking)
+
+
+def add_mark(database: Database) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE items ADD COLUMN claimed_by VARCHAR(64)")
+        connection.exec_driver_sql("CREATE INDEX items_claim ON items (status, claimed_by, id)")
+
+
+def mark(connection: Connection) -> int:
+    """A derived table, because MySQL does not update what it selects from."""
+    skip = "" if connection.dialect.name == "sqlite" else "FOR UPDATE SKIP LOCKED"
+    free = (
+        "SELECT id FROM items WHERE status = 'pending' AND claimed_by IS NULL "
+        f"ORDER BY id LIMIT {CLAIM_MAX_ITEMS} {skip}"
+    )
+    return connection.exec_driver_sql(
+        f"UPDATE items SET claimed_by = '{OWNER}' WHERE id IN (SELECT id FROM ({free}) AS free)"
+    ).rowcount
+
+
+def timed(database: Database, times: list[float], work: Callable[[Connection], T]) -> T:
+    started = time.perf_counter()
+    result = database.transaction(work)
+    times.append((time.perf_counter() - started) * 1000)
+    return result
+
+
+if __name__ == "__main__":
+    main()
