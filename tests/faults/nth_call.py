@@ -1,0 +1,161 @@
+"""A process of its own in which the n-th call to the database fails.
+
+There is a point before and a point after each statement and each COMMIT. At the n-th point either
+the process is killed, or the connection breaks: on a server its socket is shut, on SQLite the call
+fails with an I/O error.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from batchline.api.intake import Intake
+from batchline.constants import DEFAULT_MODEL
+from batchline.db import cruds
+from batchline.db.cruds import Key
+from batchline.db.database import Database
+from batchline.errors import Unavailable
+from batchline.ml.predictor import Predictor
+from batchline.task.job import Job
+from tests.faults import load
+
+PASSED, REFUSED, MENDED, BUG = 0, 3, 4, 5
+"""How the process ends: no fault was reached; the fault was reported; it cost nothing; a bug."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the process shall do, and where it shall fail."""
+
+    url: str
+    model: Path
+    operation: str
+    fault: str
+    point: int
+    numbers: list[int]
+    acknowledgements: Path
+
+
+class Fault:
+    """Counts the calls of an engine's driver, and strikes at one of them."""
+
+    def __init__(self, database: Database, orders: Orders) -> None:
+        self._dialect: Any = database.engine.dialect
+        self._kind, self._left = orders.fault, orders.point
+        self.struck = False
+
+    def arm(self) -> None:
+        """From now on the calls count. The first argument of each leads to the connection."""
+        for name in ("do_execute", "do_executemany", "do_commit"):
+            setattr(self._dialect, name, self._counted(getattr(self._dialect, name)))
+
+    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(target: Any, *arguments: Any) -> Any:
+            self._pass_point(target)
+            result = call(target, *arguments)
+            self._pass_point(target)
+            return result
+
+        return counted
+
+    def _pass_point(self, target: Any) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.struck = True
+            self._strike(getattr(target, "connection", target))
+
+    def _strike(self, connection: Any) -> None:
+        if self._kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._dialect.name == "sqlite":
+            raise sqlite3.OperationalError("disk I/O error")
+        shut(connection)
+
+
+def shut(connection: Any) -> None:
+    """Shut the socket below a connection of PyMySQL or psycopg, or of SQLAlchemy around one."""
+    driver = getattr(connection, "driver_connection", connection)
+    number = driver.pgconn.socket if hasattr(driver, "pgconn") else driver._sock.fileno()
+    with socket.socket(fileno=os.dup(number)) as same:
+        same.shutdown(socket.SHUT_RDWR)
+
+
+def execute(orders: Orders) -> None:
+    """Carry out the orders, and end the process with what became of them."""
+    database = Database(orders.url)
+    fault = Fault(database, orders)
+    try:
+        OPERATIONS[orders.operation](database, fault, orders)
+    except Unavailable:
+        os._exit(REFUSED if fault.struck else BUG)
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+        os._exit(BUG)
+    os._exit(MENDED if fault.struck else PASSED)
+
+
+def register(database: Database, fault: Fault, orders: Orders) -> None:
+    """Register through the intake, and write down what was acknowledged."""
+    load.read(database, "SELECT 1")
+    fault.arm()
+    ids = asyncio.run(register_all(database, orders.numbers))
+    orders.acknowledgements.write_text(json.dumps(ids))
+
+
+async def register_all(database: Database, numbers: list[int]) -> dict[str, int]:
+    intake = Intake(database)
+    try:
+        ids = await asyncio.gather(*(intake.register(*registration(n)) for n in numbers))
+    finally:
+        await intake.close()
+    return {load.key_of(number): item_id for number, item_id in zip(numbers, ids, strict=True)}
+
+
+def registration(number: int) -> tuple[str, Key]:
+    data = json.dumps([load.row(number)])
+    key = load.key_of(number)
+    return data, Key(sha256(key.encode()).hexdigest(), sha256(data.encode()).hexdigest())
+
+
+def claim(database: Database, fault: Fault, orders: Orders) -> None:
+    job = make_job(database, orders.model)
+    fault.arm()
+    job.claim_pending()
+
+
+def store(database: Database, fault: Fault, orders: Orders) -> None:
+    job = make_job(database, orders.model)
+    taken = job.claim_pending()
+    assert taken is not None
+    fault.arm()
+    job.predict(taken)
+
+
+def make_job(database: Database, model: Path) -> Job:
+    predictor = Predictor.load(model, None, parallel_calls=1)
+    with database.write() as connection:
+        model_id = cruds.publish_model(
+            connection,
+            name=DEFAULT_MODEL,
+            sha256=predictor.sha256,
+            signature=predictor.signature.to_json(),
+        )
+    return Job(database, predictor, model_id, "job", threading.Event())
+
+
+OPERATIONS: dict[str, Callable[[Database, Fault, Orders], None]] = {
+    "register": register,
+    "claim": claim,
+    "store": store,
+}

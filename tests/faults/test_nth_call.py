@@ -1,0 +1,115 @@
+"""The first, the second, the third … call to the database fails, until a whole run passes."""
+
+import asyncio
+import itertools
+import json
+import multiprocessing
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchline.db.database import Database
+from batchline.task.run import Run
+from tests import models
+from tests.faults import load, nth_call
+from tests.faults.conftest import Figures
+
+MOST_POINTS = 100
+ITEMS = 3
+
+# Children are forked from a process that has imported everything and started nothing.
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["tests.faults.nth_call"])
+
+
+class Points:
+    """One database, on which one operation fails at one point after the other."""
+
+    def __init__(
+        self, database: Database, url: str, folder: Path, operation: str, fault: str
+    ) -> None:
+        self._database, self._url = database, url
+        self._operation, self._fault = operation, fault
+        self._model = models.doubling(folder / "doubling.onnx")
+        self._acknowledgements = folder / "acknowledged.json"
+        self._numbers = itertools.count(1)
+        self._job = nth_call.make_job(database, self._model)
+        self.acknowledged: dict[str, int] = {}
+
+    def ends(self) -> Iterator[int]:
+        """How the process ended, for each point at which it failed."""
+        for point in range(1, MOST_POINTS):
+            end = self._fail_at(point)
+            assert end != nth_call.BUG
+            assert load.audit(self._database, self.acknowledged) == load.Audit()
+            if end == nth_call.PASSED:
+                return
+            yield end
+        raise AssertionError(f"{MOST_POINTS} points were not enough")
+
+    def _fail_at(self, point: int) -> int:
+        numbers = list(itertools.islice(self._numbers, ITEMS))
+        if self._operation != "register":
+            self.acknowledged |= load.store(self._database, numbers)
+        self._acknowledgements.unlink(missing_ok=True)
+        end = self._run(point, numbers)
+        if self._operation == "register":
+            self._register_again(numbers)
+        self._predict_the_rest()
+        return end
+
+    def _run(self, point: int, numbers: list[int]) -> int:
+        orders = nth_call.Orders(
+            self._url,
+            self._model,
+            self._operation,
+            self._fault,
+            point,
+            numbers,
+            self._acknowledgements,
+        )
+        process = FORKSERVER.Process(target=nth_call.execute, args=[orders])
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
+
+    def _register_again(self, numbers: list[int]) -> None:
+        """As a client does that got no answer; an answer that it got must have been right."""
+        again = asyncio.run(nth_call.register_all(self._database, numbers))
+        if self._acknowledgements.exists():
+            assert json.loads(self._acknowledgements.read_text()) == again
+        self.acknowledged |= again
+
+    def _predict_the_rest(self) -> None:
+        with self._database.write() as connection:
+            connection.exec_driver_sql("UPDATE claims SET expires_at = '2020-01-01 00:00:00'")
+        Run(self._job, 1, lambda outcome: None).execute()
+
+
+@pytest.mark.parametrize("fault", ["killed", "broken"])
+@pytest.mark.parametrize("operation", nth_call.OPERATIONS)
+def test_whichever_call_fails_nothing_is_lost_doubled_or_torn(
+    operation: str,
+    fault: str,
+    database: Database,
+    database_url: str,
+    database_kind: str,
+    tmp_path: Path,
+    figures: Figures,
+) -> None:
+    points = Points(database, database_url, tmp_path, operation, fault)
+    ends = Counter(points.ends())
+    if fault == "killed":
+        assert set(ends) == {-signal.SIGKILL}
+    figures(
+        f"n-th call {fault}",
+        f"{database_kind}, {operation}",
+        points=ends.total(),
+        torn=0,
+        reported=ends[nth_call.REFUSED],
+        mended_inside=ends[nth_call.MENDED],
+    )
