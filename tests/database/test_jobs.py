@@ -386,6 +386,21 @@ def test_a_row_at_which_jobs_die_alone_is_set_aside_and_nobody_else_is(database:
     assert count(database, "claims") == 0
 
 
+def test_an_item_set_back_by_hand_can_be_set_aside_although_its_old_failure_is_there(
+    database: Database,
+) -> None:
+    (killer,) = register(database, "oops")
+    job = make_job(database)
+    run(job)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE items SET status = 'pending'")
+    die_with(database)
+    for _ in range(MAX_DEATHS_ALONE):
+        die_with(database, alone=True)
+    assert job.claim_suspect() == (None, Outcome(failed=1))
+    assert read(database, killer).code == "worker_crashed"
+
+
 def test_a_suspect_that_is_given_back_stays_a_suspect(database: Database) -> None:
     register(database, ROW)
     die_with(database)

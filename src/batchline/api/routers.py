@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import WithJsonSchema
 
 from batchline.api.request_body import check_data, read_body, to_key
 from batchline.api.schemas import Health, Item, Page, PredictRequest, Problem, Registered
 from batchline.api.service import Service
-from batchline.constants import MAX_PAGE_ITEMS, Status
+from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_ITEMS, Status
 from batchline.db import cruds
 from batchline.errors import ItemNotFound, SchemaOutdated
 
@@ -27,6 +28,12 @@ REQUEST = {
         "content": {"application/json": {"schema": PredictRequest.model_json_schema()}},
     }
 }
+KEY = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_KEY_LENGTH,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",  # HTTP takes spaces off both ends of a header
+}
 
 
 @router.post(
@@ -40,7 +47,9 @@ REQUEST = {
 async def register(
     request: Request,
     idempotency_key: Annotated[
-        str | None, Header(description="The same key and data answer the same id, once only.")
+        str | None,
+        Header(description="The same key and data answer the same id, once only."),
+        WithJsonSchema(KEY),
     ] = None,
 ) -> Response:
     """Register rows; the answer is their id, and they are stored."""

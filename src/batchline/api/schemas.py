@@ -3,15 +3,19 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from batchline.constants import Status
+from batchline.constants import MAX_ROWS_PER_ITEM, Status
 
 
 class PredictRequest(BaseModel):
     """Rows to predict: one row is what the model takes, for iris four numbers."""
 
-    data: list[Any] = Field(min_length=1, examples=[[[5.1, 3.5, 1.4, 0.2]]])
+    model_config = ConfigDict(extra="forbid")
+
+    data: list[Any] = Field(
+        min_length=1, max_length=MAX_ROWS_PER_ITEM, examples=[[[5.1, 3.5, 1.4, 0.2]]]
+    )
 
 
 class Registered(BaseModel):

@@ -110,6 +110,8 @@ def _deaths_alone(ended: cruds.Record) -> int:
 
 def _set_aside(connection: Connection, model_id: int, item_id: int, deaths: int) -> None:
     detail = f"{deaths} times a job died while it predicted this item alone"
+    # An old failure, left where a client set the status back by hand, must not stop every job.
+    cruds.forget_answers(connection, model_id, item_id, item_id)
     cruds.store_failures(connection, model_id, [(item_id, WORKER_CRASHED, detail)])
 
 

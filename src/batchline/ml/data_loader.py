@@ -39,6 +39,10 @@ class Results:
     predictions: list[tuple[int, str]] = field(default_factory=list)
     failures: list[tuple[int, str, str]] = field(default_factory=list)
 
+    @property
+    def item_ids(self) -> set[int]:
+        return {i for i, _ in self.predictions} | {i for i, _, _ in self.failures}
+
 
 def load_batch(stored: Sequence[tuple[int, str | bytes | None]], signature: Signature) -> Batch:
     """Parse and check items (id and JSON text); those that the model cannot take fail here.

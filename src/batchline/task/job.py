@@ -158,6 +158,9 @@ class Job:
             self.database.transaction(
                 lambda connection: self._store_anew(connection, claim, results)
             )
+        except CommitUnknown:
+            if not self._is_stored(claim, results):
+                raise
         return Outcome(len(results.predictions), len(results.failures), len(batch.tensor))
 
     def _read(self, claim: Claim) -> tuple[Claim, list[tuple[int, str | bytes | None]]]:
@@ -203,6 +206,12 @@ class Job:
         cruds.store_predictions(connection, self.model_id, results.predictions)
         cruds.store_failures(connection, self.model_id, results.failures)
         claims.end_claim(connection, claim)
+
+    def _is_stored(self, claim: Claim, results: Results) -> bool:
+        """Look up what became of a COMMIT that was not confirmed: it is all or nothing."""
+        with self.database.read() as connection:
+            pending = cruds.pending_ids(connection, claim.first_id, claim.last_id)
+        return results.item_ids.isdisjoint(pending)
 
     def _shorten(self, connection: Connection, claim: Claim, last_id: int) -> Claim:
         self._hold(connection, claim)
