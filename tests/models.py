@@ -84,3 +84,19 @@ def slow(path: Path) -> Path:
     constants = [make_tensor("start", INT64, [1], [0]), make_tensor("zero", INT64, [1], [0])]
     x = make_tensor_value_info("x", INT64, ["n", 1])
     return _save(path, nodes, [x], [make_tensor_value_info("y", INT64, ["n", 1])], constants)
+
+
+def greedy(path: Path) -> Path:
+    """Rows of one integer; fills memory for as many floats as the largest, and gives its input."""
+    zero = helper.make_tensor("zero", FLOAT, [1], [0.0])
+    nodes = [
+        make_node("ReduceMax", ["x"], ["largest"], axes=[0, 1], keepdims=0),
+        make_node("Reshape", ["largest", "one"], ["shape"]),
+        make_node("ConstantOfShape", ["shape"], ["filled"], value=zero),
+        make_node("ReduceSum", ["filled"], ["nothing"], keepdims=0),
+        make_node("Cast", ["nothing"], ["nothing_whole"], to=INT64),
+        make_node("Add", ["x", "nothing_whole"], ["y"]),
+    ]
+    x = make_tensor_value_info("x", INT64, ["n", 1])
+    y = make_tensor_value_info("y", INT64, ["n", 1])
+    return _save(path, nodes, [x], [y], [make_tensor("one", INT64, [1], [1])])

@@ -7,6 +7,7 @@ fails with an I/O error.
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import sqlite3
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,7 @@ from batchline.constants import DEFAULT_MODEL
 from batchline.db import cruds
 from batchline.db.cruds import Key
 from batchline.db.database import Database
+from batchline.db.migrations import upgrade
 from batchline.errors import Unavailable
 from batchline.ml.predictor import Predictor
 from batchline.task.job import Job
@@ -34,17 +36,33 @@ PASSED, REFUSED, MENDED, BUG = 0, 3, 4, 5
 """How the process ends: no fault was reached; the fault was reported; it cost nothing; a bug."""
 
 
+# Processes are forked from one that has imported everything and started nothing.
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload([__name__])
+
+
 @dataclass(frozen=True)
 class Orders:
     """What the process shall do, and where it shall fail."""
 
-    url: str
-    model: Path
     operation: str
     fault: str
     point: int
-    numbers: list[int]
-    acknowledgements: Path
+    url: str
+    model: Path = Path()
+    numbers: tuple[int, ...] = ()
+    acknowledgements: Path = Path()
+
+
+def run(operation: str, fault: str, point: int, url: str, **more: Any) -> int:
+    """How such a process ended."""
+    process = FORKSERVER.Process(
+        target=execute, args=[Orders(operation, fault, point, url, **more)]
+    )
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 class Fault:
@@ -113,7 +131,7 @@ def register(database: Database, fault: Fault, orders: Orders) -> None:
     orders.acknowledgements.write_text(json.dumps(ids))
 
 
-async def register_all(database: Database, numbers: list[int]) -> dict[str, int]:
+async def register_all(database: Database, numbers: Sequence[int]) -> dict[str, int]:
     intake = Intake(database)
     try:
         ids = await asyncio.gather(*(intake.register(*registration(n)) for n in numbers))
@@ -154,8 +172,14 @@ def make_job(database: Database, model: Path) -> Job:
     return Job(database, predictor, model_id, "job", threading.Event())
 
 
+def migrate(database: Database, fault: Fault, orders: Orders) -> None:
+    fault.arm()
+    upgrade(database)
+
+
 OPERATIONS: dict[str, Callable[[Database, Fault, Orders], None]] = {
     "register": register,
     "claim": claim,
     "store": store,
+    "migrate": migrate,
 }

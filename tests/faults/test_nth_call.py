@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -19,10 +18,6 @@ from tests.faults.conftest import Figures
 
 MOST_POINTS = 100
 ITEMS = 3
-
-# Children are forked from a process that has imported everything and started nothing.
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["tests.faults.nth_call"])
 
 
 class Points:
@@ -55,27 +50,19 @@ class Points:
         if self._operation != "register":
             self.acknowledged |= load.store(self._database, numbers)
         self._acknowledgements.unlink(missing_ok=True)
-        end = self._run(point, numbers)
+        end = nth_call.run(
+            self._operation,
+            self._fault,
+            point,
+            url=self._url,
+            model=self._model,
+            numbers=tuple(numbers),
+            acknowledgements=self._acknowledgements,
+        )
         if self._operation == "register":
             self._register_again(numbers)
         self._predict_the_rest()
         return end
-
-    def _run(self, point: int, numbers: list[int]) -> int:
-        orders = nth_call.Orders(
-            self._url,
-            self._model,
-            self._operation,
-            self._fault,
-            point,
-            numbers,
-            self._acknowledgements,
-        )
-        process = FORKSERVER.Process(target=nth_call.execute, args=[orders])
-        process.start()
-        process.join()
-        assert process.exitcode is not None
-        return process.exitcode
 
     def _register_again(self, numbers: list[int]) -> None:
         """As a client does that got no answer; an answer that it got must have been right."""
@@ -91,7 +78,7 @@ class Points:
 
 
 @pytest.mark.parametrize("fault", ["killed", "broken"])
-@pytest.mark.parametrize("operation", nth_call.OPERATIONS)
+@pytest.mark.parametrize("operation", ["register", "claim", "store"])
 def test_whichever_call_fails_nothing_is_lost_doubled_or_torn(
     operation: str,
     fault: str,

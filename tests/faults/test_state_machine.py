@@ -240,7 +240,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(data=DATA)
     def a_client_picks_an_id_by_hand(self, data: str) -> None:
         """In a gap that a deleted item left, if there is one; then what was there comes back."""
-        item_id = min(self.deleted, default=min(self.items, default=0) - 1)
+        item_id = min(self.deleted, default=min([*self.items, 0]) - 1)  # 0 is none to MySQL
         data = self.deleted.pop(item_id, data)
         self.world.sql(f"INSERT INTO items (id, data) VALUES ({item_id}, '{data}')")
         self.items[item_id] = Item(data)
@@ -301,7 +301,7 @@ class Jobs(RuleBasedStateMachine):
 
     def take_pending(self, job: Job) -> Batch | None:
         leftovers = self.leftovers_of(job)
-        sparse = self.counted["stored"] % 2 == 1
+        sparse = len(self.items) % 2 == 1  # as good as chance, and the same in each repetition
         try:
             claim, suspects_wait = job.claim_pending(sparse=sparse), False
         except SuspectsWaiting:

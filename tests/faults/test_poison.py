@@ -1,0 +1,168 @@
+"""The poison set: rows of every bad kind among good ones. Not one of the good ones may suffer."""
+
+import json
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchline.db import cruds
+from batchline.db.database import Database
+from tests import models
+from tests.faults import load
+from tests.faults.conftest import Figures
+from tests.service import Command, run
+
+BYSTANDERS = 300
+MEMORY = 600 * 2**20
+"""Bytes in use at which a job is killed, as the kernel does it to who takes too many."""
+
+HUGE = json.dumps([[1.0, 2.0]] * 10_001)
+NESTED = "[" * 2_000 + "]" * 2_000
+UNFIT = {
+    "not JSON": ("oops", "invalid_json"),
+    "NaN": ("[[NaN, 1]]", "invalid_json"),
+    "infinity": ("[[1e999, 1]]", "invalid_json"),
+    "too large for float32": ("[[1e39, 1]]", "invalid_data"),
+    "wrong shape": ("[[1, 2, 3]]", "invalid_data"),
+    "a flat row": ("[1, 2]", "invalid_data"),
+    "wrong type": ('[["one", "two"]]', "invalid_data"),
+    "null": ("[[null, 1]]", "invalid_data"),
+    "a truth value": ("[[true, 1]]", "invalid_data"),
+    "an object": ('{"data": [[1, 2]]}', "invalid_data"),
+    "no rows": ("[]", "invalid_data"),
+    "one bad row of three": ("[[1, 2], [1], [1, 2]]", "invalid_data"),
+    "too many rows": (HUGE, "invalid_data"),
+    "nested too deep": (NESTED, "invalid_json"),
+    "larger than a body may be": ("[[1, 2]]" + " " * 9_000_000, "too_large"),
+}
+
+
+def store_among(database: Database, bystander: str, poison: list[str]) -> list[int]:
+    """Poison spread over bystanders, registered by SQL; the ids of the poison."""
+    ids: list[int] = []
+    share = BYSTANDERS // len(poison)
+    for bad in poison:
+        batch = [bystander] * share + [bad]
+        ids += database.transaction(lambda c, batch=batch: cruds.register_items(c, batch))[-1:]
+    return ids
+
+
+def codes(database: Database) -> dict[int, str]:
+    return {row[0]: row[1] for row in load.read(database, "SELECT item_id, code FROM failures")}
+
+
+def harmed(database: Database, poison: list[int]) -> int:
+    """Items that failed or still wait although nothing is wrong with them."""
+    unhappy = load.read(database, "SELECT id FROM items WHERE status <> 'succeeded'")
+    return len({row[0] for row in unhappy} - set(poison))
+
+
+def run_job(**settings: str) -> int:
+    return run("job", "--once", **settings).returncode
+
+
+def run_job_in_little_memory(**settings: str) -> int:
+    with Command("job", "--once", **settings) as job:
+        while job.process.poll() is None:
+            if memory_of(job.process.pid) > MEMORY:
+                job.send(signal.SIGKILL)
+            time.sleep(0.005)  # how often the kernel looks
+        return job.wait()
+
+
+def memory_of(pid: int) -> int:
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):  # it ended meanwhile
+        return 0
+    return int(pages) * resource.getpagesize()
+
+
+def predict_all(
+    database: Database, url: str, model: Path, run_once: Callable[..., int] = run_job
+) -> list[int]:
+    """Run the job until it ends well, with a minute between the runs; how the others ended."""
+    ends: list[int] = []
+    while len(ends) < 30:
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE claims SET expires_at = '2020-01-01 00:00:00'")
+        end = run_once(DATABASE_URL=url, MODEL_FILEPATH=str(model))
+        if end == 0:
+            return ends
+        ends.append(end)
+    raise AssertionError(f"no end: {ends}")
+
+
+def test_rows_that_the_signature_rejects_harm_nobody(
+    database: Database, database_url: str, database_kind: str, tmp_path: Path, figures: Figures
+) -> None:
+    poison = store_among(database, "[[1, 2]]", [data for data, _ in UNFIT.values()])
+    assert predict_all(database, database_url, models.doubling(tmp_path / "m.onnx")) == []
+    expected = [code for _, code in UNFIT.values()]
+    assert codes(database) == dict(zip(poison, expected, strict=True))
+    assert harmed(database, poison) == 0
+    figures("poison", f"{database_kind}, rows", kinds=len(UNFIT), bystanders_harmed=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "bystander", "bad", "code"),
+    [
+        (models.picky, "[[3]]", "[[77]]", "model_error"),
+        (models.square_root, "[[4]]", "[[-4]]", "prediction_not_finite"),
+        (models.greedy, "[[3]]", f"[[{2**50}]]", "model_error"),
+    ],
+    ids=["a model that raises", "a model that gives NaN", "a model that finds no memory"],
+)
+def test_rows_at_which_the_model_fails_harm_nobody(
+    make: Callable[[Path], Path],
+    bystander: str,
+    bad: str,
+    code: str,
+    database: Database,
+    database_url: str,
+    database_kind: str,
+    tmp_path: Path,
+    figures: Figures,
+) -> None:
+    poison = store_among(database, bystander, [bad] * 5)
+    assert predict_all(database, database_url, make(tmp_path / "m.onnx")) == []
+    assert codes(database) == dict.fromkeys(poison, code)
+    assert harmed(database, poison) == 0
+    figures("poison", f"{database_kind}, {make.__name__}", poison=5, bystanders_harmed=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "bad", "run_once", "end"),
+    [
+        (models.deadly, "[[-1]]", run_job, -signal.SIGFPE),
+        (models.greedy, f"[[{3 * 10**8}]]", run_job_in_little_memory, -signal.SIGKILL),
+    ],
+    ids=["a crash in native code", "out of memory"],
+)
+def test_rows_that_kill_the_process_harm_nobody(
+    make: Callable[[Path], Path],
+    bad: str,
+    run_once: Callable[..., int],
+    end: int,
+    database: Database,
+    database_url: str,
+    database_kind: str,
+    tmp_path: Path,
+    figures: Figures,
+) -> None:
+    poison = store_among(database, "[[3]]", [bad])
+    ends = predict_all(database, database_url, make(tmp_path / "m.onnx"), run_once)
+    assert set(ends) == {end}
+    assert codes(database) == dict.fromkeys(poison, "worker_crashed")
+    assert harmed(database, poison) == 0
+    figures(
+        "poison",
+        f"{database_kind}, {make.__name__}, killed",
+        poison=1,
+        deaths=len(ends),
+        bystanders_harmed=0,
+    )
