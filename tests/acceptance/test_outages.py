@@ -1,5 +1,7 @@
 """The database goes away and comes back while the service runs."""
 
+import resource
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,54 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
         server.restart()
         assert service.register(IRIS) > first
     server.drop_database(url)
+
+
+def migrated(folder: Path) -> str:
+    url = f"sqlite:///{folder / 'batchline.db'}"
+    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    return url
+
+
+def test_a_full_disk_is_503_tears_nothing_and_passes_with_it(tmp_path: Path) -> None:
+    """A limit on the size of files does to SQLite what a full disk does."""
+    with Service(migrated(tmp_path), "api") as api:
+        acknowledged = [api.register(IRIS)]
+        sizes = [file.stat().st_size for file in tmp_path.iterdir()]
+        _, hard = resource.prlimit(api.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(api.process.pid, resource.RLIMIT_FSIZE, (max(sizes) + 50_000, hard))
+        answers = [api.http.post("/predict", json={"data": [IRIS] * 500}) for _ in range(20)]
+        acknowledged += [answer.json()["id"] for answer in answers if answer.status_code == 202]
+        refused = [answer for answer in answers if answer.status_code != 202]
+        assert {(a.status_code, a.json()["code"]) for a in refused} == {
+            (503, "database_unavailable")
+        }
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+        resource.prlimit(api.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        acknowledged.append(wait_for(lambda: try_to_register(api), "the recovery"))
+        page = api.http.get("/items?limit=1000").json()
+        assert [item["id"] for item in page["items"]] == acknowledged
+    with sqlite3.connect(tmp_path / "batchline.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def try_to_register(api: Service) -> int | None:
+    response = api.http.post("/predict", json={"data": [IRIS]})
+    return response.json()["id"] if response.status_code == 202 else None
+
+
+def test_a_read_only_file_is_503_for_those_who_write_and_can_be_read(tmp_path: Path) -> None:
+    url = migrated(tmp_path)
+    with Service(url, "api") as api:
+        item_id = api.register(IRIS)
+    read_only = url.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true"
+    with Service(read_only, "api") as api:
+        response = api.http.post("/predict", json={"data": [IRIS]})
+        assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+        assert "Nothing was stored" in response.json()["detail"]
+        assert api.read(item_id)["status"] == "pending"
+    job = run("job", "--once", DATABASE_URL=read_only)
+    assert job.returncode == 1
+    assert "hint: make the database writable for this user" in job.stderr
 
 
 def test_an_unmigrated_database_ends_the_api_with_a_hint(database_url: str) -> None:

@@ -13,9 +13,10 @@ from sqlalchemy.exc import DBAPIError
 
 import batchline.db.migrations as migrations
 from batchline.constants import SCHEMA_REVISION
-from batchline.db import cruds
+from batchline.db import cruds, dialects
 from batchline.db.database import Database
 from batchline.db.models import metadata
+from batchline.errors import ConfigurationError
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
@@ -111,3 +112,15 @@ def test_registrations_from_many_threads_get_different_ids(database: Database) -
     for thread in threads:
         thread.join()
     assert len(set(ids)) == len(ids) == 120
+
+
+def test_a_server_that_is_too_old_is_refused_with_both_versions(
+    database: Database, database_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No server that old is at hand, so what is asked for is made newer than any."""
+    monkeypatch.setitem(dialects.OLDEST, database_kind, (99, 1))
+    with (
+        database.read() as connection,
+        pytest.raises(ConfigurationError, match=rf"{database_kind} [\d.]+; .* 99.1 or newer"),
+    ):
+        dialects.check_version(connection)
