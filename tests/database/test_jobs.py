@@ -417,6 +417,18 @@ def test_a_suspect_that_is_given_back_stays_a_suspect(database: Database) -> Non
     assert count(database, "claims") == 0
 
 
+def test_a_renewal_that_comes_after_the_giving_back_holds_nothing_up(database: Database) -> None:
+    register(database, ROW)
+    die_with(database)
+    job = make_job(database)
+    taken, _ = job.claim_suspect()
+    assert taken is not None
+    with database.write() as connection:
+        claims.give_back(connection, taken.owner)
+        claims.renew_claims(connection, [taken.id], lease=60)
+    assert job.claim_suspect()[0] is not None
+
+
 def test_a_job_that_is_stopped_gives_its_batch_back(database: Database) -> None:
     register(database, ROW)
     job = make_job(database)

@@ -190,9 +190,7 @@ class Jobs(RuleBasedStateMachine):
         self.items: dict[int, Item] = {}
         self.deleted: dict[int, str] = {}
         self.batches: list[Batch] = []
-        self.given: dict[
-            int, Claim
-        ] = {}  # claims that were handed out and are neither over nor lost
+        self.given: dict[int, Claim] = {}  # handed out, and neither over nor lost
         self.expired: set[int] = set()
         self.deaths: Counter[int] = Counter()  # of jobs that had only this item in hand
         self.counted["examples"] += 1
@@ -239,8 +237,8 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(data=DATA)
     def a_client_picks_an_id_by_hand(self, data: str) -> None:
-        """In a gap that a deleted item left, if there is one; then what was there comes back."""
-        item_id = min(self.deleted, default=min([*self.items, 0]) - 1)  # 0 is none to MySQL
+        """In the gap of a deleted item, with what that was, or below all others."""
+        item_id = min(self.deleted, default=min([0, *self.items]) - 1)
         data = self.deleted.pop(item_id, data)
         self.world.sql(f"INSERT INTO items (id, data) VALUES ({item_id}, '{data}')")
         self.items[item_id] = Item(data)
@@ -277,13 +275,13 @@ class Jobs(RuleBasedStateMachine):
     # Jobs that claim -----------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.batches) < BATCHES_AT_ONCE)
-    @rule(job=st.sampled_from(JOBS), then=st.sampled_from(["nothing", "start", "finish"]))
+    @rule(job=st.sampled_from(JOBS), then=st.sampled_from(["wait", "start", "finish", "stop"]))
     def claim(self, job: int, then: str) -> None:
         batch = self.take_next(job)
-        if batch and then != "nothing":
-            self.start(batch, stop=False)
-        if batch and then == "finish":
-            self.finish(batch, failing=0)
+        if batch and then != "wait":
+            self.start(batch, stop=then == "stop")
+        if batch and then in ("finish", "stop"):
+            self.finish(batch, stalls=False, failing=0)
 
     @some("idle_jobs")
     @rule(job=one_of("idle_jobs"))
@@ -390,7 +388,7 @@ class Jobs(RuleBasedStateMachine):
     # Jobs that predict ---------------------------------------------------------------------------
 
     @some("unstarted")
-    @rule(batch=one_of("unstarted"), stop=st.sampled_from([False, False, False, True]))
+    @rule(batch=one_of("unstarted"), stop=st.booleans())
     def start(self, batch: Batch, stop: bool) -> None:
         """The job reads and predicts, and stands before its first transaction; or it is stopped."""
         claim = batch.claim
@@ -408,11 +406,17 @@ class Jobs(RuleBasedStateMachine):
         assert batch.door.arrived.wait(PATIENCE)
 
     @some("batches")
-    @rule(batch=one_of("batches"), failing=st.sampled_from([0, 0, 0, 0, 0, 1, 2]))
-    def finish(self, batch: Batch, failing: int) -> None:
+    @rule(
+        batch=one_of("batches"),
+        stalls=st.booleans(),
+        failing=st.sampled_from([0, 0, 0, 0, 1, 2]),
+    )
+    def finish(self, batch: Batch, stalls: bool, failing: int) -> None:
         """The batch goes on, perhaps after a long stall, perhaps with its database away."""
         if batch.work is None:
             self.start(batch, stop=False)
+        if stalls:
+            self.a_minute_passes_and_others_take_over(batch)
         error = self.end(batch, failing)
         lost = batch.claim.id not in self.given
         if batch.stopped:
@@ -427,6 +431,12 @@ class Jobs(RuleBasedStateMachine):
             self.expect_stored(batch)
         if error is not None and batch.claim.owner not in batch.job.leftovers:
             self.give_back(batch.claim)
+
+    def a_minute_passes_and_others_take_over(self, batch: Batch) -> None:
+        if batch.claim.id in self.given:
+            self.expire(batch.claim.id)
+        for job in self.idle_jobs:
+            self.take_suspects(self.jobs[job])
 
     def end(self, batch: Batch, failing: int) -> BaseException | None:
         assert batch.work is not None
@@ -455,12 +465,9 @@ class Jobs(RuleBasedStateMachine):
     # Time and death ------------------------------------------------------------------------------
 
     @some("claims_in_time")
-    @rule(claim_id=one_of("claims_in_time"), taken_by=st.none() | st.sampled_from(JOBS))
-    def a_minute_passes_for_a_claim(self, claim_id: int, taken_by: int | None) -> None:
-        """Its job is dead, or has stalled and will wake up; somebody else may be quicker."""
+    @rule(claim_id=one_of("claims_in_time"))
+    def a_minute_passes_for_a_claim(self, claim_id: int) -> None:
         self.expire(claim_id)
-        if taken_by in self.idle_jobs:
-            self.take_suspects(self.jobs[taken_by])
 
     @rule(job=st.sampled_from(JOBS))
     def renew(self, job: int) -> None:
@@ -564,7 +571,7 @@ def world(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_jobs_and_clients_in_any_order_leave_the_tables_as_they_should_be(
     world: World, database_kind: str, long: bool, figures: Figures
 ) -> None:
-    seed = random.randrange(2**32) if long else 4
+    seed = random.randrange(2**32) if long else 1
     print(f"seed {seed}")
     machine = hypothesis.seed(seed)(lambda: Jobs(world))
     run_state_machine_as_test(machine, settings=LONG if long else SHORT)
@@ -575,7 +582,7 @@ def test_jobs_and_clients_in_any_order_leave_the_tables_as_they_should_be(
 
 EVENTS = ("stored", "lost", "given_back", "crashes", "set_aside")
 SHORT = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=50,
     phases=(Phase.generate, Phase.shrink),
     database=None,

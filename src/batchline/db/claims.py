@@ -154,10 +154,13 @@ def _insert(
 
 
 def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float) -> None:
-    """Let these claims, as far as they still stand, last for `lease` seconds from now."""
+    """Let these claims, as far as they still stand, last for `lease` seconds from now.
+
+    Not one that was given back at the same moment: then it would wait that long for the next.
+    """
     expires_at = cruds.database_time(connection) + timedelta(seconds=lease)
-    these = claims.c.id.in_(claim_ids)
-    connection.execute(update(claims).where(these).values(expires_at=expires_at))
+    these = claims.c.id.in_(claim_ids), claims.c.owner.is_not(None)
+    connection.execute(update(claims).where(*these).values(expires_at=expires_at))
 
 
 def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
