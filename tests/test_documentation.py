@@ -1,5 +1,6 @@
 """The documentation names what there is: every setting, command, endpoint, table and error code."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from batchline import cli, errors
 from batchline.api.app import create_app
 from batchline.configurations import SECRETS, Settings
 from batchline.db.models import metadata
+from tests.faults import report
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -116,3 +118,8 @@ def test_every_make_target_of_the_readme_exists() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_figures_on_reliability_are_those_that_were_counted() -> None:
+    page, results = report.PAGE.read_text(), json.loads(report.RESULTS.read_text())
+    assert report.with_figures(page, results) == page
