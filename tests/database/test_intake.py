@@ -1,0 +1,60 @@
+"""The intake's bound: what does not fit is refused at once, and what was taken is stored."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import pytest
+from sqlalchemy import Connection
+
+from batchline.api.intake import Intake
+from batchline.db import cruds
+from batchline.db.database import Database
+from batchline.errors import IntakeFull
+
+T = TypeVar("T")
+
+ROW = "[[5.1, 3.5, 1.4, 0.2]]"
+
+
+class Slow:
+    """A database whose transactions begin only when they are let through."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.opened = threading.Event()
+
+    def transaction(self, work: Callable[[Connection], T]) -> T:
+        assert self.opened.wait(30)
+        return self._database.transaction(work)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("INTAKE_MAX_ITEMS", 3), ("INTAKE_MAX_BYTES", 3 * len(ROW))]
+)
+def test_a_full_intake_refuses_at_once_and_stores_what_it_took(
+    limit: str, value: int, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"batchline.api.intake.{limit}", value)
+    slow = Slow(database)
+
+    async def fill_and_open() -> list[int | BaseException]:
+        intake = Intake(cast(Database, slow))
+        taken = [asyncio.create_task(intake.register(ROW)) for _ in range(10)]
+        while not any(task.done() for task in taken):
+            await asyncio.sleep(0)
+        slow.opened.set()
+        answers = await asyncio.gather(*taken, return_exceptions=True)
+        answers.append(await intake.register(ROW))
+        await intake.close()
+        return answers
+
+    answers = asyncio.run(fill_and_open())
+    stored = [answer for answer in answers if isinstance(answer, int)]
+    refused = [answer for answer in answers if not isinstance(answer, int)]
+    assert len(stored) >= 4
+    assert refused
+    assert {type(answer) for answer in refused} == {IntakeFull}
+    with database.read() as connection:
+        assert all(cruds.get_item(connection, item_id) for item_id in stored)
