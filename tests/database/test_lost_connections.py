@@ -6,6 +6,7 @@ from sqlalchemy import Connection, event
 from batchline.db import cruds
 from batchline.db.database import Database
 from batchline.errors import CommitUnknown, DatabaseUnavailable
+from batchline.task.run import Run
 from tests.conftest import KINDS
 from tests.database.test_jobs import make_job
 
@@ -72,6 +73,24 @@ def test_a_claim_whose_commit_was_not_confirmed_is_given_back(database: Database
     lose_the_next_commits_reply(database)
     with pytest.raises(CommitUnknown):
         job.claim_pending()
+    taken = job.claim_pending()
+    assert taken is not None
+    assert (taken.first_id, taken.last_id) == (ids[0], ids[-1])
+
+
+def test_a_claim_is_given_back_when_its_run_cannot_be_recorded(database: Database) -> None:
+    ids = [*database.transaction(lambda c: cruds.register_items(c, ["[[1, 2, 3, 4]]"] * 3))]
+    job = make_job(database)
+
+    def cut_at_runs(connection: Connection, _cursor: object, sql: str, *_: object) -> None:
+        if sql.startswith("INSERT INTO runs"):
+            cut(connection)
+
+    event.listen(database.engine, "before_cursor_execute", cut_at_runs)
+    with pytest.raises(DatabaseUnavailable):
+        Run(job, threads=1, on_batch=lambda _: None).execute()
+    event.remove(database.engine, "before_cursor_execute", cut_at_runs)
+
     taken = job.claim_pending()
     assert taken is not None
     assert (taken.first_id, taken.last_id) == (ids[0], ids[-1])

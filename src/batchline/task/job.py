@@ -116,7 +116,7 @@ class Job:
         try:
             return self._work_off(claim)
         except BaseException:
-            self._give_back(claim)
+            self.give_back(claim)
             raise
         finally:
             self.in_hand.discard(claim)
@@ -176,7 +176,8 @@ class Job:
         with self.database.read() as connection:
             return shorter, cruds.read_pending(connection, shorter.first_id, shorter.last_id)
 
-    def _give_back(self, claim: Claim) -> None:
+    def give_back(self, claim: Claim) -> None:
+        """Leave the items to whoever comes next; if the database is away, as soon as it is back."""
         self.leftovers.add(claim.owner)
         with suppress(Unavailable):  # then with the next claim, or it runs out by itself
             self._return_leftovers()

@@ -94,7 +94,11 @@ class Run:
         return claim
 
     def _predict(self, claim: Claim) -> None:
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self._job.give_back(claim)
+            raise
         try:
             outcome = self._job.predict(claim)
             self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * FEW
