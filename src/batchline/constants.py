@@ -35,6 +35,12 @@ MAX_PAGE_ITEMS = 1_000
 MAX_KEY_LENGTH = 255
 MAX_REPORTED_FAULTS = 20
 
+BODIES_MAX_BYTES = 64 * 1024 * 1024
+"""What bodies larger than `SMALL_BODY_BYTES` may take in memory all together while they arrive."""
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+"""A page of items ends early where its predictions are larger than this."""
+LARGE_PREDICTION_BYTES = 16 * 1024
+
 # What the API holds in memory until it is committed; beyond that it answers 503.
 INTAKE_MAX_ITEMS = 10_000
 INTAKE_MAX_BYTES = 64 * 1024 * 1024
@@ -62,6 +68,8 @@ WAIT_FOR_OTHER_JOBS = 1.0
 CONNECT_TIMEOUT = 3
 REQUEST_TIMEOUT = 10
 """How long a registration waits for its COMMIT before it is answered 503."""
+BODY_TIMEOUT = 60
+"""How long a body may take to arrive."""
 API_STATEMENT_TIMEOUT = 5
 """How long the API waits for one statement before it takes the database for away."""
 OUTAGE_PROBE_INTERVAL = 0.25

@@ -63,6 +63,13 @@ class BodyTooLarge(BatchlineError):
     status = 413
 
 
+class BodyTimeout(BatchlineError):
+    """The body took too long to arrive."""
+
+    code = "body_timeout"
+    status = 408
+
+
 class InvalidData(BatchlineError):
     """The model cannot take this data."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -10,6 +12,8 @@ import orjson
 from fastapi import Request
 
 from batchline.constants import (
+    BODIES_MAX_BYTES,
+    BODY_TIMEOUT,
     MAX_BODY_BYTES,
     MAX_KEY_LENGTH,
     MAX_REPORTED_FAULTS,
@@ -17,8 +21,10 @@ from batchline.constants import (
 )
 from batchline.db.cruds import Key
 from batchline.errors import (
+    BodyTimeout,
     BodyTooLarge,
     Fault,
+    IntakeFull,
     InvalidData,
     InvalidIdempotencyKey,
     InvalidJson,
@@ -28,22 +34,59 @@ from batchline.ml.signature import Signature
 EXAMPLE = 'send {"data": [[…], …]}'
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body.
+class Bodies:
+    """The bodies that are in memory until they are checked; their sum is bounded.
 
-    Raises:
-        BodyTooLarge: it is larger than `MAX_BODY_BYTES`; the rest of it is not read.
+    Small ones do not count, so a few that are large and slow keep nobody else out.
+
+    Args:
+        timeout: seconds that one body may take to arrive.
     """
-    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-        raise _too_large()
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
+
+    def __init__(self, timeout: float = BODY_TIMEOUT) -> None:
+        self._timeout = timeout
+        self._bytes = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body; it counts until the block ends.
+
+        Raises:
+            BodyTooLarge: it is larger than `MAX_BODY_BYTES`; the rest of it is not read.
+            BodyTimeout: it has not arrived in time.
+            IntakeFull: all together are larger than `BODIES_MAX_BYTES`.
+        """
+        if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
             raise _too_large()
-        chunks.append(chunk)
-    return b"".join(chunks)
+        body = bytearray()  # not a list: of bytes that come one by one each would be an object
+        try:
+            await self._receive(request, body)
+            yield bytes(body)
+        finally:
+            self._bytes -= _counted(len(body))
+
+    async def _receive(self, request: Request, body: bytearray) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                async for chunk in request.stream():
+                    self._count(_counted(len(body) + len(chunk)) - _counted(len(body)))
+                    body += chunk
+                    if len(body) > MAX_BODY_BYTES:
+                        raise _too_large()
+        except TimeoutError:
+            raise BodyTimeout(
+                f"the body has not arrived within {self._timeout} seconds",
+                hint="send the rows in several requests",
+            ) from None
+
+    def _count(self, more: int) -> None:
+        if self._bytes + more > BODIES_MAX_BYTES:
+            raise IntakeFull("too many large bodies are arriving", hint="send it again in a moment")
+        self._bytes += more
+
+
+def _counted(size: int) -> int:
+    return max(0, size - SMALL_BODY_BYTES)
 
 
 def to_key(header: str | None, data: str) -> Key | None:

@@ -6,10 +6,10 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import WithJsonSchema
 
-from batchline.api.request_body import check_data, read_body, to_key
+from batchline.api.request_body import check_data, to_key
 from batchline.api.schemas import Health, Item, Page, PredictRequest, Problem, Registered
 from batchline.api.service import Service
-from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_ITEMS, Status
+from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Status
 from batchline.db import cruds
 from batchline.errors import ItemNotFound, SchemaOutdated
 
@@ -40,7 +40,7 @@ KEY = {
     "/predict",
     status_code=202,
     response_model=Registered,
-    responses=_problems(400, 413, 422, 503),
+    responses=_problems(400, 408, 413, 422, 503),
     openapi_extra=REQUEST,
     tags=["predict"],
 )
@@ -54,8 +54,8 @@ async def register(
 ) -> Response:
     """Register rows; the answer is their id, and they are stored."""
     service: Service = request.app.state.service
-    body = await read_body(request)
-    data = await check_data(body, await service.signature())
+    async with service.bodies.read(request) as body:
+        data = await check_data(body, await service.signature())
     item_id = await service.intake.register(data, to_key(idempotency_key, data))
     headers = {"Location": f"/predict/id/{item_id}"}
     return _json({"id": item_id}, status=202, headers=headers)
@@ -88,9 +88,10 @@ def list_items(
     service: Service = request.app.state.service
     with service.database.read() as connection:
         records = cruds.list_items(connection, after=after, limit=limit + 1, status=status)
-    page = [_item(record) for record in records[:limit]]
+        shown = cruds.with_large(connection, records[:limit], MAX_PAGE_BYTES)
+    page = [_item(record) for record in shown]
     last_id = page[-1]["id"] if page else None
-    return _json({"items": page, "has_more": len(records) > limit, "last_id": last_id})
+    return _json({"items": page, "has_more": len(records) > len(page), "last_id": last_id})
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from batchline.api.intake import Intake
+from batchline.api.request_body import Bodies
 from batchline.constants import DEFAULT_MODEL, SIGNATURE_LIFETIME
 from batchline.db import cruds
 from batchline.db.database import Database
@@ -17,6 +18,7 @@ class Service:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.intake = Intake(database)
+        self.bodies = Bodies()
         self._signature: Signature | None = None
         self._read_at = 0.0
         self._reading = asyncio.Lock()

@@ -21,7 +21,13 @@ from sqlalchemy import (
     update,
 )
 
-from batchline.constants import BEFORE_ALL_IDS, MAX_BODY_BYTES, SCHEMA_REVISION, Status
+from batchline.constants import (
+    BEFORE_ALL_IDS,
+    LARGE_PREDICTION_BYTES,
+    MAX_BODY_BYTES,
+    SCHEMA_REVISION,
+    Status,
+)
 from batchline.db.dialects import (
     byte_length,
     insert_many,
@@ -75,20 +81,43 @@ def get_item(connection: Connection, item_id: int) -> Record | None:
     """One item with its newest prediction or its failure, or None."""
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
-    return connection.execute(_answers().where(items.c.id == item_id)).first()
+    query = _answers(predictions.c.prediction).where(items.c.id == item_id)
+    return connection.execute(query).first()
 
 
 def list_items(
     connection: Connection, *, after: int, limit: int, status: Status | None
 ) -> Sequence[Record]:
-    """Up to `limit` items with an id above `after`, in the order of their ids."""
-    query = _answers().where(items.c.id > after).order_by(items.c.id).limit(limit)
+    """Up to `limit` items with an id above `after`, in the order of their ids.
+
+    Predictions above `LARGE_PREDICTION_BYTES` are left out; see `with_large`.
+    """
+    size = byte_length(predictions.c.prediction)
+    small = case((size <= LARGE_PREDICTION_BYTES, predictions.c.prediction)).label("prediction")
+    query = _answers(small, size.label("size"))
+    query = query.where(items.c.id > after).order_by(items.c.id).limit(limit)
     if status is not None:
         query = query.where(items.c.status == status)
     return connection.execute(query).all()
 
 
-def _answers() -> Select[Any]:
+def with_large(
+    connection: Connection, records: Sequence[Record], max_bytes: int
+) -> Sequence[Record]:
+    """The records with their large predictions, and as many, one at least, as `max_bytes` hold."""
+    if all(record.size is None or record.size <= LARGE_PREDICTION_BYTES for record in records):
+        return records
+    found: list[Record] = []
+    total = 0
+    for record in records:
+        total += record.size or 0
+        if found and total > max_bytes:
+            break
+        found.append(get_item(connection, record.id) or record)
+    return found
+
+
+def _answers(*columns: Any) -> Select[Any]:
     """Items beside what became of them.
 
     An item that several versions predicted shows the newest: the highest model id.
@@ -103,7 +132,7 @@ def _answers() -> Select[Any]:
             items.c.id,
             items.c.status,
             items.c.created_at,
-            predictions.c.prediction,
+            *columns,
             predictions.c.created_at.label("predicted_at"),
             failures.c.code,
             failures.c.detail,
