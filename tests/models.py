@@ -86,6 +86,14 @@ def slow(path: Path) -> Path:
     return _save(path, nodes, [x], [make_tensor_value_info("y", INT64, ["n", 1])], constants)
 
 
+def repeating(path: Path, times: int) -> Path:
+    """Rows of one float; gives each `times` times."""
+    x = make_tensor_value_info("x", FLOAT, ["n", 1])
+    y = make_tensor_value_info("y", FLOAT, ["n", times])
+    repeats = make_tensor("repeats", INT64, [2], [1, times])
+    return _save(path, [make_node("Tile", ["x", "repeats"], ["y"])], [x], [y], [repeats])
+
+
 def greedy(path: Path) -> Path:
     """Rows of one integer; fills memory for as many floats as the largest, and gives its input."""
     zero = helper.make_tensor("zero", FLOAT, [1], [0.0])

@@ -55,8 +55,12 @@ SUSPECT_PARTS = 10
 """Into how many parts a claim is divided whose job died; ten times fewer items at each death."""
 MAX_DEATHS_ALONE = 3
 """After so many deaths of a job that had nothing else in hand, a row is set aside as failed."""
-MODEL_CALL_ROWS = 1_024
+RESULTS_MAX_BYTES = 2 * MAX_BODY_BYTES
+"""Results that one batch gathers before it stores them and leaves the rest to the next."""
+CALL_MAX_ROWS = 1_024
 """Rows in one call of the model; between two calls the job looks whether it should stop."""
+CALL_MAX_BYTES = 16 * 1024 * 1024
+"""What one call may take in and give; the batch's results are as many bytes again, as text."""
 
 RETRY_ITEMS = 5_000
 """Failed items that one transaction of `batchline retry` puts back."""

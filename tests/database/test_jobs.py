@@ -3,7 +3,7 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -14,12 +14,14 @@ from batchline.constants import (
     IRIS_MODEL,
     MAX_DEATHS_ALONE,
     MAX_ROWS_PER_ITEM,
+    RESULTS_MAX_BYTES,
 )
 from batchline.db import claims, cruds
 from batchline.db.database import Database
 from batchline.errors import ClaimLost
 from batchline.ml.data_loader import Tensor
 from batchline.ml.predictor import Predictor
+from batchline.ml.results import Result
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.run import Run
 from tests import models
@@ -49,8 +51,9 @@ class Interrupted:
     def __init__(self, job: Job, statement: str) -> None:
         self._job, self._statement = job, statement
         self.signature = job.predictor.signature
+        self.call_rows = job.predictor.call_rows
 
-    def predict(self, tensor: Tensor) -> list[Any]:
+    def predict(self, tensor: Tensor) -> list[Result]:
         with self._job.database.write() as connection:
             connection.exec_driver_sql(self._statement)
         return self._job.predictor.predict(tensor)
@@ -283,6 +286,19 @@ def test_a_batch_is_bounded_in_bytes_but_takes_one_item_at_least(database: Datab
     failed = [predict_next(job).failed for _ in range(3)]
     assert failed == [1, 3, 1]
     assert job.claim_pending() is None
+
+
+def test_a_batch_whose_results_are_too_large_is_stored_in_parts(
+    database: Database, tmp_path: Path
+) -> None:
+    eighth = RESULTS_MAX_BYTES // 8 // len("1.0,")
+    register(database, *["[[1]]"] * 20)
+    job = make_job(database, models.repeating(tmp_path / "m.onnx", eighth))
+    batches: list[Outcome] = []
+    Run(job, 1, batches.append).execute()
+    two_calls = 2 * job.predictor.call_rows
+    assert [batch.items for batch in batches if batch.items] == [two_calls, 20 - two_calls]
+    assert count(database, "predictions") == 20
 
 
 def test_the_rest_of_a_suspect_claim_that_is_too_large_stays_suspect(database: Database) -> None:

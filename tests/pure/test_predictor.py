@@ -3,11 +3,12 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from batchline.constants import IRIS_FLOWERS, IRIS_LABELS, IRIS_MODEL
+from batchline.constants import CALL_MAX_BYTES, CALL_MAX_ROWS, IRIS_FLOWERS, IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.predictor import Predictor
 from scripts import train_iris
@@ -18,6 +19,10 @@ def load(model: Path, labels: Path | None = None) -> Predictor:
     return Predictor.load(model, labels, parallel_calls=1)
 
 
+def predict(predictor: Predictor, rows: np.ndarray) -> list[Any]:
+    return [json.loads(str(result)) for result in predictor.predict(rows)]
+
+
 def flowers() -> tuple[np.ndarray, list[str]]:
     with IRIS_FLOWERS.open() as file:
         rows = list(csv.reader(file))[1:]
@@ -26,7 +31,7 @@ def flowers() -> tuple[np.ndarray, list[str]]:
 
 def test_the_packaged_model_knows_its_flowers() -> None:
     rows, species = flowers()
-    results = load(IRIS_MODEL, IRIS_LABELS).predict(rows)
+    results = predict(load(IRIS_MODEL, IRIS_LABELS), rows)
     right = sum(max(p, key=p.get) == known for p, known in zip(results, species, strict=True))
     assert right >= 144
 
@@ -34,8 +39,8 @@ def test_the_packaged_model_knows_its_flowers() -> None:
 def test_the_packaged_files_are_what_the_script_makes(tmp_path: Path) -> None:
     train_iris.write(tmp_path)
     rows, _ = flowers()
-    packaged = load(IRIS_MODEL, IRIS_LABELS).predict(rows)
-    made = load(tmp_path / "iris.onnx", tmp_path / "labels.json").predict(rows)
+    packaged = predict(load(IRIS_MODEL, IRIS_LABELS), rows)
+    made = predict(load(tmp_path / "iris.onnx", tmp_path / "labels.json"), rows)
     for a, b in zip(packaged, made, strict=True):
         assert a == pytest.approx(b, abs=1e-4)
     assert (tmp_path / "flowers.csv").read_text() == IRIS_FLOWERS.read_text()
@@ -45,16 +50,16 @@ def test_a_zipmap_gives_the_same_as_a_tensor(tmp_path: Path) -> None:
     path = tmp_path / "zipmap.onnx"
     path.write_bytes(train_iris.export(train_iris.train(), zipmap=True).SerializeToString())
     rows, _ = flowers()
-    zipmap, tensor = load(path, IRIS_LABELS).predict(rows), load(IRIS_MODEL, IRIS_LABELS)
-    for a, b in zip(zipmap, tensor.predict(rows), strict=True):
+    zipmap, tensor = load(path, IRIS_LABELS), load(IRIS_MODEL, IRIS_LABELS)
+    for a, b in zip(predict(zipmap, rows), predict(tensor, rows), strict=True):
         assert a == pytest.approx(b, abs=1e-4)
 
 
 def test_a_row_has_the_same_prediction_alone_and_in_company() -> None:
     rows, _ = flowers()
     predictor = load(IRIS_MODEL, IRIS_LABELS)
-    alone = [predictor.predict(rows[n : n + 1])[0] for n in range(len(rows))]
-    for a, b in zip(alone, predictor.predict(rows), strict=True):
+    alone = [predict(predictor, rows[n : n + 1])[0] for n in range(len(rows))]
+    for a, b in zip(alone, predict(predictor, rows), strict=True):
         assert a == pytest.approx(b, abs=1e-5)
 
 
@@ -72,6 +77,12 @@ def test_a_model_without_classes_has_no_labels(tmp_path: Path) -> None:
     predictor = load(models.doubling(tmp_path / "m.onnx", width=3))
     assert predictor.signature.labels is None
     assert predictor.signature.shape == (3,)
+
+
+def test_one_call_takes_fewer_rows_of_a_model_that_gives_much(tmp_path: Path) -> None:
+    assert load(IRIS_MODEL).call_rows == CALL_MAX_ROWS
+    wide = load(models.doubling(tmp_path / "m.onnx", width=1_000_000))
+    assert wide.call_rows == CALL_MAX_BYTES // (2 * 4 * 1_000_000)
 
 
 def test_another_number_of_results_than_rows_is_an_error(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
+from batchline.constants import CALL_MAX_BYTES, CALL_MAX_ROWS
 from batchline.errors import ConfigurationError, ModelFailed
-from batchline.ml.data_loader import Failure, Tensor, find_probabilities, is_zipmap, to_results
+from batchline.ml.data_loader import Tensor
+from batchline.ml.results import Result, find_probabilities, is_zipmap, to_results
 from batchline.ml.signature import Signature
 
 DTYPES = {
@@ -28,11 +30,15 @@ DTYPES = {
 class Predictor:
     """One model file in one ONNX Runtime session, which many threads may call at once."""
 
-    def __init__(self, session: ort.InferenceSession, signature: Signature, sha256: str) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, signature: Signature, sha256: str, row_bytes: int
+    ) -> None:
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
         self.signature = signature
         self.sha256 = sha256
+        self.call_rows = max(1, min(CALL_MAX_ROWS, CALL_MAX_BYTES // row_bytes))
+        """How many rows one call takes so that its tensors fit into the memory."""
 
     @classmethod
     def load(cls, model: Path, labels: Path | None, *, parallel_calls: int) -> Self:
@@ -47,9 +53,10 @@ class Predictor:
         name, dtype, shape = _input_of(session, model)
         outputs = _example_outputs(session, name, np.zeros((1, *shape), dtype), model)
         signature = Signature(name, dtype, shape, _labels_of(outputs, labels))
-        return cls(session, signature, hashlib.sha256(content).hexdigest())
+        row_bytes = sum(map(_size, [np.zeros(shape, dtype), *outputs]))
+        return cls(session, signature, hashlib.sha256(content).hexdigest(), row_bytes)
 
-    def predict(self, tensor: Tensor) -> list[Any | Failure]:
+    def predict(self, tensor: Tensor) -> list[Result]:
         """One result, or failure, for each row of a tensor of shape (rows, *row shape).
 
         Raises:
@@ -106,6 +113,10 @@ def _input_of(session: ort.InferenceSession, model: Path) -> tuple[str, str, tup
     if not all(isinstance(size, int) and size > 0 for size in shape[1:]):
         raise _unsupported(model, f"has the input shape {shape}", "fixed axes after the first")
     return name, DTYPES[kind], tuple(shape[1:])
+
+
+def _size(tensor: Any) -> int:
+    return tensor.nbytes if isinstance(tensor, np.ndarray) else 0
 
 
 def _unsupported(model: Path, has: str, needs: str) -> ConfigurationError:

@@ -20,21 +20,15 @@ from batchline.constants import (
     CLAIM_LEASE,
     CLAIM_MAX_BYTES,
     CLAIM_MAX_ITEMS,
-    MODEL_CALL_ROWS,
+    RESULTS_MAX_BYTES,
 )
 from batchline.db import claims, cruds
 from batchline.db.claims import Claim
 from batchline.db.database import Database
 from batchline.errors import ClaimLost, CommitUnknown, Unavailable
-from batchline.ml.data_loader import (
-    Failure,
-    Results,
-    Tensor,
-    assemble,
-    load_batch,
-    predict_rows,
-)
+from batchline.ml.data_loader import Results, Tensor, assemble, load_batch, predict_rows
 from batchline.ml.predictor import Predictor
+from batchline.ml.results import Result
 
 T = TypeVar("T")
 
@@ -151,7 +145,8 @@ class Job:
     def _work_off(self, claim: Claim) -> Outcome:
         claim, stored = self._read(claim)
         batch = load_batch(stored, self.predictor.signature)
-        results = assemble(batch, self._predict(batch.tensor))
+        row_results = self._predict(batch.tensor)
+        results = assemble(batch, row_results)
         try:
             self.database.transaction(lambda connection: self._store(connection, claim, results))
         except IntegrityError:
@@ -161,7 +156,7 @@ class Job:
         except CommitUnknown:
             if not self._is_stored(claim, results):
                 raise
-        return Outcome(len(results.predictions), len(results.failures), len(batch.tensor))
+        return Outcome(len(results.predictions), len(results.failures), len(row_results))
 
     def _read(self, claim: Claim) -> tuple[Claim, list[tuple[int, str | bytes | None]]]:
         """The claimed items; of a claim that is too large for the memory only its first part."""
@@ -187,14 +182,21 @@ class Job:
             self.database.transaction(lambda connection: claims.give_back(connection, owner))  # noqa: B023, called at once
             self.leftovers.discard(owner)
 
-    def _predict(self, tensor: Tensor) -> list[object | Failure]:
-        """Results of all rows, in calls of a bounded size, between which the job may stop."""
-        results: list[object | Failure] = []
-        for start in range(0, len(tensor), MODEL_CALL_ROWS):
+    def _predict(self, tensor: Tensor) -> list[Result]:
+        """Results in calls of a bounded size, between which the job may stop.
+
+        Of all rows, or of as many as `RESULTS_MAX_BYTES` hold.
+        """
+        results: list[Result] = []
+        size, rows = 0, self.predictor.call_rows
+        for start in range(0, len(tensor), rows):
             if self.stop.is_set():
                 raise Stopped
-            part = tensor[start : start + MODEL_CALL_ROWS]
-            results.extend(predict_rows(self.predictor.predict, part))
+            part = predict_rows(self.predictor.predict, tensor[start : start + rows])
+            results.extend(part)
+            size += sum(len(result) for result in part if isinstance(result, str))
+            if size > RESULTS_MAX_BYTES:
+                break
         return results
 
     def _store_anew(self, connection: Connection, claim: Claim, results: Results) -> None:
@@ -206,6 +208,8 @@ class Job:
         self._hold(connection, claim)
         cruds.store_predictions(connection, self.model_id, results.predictions)
         cruds.store_failures(connection, self.model_id, results.failures)
+        if results.until is not None:
+            claim = claims.shorten(connection, claim, results.until)
         claims.end_claim(connection, claim)
 
     def _is_stored(self, claim: Claim, results: Results) -> bool:

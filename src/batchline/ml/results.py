@@ -1,0 +1,104 @@
+"""A model's outputs to JSON text, row by row. Pure: no model, no database, no clock."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from batchline.errors import ModelFailed
+from batchline.ml.signature import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an item or a row has no prediction."""
+
+    code: str
+    detail: str
+
+
+Result = str | Failure
+"""What became of one row: its prediction as JSON text, or why it has none."""
+
+
+def to_results(outputs: Sequence[Any], names: Sequence[str], signature: Signature) -> list[Result]:
+    """One result for each row, from what the model gave for a batch.
+
+    A classifier, with probabilities as a tensor (rows, classes) or as a ZipMap (a list of
+    dictionaries), gives label -> probability; any other model gives output name -> value.
+
+    Raises:
+        ModelFailed: the probabilities do not fit the labels.
+    """
+    if signature.labels is not None:
+        probabilities = _probabilities(outputs, len(signature.labels))
+        outputs, names = list(np.ascontiguousarray(probabilities.T)), signature.labels
+    try:
+        texts = _objects(names, [_texts(output) for output in outputs])
+    except TypeError as error:  # numbers that JSON has not, such as complex ones
+        why = f"the prediction cannot be written as JSON: {error}"
+        return [Failure(ModelFailed.code, why)] * len(outputs[0])
+    return _only_finite(texts, outputs)
+
+
+def _probabilities(outputs: Sequence[Any], labels: int) -> Any:
+    """Class probabilities as one array (rows, classes)."""
+    found = find_probabilities(outputs)
+    if isinstance(found, list):
+        found = np.array([list(row.values()) for row in found], np.float32)
+    if found.shape[1] != labels:
+        raise ModelFailed(f"the model gave {found.shape[1]} probabilities for {labels} labels")
+    return found
+
+
+def find_probabilities(outputs: Sequence[Any]) -> Any:
+    """The output that holds class probabilities: a ZipMap, or the last one of (rows, classes)."""
+    for output in reversed(outputs):
+        if is_zipmap(output):
+            return output
+        if isinstance(output, np.ndarray) and output.ndim == 2 and output.dtype.kind == "f":
+            return output
+    return None
+
+
+def is_zipmap(output: Any) -> bool:
+    """Whether this output is a list of dictionaries, label -> probability."""
+    return isinstance(output, list) and bool(output) and isinstance(output[0], dict)
+
+
+def _objects(names: Iterable[str], columns: Sequence[Sequence[str]]) -> list[str]:
+    """JSON objects, name -> value, from one column of values for each name."""
+    keys = [orjson.dumps(name).decode().replace("%", "%%") for name in names]
+    template = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
+    return [template % row for row in zip(*columns, strict=True)]
+
+
+def _texts(output: Any) -> list[str]:
+    """Each row of an output as JSON; floats in the shortest form that reads back the same.
+
+    Numbers are written all at once and then cut apart, which takes a third of the time.
+    """
+    if not (isinstance(output, np.ndarray) and output.dtype.kind in "fiub" and output.size):
+        return [_dump(row) for row in output]
+    opening, closing = "[" * (output.ndim - 1), "]" * (output.ndim - 1)
+    text = _dump(np.ascontiguousarray(output))
+    rows = text[output.ndim : -output.ndim].split(f"{closing},{opening}")
+    return [f"{opening}{row}{closing}" for row in rows] if opening else rows
+
+
+def _dump(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _only_finite(texts: list[str], outputs: Sequence[Any]) -> list[Result]:
+    """The results, with a failure in place of each that holds NaN or infinity."""
+    fine = np.ones(len(texts), dtype=bool)
+    for output in outputs:
+        if isinstance(output, np.ndarray) and output.dtype.kind == "f":
+            fine &= np.isfinite(output).reshape(len(texts), -1).all(axis=1)
+    if fine.all():
+        return list(texts)
+    bad = Failure("prediction_not_finite", "the model gave NaN or infinity for this row")
+    return [text if fine[place] else bad for place, text in enumerate(texts)]

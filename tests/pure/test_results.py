@@ -1,0 +1,92 @@
+"""A model's outputs to JSON text."""
+
+import json
+import math
+
+import numpy as np
+import orjson
+import pytest
+
+from batchline.errors import ModelFailed
+from batchline.ml.results import Failure, to_results
+from batchline.ml.signature import Signature
+
+OTHER = Signature("x", "float32", (2,))
+CLASSES = Signature("x", "float32", (2,), ("no", "yes"))
+
+PROBABILITIES = np.array([[0.25, 0.75], [1, 0]], np.float32)
+ZIPMAP = [{0: 0.25, 1: 0.75}, {0: 1.0, 1: 0.0}]
+
+
+@pytest.mark.parametrize("probabilities", [PROBABILITIES, ZIPMAP], ids=["tensor", "zipmap"])
+def test_a_classifier_gives_label_and_probability(probabilities: object) -> None:
+    outputs = [np.array([1, 0]), probabilities]
+    results = to_results(outputs, ["label", "probabilities"], CLASSES)
+    assert results == ['{"no":0.25,"yes":0.75}', '{"no":1.0,"yes":0.0}']
+
+
+def test_any_other_model_gives_output_and_value() -> None:
+    outputs = [np.array([[1.0], [2.0]], np.float32), np.array([3, 4])]
+    results = to_results(outputs, ["a", "b"], OTHER)
+    assert results == ['{"a":[1.0],"b":3}', '{"a":[2.0],"b":4}']
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        np.arange(3, dtype=np.int64),
+        np.linspace(-1e30, 1e-30, 6, dtype=np.float32).reshape(3, 2),
+        np.linspace(0, 1, 24).reshape(3, 2, 4)[:, ::-1],
+        np.arange(24, dtype=np.uint8).reshape(3, 1, 2, 4),
+        np.zeros((3, 0), np.float32),
+        np.zeros((3, 2, 0), np.float32),
+        np.array([True, False, True]),
+        np.array(["],[", 'a"b', "é"], object),
+        np.arange(3, dtype=np.float16).reshape(3, 1),
+        np.asfortranarray(np.arange(6, dtype=np.float32).reshape(3, 2)),
+    ],
+    ids=lambda output: f"{output.dtype}-{output.ndim}d",
+)
+def test_each_row_is_written_as_it_would_be_alone(output: np.ndarray) -> None:
+    alone = [
+        orjson.dumps(
+            {"%s": row.copy() if isinstance(row, np.ndarray) else row},
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        ).decode()
+        for row in output
+    ]
+    assert to_results([output], ["%s"], OTHER) == alone
+
+
+def test_labels_may_hold_any_text() -> None:
+    labels = ('100 %s "a"', "{}")
+    (text,) = to_results(
+        [np.array([[0.5, 0.5]], np.float32)], ["p"], Signature("x", "f", (), labels)
+    )
+    assert json.loads(str(text)) == {labels[0]: 0.5, labels[1]: 0.5}
+
+
+def test_probabilities_that_do_not_fit_the_labels_are_an_error() -> None:
+    with pytest.raises(ModelFailed, match="3 probabilities for 2 labels"):
+        to_results([np.zeros((1, 3), np.float32)], ["p"], CLASSES)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_row_that_is_not_finite_fails_alone(value: float) -> None:
+    output = np.array([[0.5, 0.5], [value, 0.5]], np.float32)
+    good, bad = to_results([output], ["p"], CLASSES)
+    assert good == '{"no":0.5,"yes":0.5}'
+    assert isinstance(bad, Failure)
+    assert bad.code == "prediction_not_finite"
+
+
+def test_numbers_that_json_has_not_are_failures() -> None:
+    first, second = to_results([np.array([1 + 2j, 1j])], ["z"], OTHER)
+    assert isinstance(first, Failure)
+    assert first.code == "model_error"
+    assert second == first
+
+
+def test_float32_numbers_are_written_in_their_shortest_form() -> None:
+    results = to_results([np.array([[0.1, 0.9]], np.float32)], ["p"], CLASSES)
+    assert results == ['{"no":0.1,"yes":0.9}']
