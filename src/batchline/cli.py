@@ -220,6 +220,8 @@ def _configure(flags: dict[str, Any]) -> "Settings":
 
 def _connect(settings: "Settings") -> "Database":
     """The database, which answers and is not too old."""
+    from sqlalchemy.exc import DBAPIError
+
     from batchline.db.database import Database
     from batchline.db.dialects import check_version
     from batchline.errors import ConfigurationError
@@ -228,9 +230,11 @@ def _connect(settings: "Settings") -> "Database":
     try:
         with database.read() as connection:
             check_version(connection)
-    except (TypeError, ValueError, OSError) as error:  # how drivers refuse an option of the URL
+    except (TypeError, ValueError, OSError, DBAPIError) as error:  # a driver refuses an option
+        reason = error.orig if isinstance(error, DBAPIError) else error
         raise ConfigurationError(
-            f"DATABASE_URL cannot be used: {error}", hint="check what follows the ? in it"
+            f"DATABASE_URL cannot be used: {str(reason).strip()}",
+            hint="check what follows the ? in it",
         ) from error
     return database
 

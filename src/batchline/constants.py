@@ -80,6 +80,8 @@ OUTAGE_PROBE_INTERVAL = 0.25
 """While it is away, how long the API waits before it asks for it again."""
 STATEMENT_TIMEOUT = 120
 """How long a job or a migration waits for one statement."""
+IDLE_TIMEOUT = 30
+"""How long a transaction may stand still before the server ends it; less than a claim's lease."""
 MIGRATION_TIMEOUT = 600
 POOL_TIMEOUT = 3
 SQLITE_BUSY_TIMEOUT = 5.0

@@ -171,6 +171,19 @@ def test_a_read_only_file_is_503_for_those_who_write_and_can_be_read(tmp_path: P
     assert "hint: make the database writable for this user" in job.stderr
 
 
+def test_a_file_that_was_deleted_is_503_and_not_written_to(tmp_path: Path) -> None:
+    url = migrated(tmp_path)
+    with Service(url, BATCH_WAIT_TIME="3600") as service:
+        assert service.register(IRIS) == 1
+        for file in tmp_path.glob("batchline.db*"):
+            file.unlink()
+        response = service.http.post("/predict", json={"data": [IRIS]})
+        assert (response.status_code, response.json()["code"]) == (503, "schema_outdated")
+        assert service.http.get("/health/ready").status_code == 503
+        assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+        assert service.register(IRIS) == 1
+
+
 def test_an_unmigrated_database_ends_the_api_with_a_hint(database_url: str) -> None:
     done = run("api", DATABASE_URL=database_url)
     assert done.returncode == 1

@@ -35,6 +35,7 @@ def assert_refused(*words: str, says: str, **settings: str) -> None:
         ("DATABASE_URL", "nonsense", "not a database URL"),
         ("DATABASE_URL", "mysql+mysqldb://u@h/d", "cannot be used"),
         ("DATABASE_URL", "mysql://u@127.0.0.1/d?foo=bar", "cannot be used"),
+        ("DATABASE_URL", "postgresql://u@127.0.0.1/d?foo=bar", "cannot be used"),
         ("DATABASE_URL", "sqlite:////etc/passwd", "not a database"),
         ("DATABASE_URL", "sqlite:////missing/folder/batchline.db", "does not answer"),
     ],

@@ -23,9 +23,11 @@ class Slow:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.entered = threading.Event()
         self.opened = threading.Event()
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
+        self.entered.set()
         assert self.opened.wait(30)
         return self._database.transaction(work)
 
@@ -58,3 +60,29 @@ def test_a_full_intake_refuses_at_once_and_stores_what_it_took(
     assert {type(answer) for answer in refused} == {IntakeFull}
     with database.read() as connection:
         assert all(cruds.get_item(connection, item_id) for item_id in stored)
+
+
+def test_what_nobody_waits_for_any_more_is_not_stored_and_does_not_delay_the_end(
+    database: Database,
+) -> None:
+    slow = Slow(database)
+
+    async def hang_up_and_close() -> int:
+        intake = Intake(cast(Database, slow))
+        writing = asyncio.create_task(intake.register(ROW))
+        while not slow.entered.is_set():
+            await asyncio.sleep(0)
+        waiting = [asyncio.create_task(intake.register(ROW)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        slow.opened.set()
+        await intake.close()
+        return await writing
+
+    first = asyncio.run(hang_up_and_close())
+    with database.read() as connection:
+        assert [
+            record.id for record in cruds.list_items(connection, after=0, limit=9, status=None)
+        ] == [first]

@@ -496,6 +496,20 @@ def test_items_that_a_client_sets_back_by_hand_are_predicted_again(database: Dat
     assert count(database, "predictions") == 1
 
 
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_an_item_that_a_client_sets_back_and_forth_meanwhile_harms_no_other(
+    database: Database, status: str
+) -> None:
+    (restless,) = register(database, ROW)
+    run(make_job(database))
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE items SET status = 'pending'")
+    others = register(database, ROW, ROW)
+    statement = f"UPDATE items SET status = '{status}' WHERE id = {restless}"
+    assert predict_next(during_prediction(make_job(database), statement)).succeeded == 2
+    assert [read(database, i).status for i in (restless, *others)] == [status, *["succeeded"] * 2]
+
+
 def test_a_new_file_is_a_new_version_and_the_old_one_can_return(
     database: Database, tmp_path: Path
 ) -> None:

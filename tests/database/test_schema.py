@@ -8,7 +8,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 import batchline.db.migrations as migrations
@@ -16,7 +17,8 @@ from batchline.constants import SCHEMA_REVISION
 from batchline.db import cruds, dialects
 from batchline.db.database import Database
 from batchline.db.models import metadata
-from batchline.errors import ConfigurationError
+from batchline.errors import ConfigurationError, DatabaseUnavailable
+from tests.conftest import Servers
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
@@ -112,6 +114,62 @@ def test_registrations_from_many_threads_get_different_ids(database: Database) -
     for thread in threads:
         thread.join()
     assert len(set(ids)) == len(ids) == 120
+
+
+def test_a_time_that_is_none_leaves_the_rest_of_its_item_readable(
+    database: Database, database_kind: str
+) -> None:
+    if database_kind == "postgresql":
+        return  # it takes nothing but times
+    with database.write() as connection:
+        if database_kind != "sqlite":
+            connection.exec_driver_sql("SET sql_mode = ''")
+        for text in ("yesterday", "0000-00-00"):
+            statement = f"INSERT INTO items (data, created_at) VALUES ('[[1]]', '{text}')"
+            connection.exec_driver_sql(statement)
+    with database.read() as connection:
+        records = cruds.list_items(connection, after=0, limit=10, status=None)
+    assert [(record.id, record.created_at) for record in records] == [(1, None), (2, None)]
+
+
+def test_a_postgresql_database_that_holds_no_unicode_is_refused_by_name(servers: Servers) -> None:
+    url = make_url(servers.get("postgresql").create_database())
+    for encoding in ("LATIN1", "SQL_ASCII"):
+        name = f"in_{encoding.lower()}"
+        maker = create_engine(url, isolation_level="AUTOCOMMIT")
+        with maker.connect() as connection:
+            connection.exec_driver_sql(
+                f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0"
+                " LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
+        maker.dispose()
+        database = Database(url.set(database=name).render_as_string(hide_password=False))
+        with (
+            database.read() as connection,
+            pytest.raises(ConfigurationError, match=f"{encoding}; Batchline needs UTF8"),
+        ):
+            dialects.check_version(connection)
+        database.close()
+
+
+def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(
+    database: Database, database_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database_kind == "sqlite":
+        return  # the lock is the process's own, and goes with it
+    monkeypatch.setattr(dialects, "IDLE_TIMEOUT", 2)
+    stalled = Database(database.engine.url.render_as_string(hide_password=False))
+
+    def stand_still() -> None:
+        with stalled.write() as connection:
+            cruds.pass_gate(connection)
+            with database.write() as other:
+                cruds.pass_gate(other)
+            connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailable):
+        stand_still()
+    stalled.close()
 
 
 def test_a_server_that_is_too_old_is_refused_with_both_versions(

@@ -6,6 +6,7 @@ import pytest
 
 from batchline.configurations import Settings, read_settings
 from batchline.constants import IRIS_LABELS, IRIS_MODEL
+from batchline.db.database import Database
 from batchline.errors import ConfigurationError
 from tests.service import SETTINGS
 
@@ -26,6 +27,25 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert (settings.log_level, settings.log_format) == ("INFO", "console")
     assert (settings.model_filepath, settings.labels) == (IRIS_MODEL, IRIS_LABELS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:SECRET@host/db",
+        "postgresql://host/db?user=batchline&password=SECRET",
+        "mysql://host/db?passwd=SECRET",
+    ],
+)
+def test_the_url_that_is_logged_holds_no_password(url: str) -> None:
+    assert "SECRET" not in Database(url).url
+
+
+def test_a_password_with_an_at_sign_that_is_not_escaped_is_not_taken_for_the_host() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Database("mysql://user:SEC@RET@127.0.0.1/db")
+    assert "RET" not in caught.value.detail
+    assert "%40" in caught.value.hint
 
 
 def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

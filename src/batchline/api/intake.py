@@ -96,18 +96,26 @@ class Intake:
 
     def _next_group(self) -> list[_Waiting]:
         """What waits, up to a bound; sleeps while there is nothing; [] when it is time to end."""
+        group: list[_Waiting] = []
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            group: list[_Waiting] = []
-            size = 0
-            while self._waiting and len(group) < INTAKE_GROUP_ITEMS:
-                next_size = len(self._waiting[0].data)
-                if group and size + next_size > INTAKE_GROUP_BYTES:
+            while not group:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
                     break
-                group.append(self._waiting.popleft())
-                size += next_size
-            self._bytes -= size
-            return group
+                group = [waiting for waiting in self._take() if not waiting.answer.done()]
+        return group
+
+    def _take(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(taken) < INTAKE_GROUP_ITEMS:
+            next_size = len(self._waiting[0].data)
+            if taken and size + next_size > INTAKE_GROUP_BYTES:
+                break
+            taken.append(self._waiting.popleft())
+            size += next_size
+        self._bytes -= size
+        return taken
 
 
 def _store(connection: Connection, group: list[_Waiting]) -> list[Answer]:

@@ -43,7 +43,7 @@ class Item(BaseModel):
     error: ItemError | None
     model: str | None = Field(examples=["default"])
     version: int | None = Field(examples=[1])
-    created_at: datetime
+    created_at: datetime | None
     finished_at: datetime | None
 
 

@@ -109,6 +109,8 @@ def _deaths_alone(ended: cruds.Record) -> int:
 
 
 def _set_aside(connection: Connection, model_id: int, item_id: int, deaths: int) -> None:
+    if not cruds.lock_pending(connection, item_id, item_id):
+        return
     detail = f"{deaths} times a job died while it predicted this item alone"
     # An old failure, left where a client set the status back by hand, must not stop every job.
     cruds.forget_answers(connection, model_id, item_id, item_id)

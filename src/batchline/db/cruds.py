@@ -1,7 +1,7 @@
 """Every statement, one small function each. Foreign text only ever travels as a parameter."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -285,29 +285,35 @@ def read_pending(
 # Results ---------------------------------------------------------------------------------------
 
 
+class ItemsChanged(Exception):
+    """Items that were pending when they were read are gone, or have another status."""
+
+
 def store_predictions(
     connection: Connection, model_id: int, answers: Sequence[tuple[int, str]]
 ) -> None:
-    """Store predictions (item id and JSON text) and mark their items, as far as they still wait.
+    """Store predictions (item id and JSON text) and mark their items, which are pending.
 
     Raises:
+        ItemsChanged: not all of them are; see `lock_pending`.
         IntegrityError: one of the items has a prediction by this model; see `forget_answers`.
     """
-    done = _finish(connection, [item_id for item_id, _ in answers], Status.SUCCEEDED)
-    rows = [(item_id, model_id, answer) for item_id, answer in answers if item_id in done]
+    _finish(connection, [item_id for item_id, _ in answers], Status.SUCCEEDED)
+    rows = [(item_id, model_id, answer) for item_id, answer in answers]
     insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), rows)
 
 
 def store_failures(
     connection: Connection, model_id: int, reasons: Sequence[tuple[int, str, str]]
 ) -> None:
-    """Store failures (item id, code and detail) and mark their items, as far as they still wait.
+    """Store failures (item id, code and detail) and mark their items, which are pending.
 
     Raises:
+        ItemsChanged: not all of them are; see `lock_pending`.
         IntegrityError: one of the items has a failure already; see `forget_answers`.
     """
-    done = _finish(connection, [item_id for item_id, _, _ in reasons], Status.FAILED)
-    rows = [(i, model_id, code, detail) for i, code, detail in reasons if i in done]
+    _finish(connection, [item_id for item_id, _, _ in reasons], Status.FAILED)
+    rows = [(item_id, model_id, code, detail) for item_id, code, detail in reasons]
     insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), rows)
 
 
@@ -322,10 +328,15 @@ def forget_answers(connection: Connection, model_id: int, first_id: int, last_id
     connection.execute(delete(failures).where(failures.c.item_id.in_(pending)))
 
 
-def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> Collection[int]:
-    """Mark those of the items that are still pending, and say which: not what a client deleted."""
+def lock_pending(connection: Connection, first_id: int, last_id: int) -> set[int]:
+    """The ids of a range's pending items, which stay so until this transaction ends."""
+    query = select(items.c.id).where(*_pending_in(first_id, last_id)).with_for_update()
+    return set(connection.execute(query).scalars())
+
+
+def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> None:
     if not item_ids:
-        return ()
+        return
     # A range where the ids have no gap, which is the rule; else one by one, so that an item that
     # appeared inside the range only after it was read (a transaction that committed late) stays.
     first, last = min(item_ids), max(item_ids)
@@ -333,11 +344,8 @@ def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> 
     these = items.c.id.between(first, last) if gapless else items.c.id.in_(item_ids)
     pending = items.c.status == Status.PENDING
     marked = connection.execute(update(items).where(these, pending).values(status=status)).rowcount
-    if marked == len(item_ids):
-        return range(first, last + 1) if gapless else set(item_ids)
-    return set(
-        connection.execute(select(items.c.id).where(these, items.c.status == status)).scalars()
-    )
+    if marked != len(item_ids):
+        raise ItemsChanged
 
 
 def retry_failed(
@@ -347,6 +355,7 @@ def retry_failed(
 
     Returns how many there were.
     """
+    pass_gate(connection)  # of two at once, one would delete failures that are newer than its retry
     query = select(failures.c.item_id).order_by(failures.c.item_id).limit(limit)
     if item_ids:
         query = query.where(failures.c.item_id.in_(item_ids))

@@ -41,7 +41,8 @@ class Database:
         refuse_in_outages: bool = False,
     ) -> None:
         parsed = dialects.with_driver(url)
-        self.url = parsed.render_as_string(hide_password=True)
+        # A query may hold passwords, too.
+        self.url = parsed.set(query={}).render_as_string(hide_password=True)
         try:
             self.engine = create_engine(
                 parsed,

@@ -8,18 +8,31 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pymysql.err import MySQLError
 from sqlalchemy import BigInteger, Connection, DateTime, Enum, Integer, Text, event
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, Dialect, Engine, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator
 
-from batchline.constants import CONNECT_TIMEOUT, MIGRATION_TIMEOUT, SQLITE_BUSY_TIMEOUT, Status
+from batchline.constants import (
+    CONNECT_TIMEOUT,
+    IDLE_TIMEOUT,
+    MIGRATION_TIMEOUT,
+    SQLITE_BUSY_TIMEOUT,
+    Status,
+)
 from batchline.errors import ConfigurationError, DatabaseUnavailable
 
 DRIVERS = {
@@ -40,6 +53,21 @@ STATEMENT_ROWS = 1_000
 # Types -----------------------------------------------------------------------------------------
 
 
+class TolerantDateTime(sqlite.DATETIME):
+    """SQLite's, but for a text that is no time, which a client may have written: it is None."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        parse: Any = super().result_processor(dialect, coltype)
+
+        def process(value: object) -> datetime | None:
+            try:
+                return parse(value)  # type: ignore[no-any-return]
+            except (TypeError, ValueError):
+                return None
+
+        return process
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC datetimes in Python; what each database does best underneath.
 
@@ -53,6 +81,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         if dialect.name in ("mysql", "mariadb"):
             return dialect.type_descriptor(mysql.TIMESTAMP(fsp=6))
+        if dialect.name == "sqlite":
+            return TolerantDateTime()  # type: ignore[no-untyped-call]
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -61,7 +91,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
+        if not isinstance(value, datetime):  # what a client wrote by hand may be no time at all
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
@@ -161,6 +191,11 @@ def with_driver(url: str) -> URL:
             hint="it looks like mysql+pymysql://user:password@host:3306/database "
             "or sqlite:///batchline.db",
         ) from error
+    if "@" in (parsed.host or ""):
+        raise ConfigurationError(
+            "DATABASE_URL has more than one @, so it is not clear where the password ends",
+            hint="write an @ in the password as %40, a : as %3A and a / as %2F",
+        )
     parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
     if parsed.get_backend_name() not in OLDEST:
         raise ConfigurationError(
@@ -175,21 +210,31 @@ def with_driver(url: str) -> URL:
 def engine_options(url: URL, timeout: float) -> dict[str, Any]:
     """What `create_engine` needs for this database; a statement may take `timeout` seconds.
 
+    A process that was stopped in the middle of a transaction loses its locks after `IDLE_TIMEOUT`.
     READ COMMITTED: under InnoDB's default, registrations and claims deadlock each other.
     """
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT, "check_same_thread": False}}
     options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
     if url.get_backend_name() == "postgresql":
-        limits = f"-c statement_timeout={int(timeout * 1000)} -c timezone=UTC"
-        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT, "options": limits}
+        session = {
+            "statement_timeout": int(timeout * 1000),
+            "idle_in_transaction_session_timeout": IDLE_TIMEOUT * 1000,
+            "timezone": "UTC",
+        }
+        options["connect_args"] = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "client_encoding": "UTF8",
+            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+        }
     else:
         options["connect_args"] = {
             "connect_timeout": CONNECT_TIMEOUT,
             "read_timeout": timeout,
             "write_timeout": timeout,
-            "init_command": "SET time_zone = '+00:00'",
+            "init_command": f"SET time_zone = '+00:00', wait_timeout = {IDLE_TIMEOUT}",
         }
+        options["pool_recycle"] = IDLE_TIMEOUT // 2  # before the server closes it
     return options
 
 
@@ -197,6 +242,7 @@ def prepare(engine: Engine, timeout: float) -> None:
     """Attach what each new connection of this engine needs; a statement may take `timeout` s."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "checkout", _check_file)
         event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "postgresql":
         _limit_waiting(engine, timeout + 1)  # the server's own limit, and its answer, come first
@@ -229,6 +275,24 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    record.info["file"] = path, _identity(path)
+
+
+def _check_file(connection: Any, record: Any, proxy: Any) -> None:
+    # SQLite goes on writing to a file that was deleted, and nobody would ever see it again.
+    path, identity = record.info["file"]
+    if _identity(path) != identity:
+        raise DisconnectionError(f"{path} is another file than it was")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
 
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that starts as a reader and then writes fails at once if another one wrote in
@@ -238,11 +302,18 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def check_version(connection: Connection) -> None:
-    """Refuse a server that is older than what Batchline is tested with.
+    """Refuse a server that is older than what Batchline is tested with, or holds no Unicode.
 
     Raises:
-        ConfigurationError: it is older.
+        ConfigurationError: it is older, or its encoding is another.
     """
+    if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"the database's encoding is {encoding}; Batchline needs UTF8",
+                hint="CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+            )
     dialect: Any = connection.dialect
     name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
     found = tuple(dialect.server_version_info or ())
@@ -317,7 +388,15 @@ def hint_for(error: DBAPIError) -> str:
 
 # Migrations ------------------------------------------------------------------------------------
 
-MIGRATION_LOCK = "SHA2(CONCAT('batchline.', DATABASE()), 224)"  # 64 characters at most
+MYSQL_LOCK = "SHA2(CONCAT('batchline.', DATABASE()), 224)"  # 64 characters at most
+MYSQL_LOCKS = f"SELECT GET_LOCK({MYSQL_LOCK}, 0)", f"SELECT RELEASE_LOCK({MYSQL_LOCK})"
+MIGRATION_LOCKS = {
+    "mysql": MYSQL_LOCKS,
+    "mariadb": MYSQL_LOCKS,
+    # It ends with the transaction; other programs have other numbers.
+    "postgresql": ("SELECT pg_try_advisory_xact_lock(hashtext('batchline'))", None),
+}
+"""How to take and to release it."""
 
 
 @contextmanager
@@ -329,19 +408,23 @@ def migration_lock(connection: Connection) -> Iterator[None]:
     Raises:
         DatabaseUnavailable: another migration has not ended within `MIGRATION_TIMEOUT` seconds.
     """
-    if connection.dialect.name == "postgresql":
-        # It ends with the transaction; other programs have other numbers.
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('batchline'))")
-    if connection.dialect.name not in ("mysql", "mariadb"):
-        yield
-        return
-    took = f"SELECT GET_LOCK({MIGRATION_LOCK}, {MIGRATION_TIMEOUT})"
-    if connection.exec_driver_sql(took).scalar() != 1:
-        raise DatabaseUnavailable("another migration is still running", hint="wait for its end")
+    take, release = MIGRATION_LOCKS.get(connection.dialect.name, (None, None))
+    if take:
+        _poll(connection, take)
     try:
         yield
     finally:
-        connection.exec_driver_sql(f"SELECT RELEASE_LOCK({MIGRATION_LOCK})")
+        if release:
+            connection.exec_driver_sql(release)
+
+
+def _poll(connection: Connection, take: str) -> None:
+    # One long wait would meet the limit for a statement.
+    end = time.monotonic() + MIGRATION_TIMEOUT
+    while not connection.exec_driver_sql(take).scalar():
+        if time.monotonic() > end:
+            raise DatabaseUnavailable("another migration is still running", hint="wait for its end")
+        time.sleep(0.1)
 
 
 # Statements ------------------------------------------------------------------------------------

@@ -46,7 +46,9 @@ class Outage:
         while not self._closed.wait(OUTAGE_PROBE_INTERVAL):
             try:
                 self._probe()
-            except Unavailable:
+            except Exception as error:  # whatever it is: as long as it is raised, it is away
+                if not isinstance(error, Unavailable):
+                    log.warning("the database answers strangely", error=repr(error))
                 continue
             log.warning("the database is back")
             self._over.set()

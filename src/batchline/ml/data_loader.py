@@ -1,8 +1,8 @@
 """Stored items to a tensor, and results of its rows back to items. Pure, as `results` is."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import orjson
@@ -35,6 +35,14 @@ class Results:
     predictions: list[tuple[int, str]]
     failures: list[tuple[int, str, str]]
     until: int | None = None
+
+    def of(self, item_ids: Container[int]) -> Self:
+        """The results of these items only."""
+        return replace(
+            self,
+            predictions=[row for row in self.predictions if row[0] in item_ids],
+            failures=[row for row in self.failures if row[0] in item_ids],
+        )
 
     @property
     def item_ids(self) -> set[int]:

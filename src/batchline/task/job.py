@@ -24,6 +24,7 @@ from batchline.constants import (
 )
 from batchline.db import claims, cruds
 from batchline.db.claims import Claim
+from batchline.db.cruds import ItemsChanged
 from batchline.db.database import Database
 from batchline.errors import ClaimLost, CommitUnknown, Unavailable
 from batchline.ml.data_loader import Results, Tensor, assemble, load_batch, predict_rows
@@ -143,20 +144,19 @@ class Job:
             raise
 
     def _work_off(self, claim: Claim) -> Outcome:
-        claim, stored = self._read(claim)
-        batch = load_batch(stored, self.predictor.signature)
+        claim, items = self._read(claim)
+        batch = load_batch(items, self.predictor.signature)
         row_results = self._predict(batch.tensor)
         results = assemble(batch, row_results)
         try:
-            self.database.transaction(lambda connection: self._store(connection, claim, results))
-        except IntegrityError:
-            self.database.transaction(
-                lambda connection: self._store_anew(connection, claim, results)
-            )
+            stored = self.database.transaction(lambda c: self._store(c, claim, results))
+        except (IntegrityError, ItemsChanged):
+            stored = self.database.transaction(lambda c: self._store_anew(c, claim, results))
         except CommitUnknown:
             if not self._is_stored(claim, results):
                 raise
-        return Outcome(len(results.predictions), len(results.failures), len(row_results))
+            stored = results
+        return Outcome(len(stored.predictions), len(stored.failures), len(row_results))
 
     def _read(self, claim: Claim) -> tuple[Claim, list[tuple[int, str | bytes | None]]]:
         """The claimed items; of a claim that is too large for the memory only its first part."""
@@ -199,18 +199,22 @@ class Job:
                 break
         return results
 
-    def _store_anew(self, connection: Connection, claim: Claim, results: Results) -> None:
-        """Store where a client has set items with an answer back to pending by hand."""
+    def _store_anew(self, connection: Connection, claim: Claim, results: Results) -> Results:
+        """Store where clients have changed items by hand: what they took away is left out, and
+        an older answer of what they set back to pending makes room."""
+        self._hold(connection, claim)
+        pending = cruds.lock_pending(connection, claim.first_id, claim.last_id)
         cruds.forget_answers(connection, self.model_id, claim.first_id, claim.last_id)
-        self._store(connection, claim, results)
+        return self._store(connection, claim, results.of(pending))
 
-    def _store(self, connection: Connection, claim: Claim, results: Results) -> None:
+    def _store(self, connection: Connection, claim: Claim, results: Results) -> Results:
         self._hold(connection, claim)
         cruds.store_predictions(connection, self.model_id, results.predictions)
         cruds.store_failures(connection, self.model_id, results.failures)
         if results.until is not None:
             claim = claims.shorten(connection, claim, results.until)
         claims.end_claim(connection, claim)
+        return results
 
     def _is_stored(self, claim: Claim, results: Results) -> bool:
         """Look up what became of a COMMIT that was not confirmed: it is all or nothing."""
