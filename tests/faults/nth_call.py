@@ -23,7 +23,7 @@ from typing import Any
 
 from batchline.api.intake import Intake
 from batchline.constants import DEFAULT_MODEL
-from batchline.db import cruds
+from batchline.db import cruds, dialects
 from batchline.db.cruds import Key
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
@@ -77,6 +77,7 @@ class Fault:
         """From now on the calls count. The first argument of each leads to the connection."""
         for name in ("do_execute", "do_executemany", "do_commit"):
             setattr(self._dialect, name, self._counted(getattr(self._dialect, name)))
+        dialects._copy = self._counted(dialects._copy)  # it goes past SQLAlchemy
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(target: Any, *arguments: Any) -> Any:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -453,16 +454,34 @@ def insert_many(
 ) -> None:
     """Insert rows in bulk, if any, the quickest way that the driver has.
 
-    PyMySQL's own executemany is 30 to 40 % slower than a multi-row statement built in one go.
+    That is COPY on PostgreSQL, in a fifth of executemany's time, and elsewhere a multi-row
+    statement built in one go: half of executemany's time with SQLite's driver, two thirds with
+    PyMySQL.
     """
-    if connection.dialect.name not in ("mysql", "mariadb"):
-        statement = _multi_row(connection, table, columns, 1)
+    if connection.dialect.name == "postgresql":
         if rows:
-            connection.exec_driver_sql(statement, list(rows))
+            _copy(connection, f"COPY {table} ({', '.join(columns)}) FROM STDIN", rows)
         return
     for part in _parts(rows):
         statement = _multi_row(connection, table, columns, len(part))
-        connection.exec_driver_sql(statement, tuple(value for row in part for value in row))
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+
+
+def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    import psycopg
+
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as error:  # SQLAlchemy knows no COPY, so what it does at errors is ours
+        lost = driver.closed or driver.broken
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, connection_invalidated=lost
+        ) from error
 
 
 def _multi_row(connection: Connection, table: str, columns: Sequence[str], rows: int) -> str:
