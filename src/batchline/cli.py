@@ -122,12 +122,15 @@ def job(
 ) -> None:
     """Run the batch job alone, on a schedule, or once (for cron and Kubernetes CronJobs)."""
     settings = _configure({name: value for name, value in locals().items() if name != "once"})
+    from batchline.processes import collect_garbage_seldom
+
     database = _open_database(settings)
     predictor = _load_model(settings)
     stop = _stop_event()
     if not once:
         _announce("job", database, every=f"{settings.batch_wait_time:g} s")
     batch_job = _make_job(database, predictor, stop)
+    collect_garbage_seldom()
     if once:
         _run_once(batch_job, settings)
     else:

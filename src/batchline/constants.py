@@ -48,6 +48,7 @@ INTAKE_GROUP_ITEMS = 1_000
 INTAKE_GROUP_BYTES = 8 * 1024 * 1024
 
 # What one claim of the batch job may cover, and so what one worker thread holds in memory.
+CLAIM_FIRST_ITEMS = 256
 CLAIM_MAX_ITEMS = 5_000
 CLAIM_MAX_BYTES = 4 * 1024 * 1024
 """As numbers in Python, and results in dictionaries, JSON takes many times its size."""
@@ -68,6 +69,8 @@ RETRY_ITEMS = 5_000
 # Seconds.
 CLAIM_LEASE = 60.0
 CLAIM_RENEWAL = 15.0
+BATCH_SECONDS = 1.0
+"""How long a batch shall take: that of a slow model has fewer items."""
 WAIT_FOR_OTHER_JOBS = 1.0
 CONNECT_TIMEOUT = 3
 REQUEST_TIMEOUT = 10

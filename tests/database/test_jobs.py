@@ -23,6 +23,7 @@ from batchline.ml.data_loader import Tensor
 from batchline.ml.predictor import Predictor
 from batchline.ml.results import Result
 from batchline.task.job import Job, Outcome, Stopped
+from batchline.task.pace import Pace
 from batchline.task.run import Run
 from tests import models
 
@@ -197,7 +198,7 @@ def test_a_run_that_finds_only_what_others_have_claimed_leaves_no_record(
 
 def test_many_jobs_share_a_backlog_without_doing_anything_twice(database: Database) -> None:
     register(database, *[ROW] * 1_000)
-    jobs = [replace(make_job(database, owner=f"job-{n}"), claim_items=50) for n in range(3)]
+    jobs = [replace(make_job(database, owner=f"job-{n}"), pace=Pace(50, most=50)) for n in range(3)]
     outcomes: list[Outcome] = []
     threads = [threading.Thread(target=lambda job=job: outcomes.append(run(job))) for job in jobs]
     for thread in threads:
@@ -274,7 +275,7 @@ def test_a_run_notices_that_few_items_are_pending(database: Database) -> None:
             connection, 1, [(item_id, "x", "x") for n, item_id in enumerate(ids) if n % 50]
         )
     batches: list[Outcome] = []
-    job = replace(make_job(database), claim_items=10)
+    job = replace(make_job(database), pace=Pace(10, most=10))
     Run(job, 1, batches.append).execute()
     assert [batch.items for batch in batches if batch.items] == [1, 10, 9]
 

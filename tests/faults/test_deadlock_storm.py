@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from batchline.db import cruds
 from batchline.db.database import Database
 from batchline.task.job import Job
+from batchline.task.pace import Pace
 from devservers import Server
 from tests import models
 from tests.conftest import KINDS, Servers
@@ -123,7 +124,10 @@ def test_deadlocks_between_claimers_and_registrars_reach_nobody_and_each_item_is
     total, rounds = (50_000, 50) if long else (1_000, 2)
     server = servers.get(database_kind)
     before = count_deadlocks(server)
-    job = replace(make_job(database, models.doubling(tmp_path / "m.onnx")), claim_items=CLAIM_ITEMS)
+    job = replace(
+        make_job(database, models.doubling(tmp_path / "m.onnx")),
+        pace=Pace(CLAIM_ITEMS, most=CLAIM_ITEMS),
+    )
     storm = Storm(database_url, job, iter(range(total)))
     rage(storm, rounds, patience=1800 if long else PATIENCE)
     wait_for(lambda: count_deadlocks(server) >= before + rounds, "the server's own count")

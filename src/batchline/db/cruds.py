@@ -72,8 +72,8 @@ def store_keys(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
     Raises:
         IntegrityError: another transaction was faster with one of them.
     """
-    rows = [(key.key, key.data, item_id) for key, item_id in keys]
-    columns = ("key_sha256", "data_sha256", "item_id")
+    rows = [(item_id, key.data, key.key) for key, item_id in keys]
+    columns = ("item_id", "data_sha256", "key_sha256")
     insert_many(connection, "idempotency_keys", columns, rows)
 
 
@@ -275,11 +275,11 @@ def count_pending(connection: Connection) -> int:
 
 def read_pending(
     connection: Connection, first_id: int, last_id: int
-) -> list[tuple[int, str | bytes | None]]:
+) -> Sequence[tuple[int, str | bytes | None]]:
     """The pending items of a range: id and JSON text, or None where the text is too large."""
     fits = case((byte_length(items.c.data) <= MAX_BODY_BYTES, raw_text(items.c.data)))
     query = _pending(items.c.id, fits).where(*_pending_in(first_id, last_id))
-    return [(item_id, data) for item_id, data in connection.execute(query)]
+    return connection.execute(query).all()
 
 
 # Results ---------------------------------------------------------------------------------------

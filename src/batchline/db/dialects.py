@@ -490,14 +490,27 @@ def _multi_row(connection: Connection, table: str, columns: Sequence[str], rows:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"
 
 
-def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    for start in range(0, len(rows), STATEMENT_ROWS):
+        part = rows[start : start + STATEMENT_ROWS]
+        if sum(map(_size, part)) <= STATEMENT_BYTES:
+            yield part
+        else:
+            yield from _smaller_parts(part)
+
+
+def _smaller_parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
     part: list[tuple[Any, ...]] = []
     size = 0
     for row in rows:
         part.append(row)
-        size += sum(len(value) for value in row if isinstance(value, str))
-        if len(part) == STATEMENT_ROWS or size >= STATEMENT_BYTES:
+        size += _size(row)
+        if size >= STATEMENT_BYTES:
             yield part
             part, size = [], 0
     if part:
         yield part
+
+
+def _size(row: tuple[Any, ...]) -> int:
+    return len(row[-1])  # the longest text is in the last column, or no longer than that

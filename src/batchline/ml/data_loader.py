@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import orjson
@@ -13,6 +13,9 @@ from batchline.ml.results import Failure, Result
 from batchline.ml.signature import Signature
 
 Tensor = np.ndarray[Any, Any]
+
+UTF8_BYTES = 4
+"""What a character takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,10 @@ def assemble(batch: Batch, row_results: Sequence[Result]) -> Results:
     are missing, because all of them would have been too large together, their items are left out,
     but for the first item: that one is too large alone.
     """
+    if _is_plain(batch, row_results):
+        return Results(
+            list(zip(batch.item_ids, cast("Sequence[str]", row_results), strict=True)), []
+        )
     predictions: list[tuple[int, str]] = []
     failures = [(i, bad.code, bad.detail) for i, bad in batch.failures.items()]
     start, until = 0, None
@@ -139,6 +146,16 @@ def assemble(batch: Batch, row_results: Sequence[Result]) -> Results:
     return Results(predictions, failures, until if start > len(row_results) else None)
 
 
+def _is_plain(batch: Batch, row_results: Sequence[Result]) -> bool:
+    """Whether each item has one row, and each row a prediction; looked at as a whole."""
+    return (
+        not batch.failures
+        and len(batch.item_ids) == len(batch.tensor) == len(row_results)
+        and set(map(type, row_results)) == {str}
+        and max(len(str(text)) for text in row_results) * UTF8_BYTES <= MAX_BODY_BYTES
+    )
+
+
 def _answer(rows: Sequence[Result]) -> Result:
     for place, row in enumerate(rows):
         if isinstance(row, Failure):
@@ -146,7 +163,7 @@ def _answer(rows: Sequence[Result]) -> Result:
             return Failure(row.code, where + row.detail)
     texts: Sequence[Any] = rows
     text = texts[0] if len(rows) == 1 else f"[{','.join(texts)}]"
-    if len(text) * 4 > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
+    if len(text) * UTF8_BYTES > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
         return Failure(
             "prediction_too_large", f"the prediction is larger than {MAX_BODY_BYTES} bytes"
         )

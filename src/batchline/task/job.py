@@ -7,7 +7,7 @@ checks that the claim still stands.
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,7 +19,6 @@ from batchline.constants import (
     BEFORE_ALL_IDS,
     CLAIM_LEASE,
     CLAIM_MAX_BYTES,
-    CLAIM_MAX_ITEMS,
     RESULTS_MAX_BYTES,
 )
 from batchline.db import claims, cruds
@@ -30,6 +29,7 @@ from batchline.errors import ClaimLost, CommitUnknown, Unavailable
 from batchline.ml.data_loader import Results, Tensor, assemble, load_batch, predict_rows
 from batchline.ml.predictor import Predictor
 from batchline.ml.results import Result
+from batchline.task.pace import Pace
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Job:
     model_id: int
     owner: str
     stop: threading.Event
-    claim_items: int = CLAIM_MAX_ITEMS
+    pace: Pace = field(default_factory=Pace)
     in_hand: set[Claim] = field(default_factory=set)
     leftovers: set[str] = field(default_factory=set)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -81,7 +81,7 @@ class Job:
                 connection,
                 owner=owner,
                 after=after,
-                max_items=self.claim_items,
+                max_items=self.pace.items,
                 sparse=sparse,
                 lease=CLAIM_LEASE,
             )
@@ -158,7 +158,7 @@ class Job:
             stored = results
         return Outcome(len(stored.predictions), len(stored.failures), len(row_results))
 
-    def _read(self, claim: Claim) -> tuple[Claim, list[tuple[int, str | bytes | None]]]:
+    def _read(self, claim: Claim) -> tuple[Claim, Sequence[tuple[int, str | bytes | None]]]:
         """The claimed items; of a claim that is too large for the memory only its first part."""
         with self.database.read() as connection:
             ids = claim.first_id, claim.last_id

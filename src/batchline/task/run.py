@@ -99,8 +99,11 @@ class Run:
         except BaseException:
             self._job.give_back(claim)
             raise
+        started = time.perf_counter()
         try:
             outcome = self._job.predict(claim)
+            if not claim.suspect:
+                self._job.pace.note(outcome.items, time.perf_counter() - started)
             self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * FEW
             self._count(outcome)
         except Stopped:
