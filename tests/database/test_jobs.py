@@ -324,6 +324,24 @@ def test_a_claim_that_ran_out_goes_to_the_next_who_asks(database: Database) -> N
     assert run(make_job(database)).succeeded == 1
 
 
+def test_a_claim_that_ran_out_while_it_is_being_stored_holds_up_nobody(
+    database: Database, database_kind: str
+) -> None:
+    if database_kind == "sqlite":
+        return  # it has one writer at a time
+    first, *_ = register(database, *[ROW] * 3)
+    stored = claim(database, "slow", lease=-1, max_items=1)
+    assert stored is not None
+    with database.write() as connection:
+        assert claims.hold_claim(connection, stored)
+        taken = make_job(database).claim_pending()
+        assert taken is not None
+        assert taken.first_id == first + 1
+        assert make_job(database).claim_suspect()[0] is None
+        with database.write() as renewing:
+            claims.renew_claims(renewing, [stored.id, taken.id], 60)
+
+
 def test_a_job_that_stalled_past_its_claim_stores_nothing(database: Database) -> None:
     register(database, ROW)
     job = during_prediction(make_job(database), "DELETE FROM claims")

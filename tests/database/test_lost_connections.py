@@ -7,6 +7,7 @@ from batchline.db import cruds
 from batchline.db.database import Database
 from batchline.errors import CommitUnknown, DatabaseUnavailable
 from batchline.task.run import Run
+from batchline.task.worker import Worker
 from tests.conftest import KINDS
 from tests.database.test_jobs import make_job
 
@@ -94,6 +95,21 @@ def test_a_claim_is_given_back_when_its_run_cannot_be_recorded(database: Databas
     taken = job.claim_pending()
     assert taken is not None
     assert (taken.first_id, taken.last_id) == (ids[0], ids[-1])
+
+
+def test_a_job_once_gives_up_where_only_the_storing_fails(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.task.schedule.OUTAGE_LONGEST_PAUSE", 0.01)
+    database.transaction(lambda c: cruds.register_items(c, ["[[1, 2, 3, 4]]"]))
+
+    def cut_at_update(connection: Connection, _cursor: object, sql: str, *_: object) -> None:
+        if sql.startswith("UPDATE items"):
+            cut(connection)
+
+    event.listen(database.engine, "before_cursor_execute", cut_at_update)
+    with pytest.raises(DatabaseUnavailable):
+        Worker(make_job(database), threads=1).run_once()
 
 
 def test_one_that_is_lost_while_reading_is_an_outage_not_a_bug(database: Database) -> None:

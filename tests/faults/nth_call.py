@@ -15,7 +15,8 @@ import sqlite3
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -150,7 +151,8 @@ def registration(number: int) -> tuple[str, Key]:
 def claim(database: Database, fault: Fault, orders: Orders) -> None:
     job = make_job(database, orders.model)
     fault.arm()
-    job.claim_pending()
+    with free_again(job):
+        job.claim_pending()
 
 
 def store(database: Database, fault: Fault, orders: Orders) -> None:
@@ -158,7 +160,20 @@ def store(database: Database, fault: Fault, orders: Orders) -> None:
     taken = job.claim_pending()
     assert taken is not None
     fault.arm()
-    job.predict(taken)
+    with free_again(job):
+        job.predict(taken)
+
+
+@contextmanager
+def free_again(job: Job) -> Iterator[None]:
+    """What fails here has left nothing claimed: the same job gets the items the next time."""
+    try:
+        yield
+    except Unavailable:
+        # SQLite knows whether it has committed; an error after it has is one of this file's own.
+        sqlite = job.database.engine.dialect.name == "sqlite"
+        assert sqlite or job.claim_pending() is not None
+        raise
 
 
 def make_job(database: Database, model: Path) -> Job:

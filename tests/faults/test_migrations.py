@@ -63,25 +63,27 @@ def new_database(kind: str, servers: Servers, folder: Path, point: int) -> str:
 
 
 @pytest.mark.timeout(1200)
-def test_a_migration_killed_under_load_is_finished_by_the_next_start(
-    database_kind: str, servers: Servers, tmp_path: Path, long: bool, figures: Figures
+@pytest.mark.parametrize("fault", ["killed", "broken"])
+def test_a_migration_that_ends_in_the_middle_under_load_is_finished_by_the_next_start(
+    fault: str, database_kind: str, servers: Servers, tmp_path: Path, long: bool, figures: Figures
 ) -> None:
     step = 1 if long else 15
-    killed = 0
+    ended = 0
     for point in range(1, MOST_POINTS, step):
         url = new_database(database_kind, servers, tmp_path, point)
         writer = Writer(url)
         with writer.at_work():
-            end = nth_call.run("migrate", "killed", point, url=url)
+            end = nth_call.run("migrate", fault, point, url=url)
             finish(url)
         check(url, writer)
         if database_kind != "sqlite":
             servers.get(database_kind).drop_database(url)
         if end == nth_call.PASSED:
             break
-        killed += 1
-    assert killed > 1
-    figures("migration killed", database_kind, points=killed, lost=0, torn=0)
+        assert end != nth_call.BUG
+        ended += 1
+    assert ended > 1
+    figures(f"migration {fault}", database_kind, points=ended, lost=0, torn=0)
 
 
 def finish(url: str) -> None:
@@ -96,4 +98,6 @@ def check(url: str, writer: Writer) -> None:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, metadata) == []
             assert cruds.schema_is_current(connection)
+        with database.write() as connection:
+            cruds.pass_gate(connection)
         assert load.audit(database, writer.stored).lost == 0

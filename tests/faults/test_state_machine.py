@@ -43,6 +43,7 @@ from batchline.db.database import Database
 from batchline.errors import ClaimLost, DatabaseUnavailable
 from batchline.ml.predictor import Predictor
 from batchline.task.job import Job, Outcome, Stopped
+from batchline.task.pace import Pace
 from batchline.task.run import Run
 from tests.faults.conftest import Figures
 from tests.models import picky
@@ -155,7 +156,9 @@ class World:
         self.counted["jobs"] += 1
         owner = f"job-{self.counted['jobs']}"
         stop = threading.Event()
-        return Job(self.database, self.predictor, model_id, owner, stop, CLAIM_ITEMS)
+        return Job(
+            self.database, self.predictor, model_id, owner, stop, Pace(CLAIM_ITEMS, CLAIM_ITEMS)
+        )
 
     def empty(self) -> None:
         for table in ("items", "predictions", "failures", "claims", "runs"):

@@ -57,7 +57,10 @@ class Service:
         except Unavailable:
             if self._signature is None:
                 raise
-            return  # the last one known will do; whether rows can be stored is the intake's matter
+            # The last one known will do; whether rows can be stored is the intake's matter. Asked
+            # again only after a while: each who asks may have to wait.
+            self._read_at = time.monotonic()
+            return
         self._signature = None if stored is None else Signature.from_json(stored)
         self._read_at = time.monotonic()
 

@@ -13,8 +13,9 @@ aside as failed.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS
 from batchline.db import cruds
@@ -54,9 +55,9 @@ def claim_pending(
         SuspectsWaiting: take those first, with `claim_suspect`.
     """
     now = cruds.pass_gate(connection)
-    taken = _all_claims(connection)
-    if any(claim.expires_at < now for claim in taken):
+    if _ended_claims(connection, now):
         raise SuspectsWaiting
+    taken = connection.execute(_claims()).all()
     first = _first_free(connection, after, taken)
     newest = cruds.last_pending(connection)
     if first is None or newest is None:
@@ -76,9 +77,7 @@ def claim_suspect(
     """
     now = cruds.pass_gate(connection)
     crashed = 0
-    for ended in _all_claims(connection):
-        if ended.expires_at >= now:
-            continue
+    for ended in _ended_claims(connection, now):
         connection.execute(delete(claims).where(claims.c.id == ended.id))
         ids = cruds.pending_ids(connection, ended.first_id, ended.last_id)
         deaths = _deaths_alone(ended)
@@ -127,8 +126,14 @@ def _first_free(connection: Connection, after: int, taken: Sequence[cruds.Record
     return None
 
 
-def _all_claims(connection: Connection) -> Sequence[cruds.Record]:
-    return connection.execute(select(claims).order_by(claims.c.first_id)).all()
+def _claims() -> Select[Any]:
+    return select(claims).order_by(claims.c.first_id)
+
+
+def _ended_claims(connection: Connection, now: datetime) -> Sequence[cruds.Record]:
+    """Claims that ran out, locked; but not one that a job has locked, for it is being stored."""
+    query = _claims().where(claims.c.expires_at < now)
+    return connection.execute(query.with_for_update(skip_locked=True)).all()
 
 
 def _insert(
@@ -159,10 +164,12 @@ def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float)
     """Let these claims, as far as they still stand, last for `lease` seconds from now.
 
     Not one that was given back at the same moment: then it would wait that long for the next.
+    Nor one that is being stored, perhaps slowly: the others must not wait for its lock.
     """
     expires_at = cruds.database_time(connection) + timedelta(seconds=lease)
-    these = claims.c.id.in_(claim_ids), claims.c.owner.is_not(None)
-    connection.execute(update(claims).where(*these).values(expires_at=expires_at))
+    these = select(claims.c.id).where(claims.c.id.in_(claim_ids), claims.c.owner.is_not(None))
+    free = connection.execute(these.with_for_update(skip_locked=True)).scalars().all()
+    connection.execute(update(claims).where(claims.c.id.in_(free)).values(expires_at=expires_at))
 
 
 def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:

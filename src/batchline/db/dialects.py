@@ -415,7 +415,7 @@ def migration_lock(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        if release:
+        if release and not connection.invalidated:
             connection.exec_driver_sql(release)
 
 

@@ -35,8 +35,12 @@ class Outage:
             if self.is_on or self._closed.is_set():
                 return
             self._over.clear()
+            try:
+                threading.Thread(target=self._wait_for_the_end, name="outage", daemon=True).start()
+            except RuntimeError:  # no thread can be had: then nobody would ever end it
+                self._over.set()
+                raise
         log.warning("the database is away")
-        threading.Thread(target=self._wait_for_the_end, name="outage", daemon=True).start()
 
     def close(self) -> None:
         """Ask no more."""

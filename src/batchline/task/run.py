@@ -59,13 +59,15 @@ class Run:
             self._clear_suspects()
             with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
                 workers = [pool.submit(self._work) for _ in range(self._threads)]
-            suspects = any(worker.result() for worker in workers)
+            ends = [worker.result() for worker in workers]  # all of them: each may have an error
+            suspects = any(ends)
 
     def _clear_suspects(self) -> None:
         """Items of jobs that died: one batch at a time, with no other batch in hand."""
         while not self._job.stop.is_set():
             claim, set_aside = self._job.claim_suspect()
-            self._count(set_aside)
+            if set_aside.items:
+                self._count(set_aside)
             if claim is None:
                 return
             log.warning("a job died with these items", first=claim.first_id, last=claim.last_id)

@@ -120,6 +120,8 @@ def _renew_claims(job: Job, ended: threading.Event) -> None:
             job.renew_claims()
         except BatchlineError as error:
             log.warning("claims not renewed", detail=error.detail, hint=error.hint)
+        except Exception as error:  # whatever it is, the next time may go well
+            log.error("claims not renewed", exc_info=error)
 
 
 def _end_in_time(job: Job, ended: threading.Event) -> None:
