@@ -7,7 +7,6 @@ ratios, because what ran within the same minute met the same machine.
 """
 
 import argparse
-import json
 import os
 import platform
 import sqlite3
@@ -16,15 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import devservers
-from benchmarks import plain_script, product, seed_loop
+from benchmarks import plain_script, product, results, seed_loop
 from benchmarks.iris import check, make_items
 
-RESULTS = Path(__file__).with_name("results.json")
 DATABASES = ("sqlite", *devservers.NAMES)
 
 EPILOG = """\
@@ -55,14 +52,14 @@ class Round:
 
 def main() -> None:
     options = read_options()
-    results: dict[str, Any] = {"conditions": conditions(options), "databases": {}}
+    figures: dict[str, Any] = {"conditions": conditions(options), "databases": {}}
     print(announcement(options), end="\n\n", flush=True)
     for name in options.databases:
         with databases(name) as (new_database, server):
             rounds = [measure(new_database, options, turn) for turn in range(options.rounds)]
-        results["databases"][name] = {"version": server, **summary(rounds)}
-        print(table(name, results["databases"][name]), end="\n\n", flush=True)
-    options.results.write_text(json.dumps(results, indent=2) + "\n")
+        figures["databases"][name] = {"version": server, **summary(rounds)}
+        print(table(name, figures["databases"][name]), end="\n\n", flush=True)
+    results.save("job", figures, options.results)
 
 
 # What to do ------------------------------------------------------------------------------------
@@ -106,13 +103,7 @@ def read_options() -> argparse.Namespace:
         metavar="NAMES",
         help=f"some of {','.join(DATABASES)} (default: %(default)s)",
     )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=RESULTS,
-        metavar="FILE",
-        help="where the figures go as JSON (default: benchmarks/results.json)",
-    )
+    results.add_option(parser)
     options = parser.parse_args()
     options.seed_items = min(options.seed_items, options.items)
     return options

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine, text
 
 from batchline.configurations import Settings
 from benchmarks.iris import Answer
@@ -26,9 +26,14 @@ class Seconds:
     run: float
 
 
-def prepare(url: str, items: list[str]) -> None:
-    """Migrate, and register the items as any SQL client would."""
-    _batchline(url, "db", "upgrade")
+def prepare(url: str, items: list[str], **settings: str) -> None:
+    """Migrate, and register the items."""
+    _batchline(url, "db", "upgrade", **settings)
+    register(url, items)
+
+
+def register(url: str, items: list[str]) -> None:
+    """As any SQL client would."""
     engine = create_engine(url)
     with engine.begin() as connection:
         statement = text("INSERT INTO items (data) VALUES (:data)")
@@ -41,11 +46,7 @@ def run(url: str) -> Seconds:
     started = time.perf_counter()
     _batchline(url, "job", "--once")
     process = time.perf_counter() - started
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        in_runs = _seconds_in_runs(connection)
-    engine.dispose()
-    return Seconds(process, in_runs)
+    return Seconds(process, seconds_in_runs(url))
 
 
 def answers(url: str) -> Iterator[Answer]:
@@ -61,23 +62,40 @@ def answers(url: str) -> Iterator[Answer]:
     engine.dispose()
 
 
-def _seconds_in_runs(connection: Connection) -> float:
-    """From the rate, since `ended_at - started_at` leaves out less than a millisecond of it."""
+def seconds_in_runs(url: str) -> float:
+    """All of them; from the rate, since times are stored to the millisecond only."""
+    engine = create_engine(url)
     runs = text("SELECT items_succeeded, rows_per_second FROM runs WHERE items_succeeded > 0")
-    return float(sum(items / rate for items, rate in connection.execute(runs)))
+    with engine.connect() as connection:
+        seconds = sum(items / rate for items, rate in connection.execute(runs))
+    engine.dispose()
+    return float(seconds)
 
 
-def _batchline(url: str, *command: str) -> None:
-    """Run a command with nothing set but the database, so that its defaults are measured.
+def count_predictions(url: str) -> int:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        count = connection.execute(text("SELECT count(*) FROM predictions")).scalar_one()
+    engine.dispose()
+    return int(count)
+
+
+def environment(url: str) -> dict[str, str]:
+    """Nothing is set but the database (and less is logged), so that the defaults are measured."""
+    ours = {name.upper() for name in Settings.model_fields}
+    others = {name: value for name, value in os.environ.items() if name not in ours}
+    return others | {"DATABASE_URL": url, "LOG_LEVEL": "WARNING"}
+
+
+def _batchline(url: str, *command: str, **settings: str) -> None:
+    """Run a command.
 
     Raises:
         RuntimeError: it failed; with what it said.
     """
-    ours = {name.upper() for name in Settings.model_fields}
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(
         [sys.executable, "-m", "batchline", *command],
-        env=environment | {"DATABASE_URL": url},
+        env=environment(url) | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,26 @@
+"""Where the figures go: one file, a part for each benchmark."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("results.json")
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """`--results FILE`, for figures that shall not replace the published ones."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=FILE,
+        metavar="FILE",
+        help="where the figures go as JSON (default: benchmarks/results.json)",
+    )
+
+
+def save(benchmark: str, figures: dict[str, Any], file: Path = FILE) -> None:
+    """Replace this benchmark's part of the file."""
+    known = json.loads(file.read_text()) if file.exists() else {}
+    known[benchmark] = figures
+    file.write_text(json.dumps(known, indent=2) + "\n")
