@@ -1,0 +1,113 @@
+"""What a batch asks of `items` goes by an index, however many items were predicted before."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from batchline.db import claims, cruds
+from batchline.db.database import Database
+
+HISTORY = 20_000
+PENDING = 200
+
+EXPLAIN = {
+    "sqlite": "EXPLAIN QUERY PLAN",
+    "postgresql": "EXPLAIN",
+    "mysql": "EXPLAIN FORMAT = TRADITIONAL",
+    "mariadb": "EXPLAIN FORMAT = TRADITIONAL",
+}
+Statement = tuple[str, Any]
+
+
+@pytest.fixture
+def history(database: Database) -> Database:
+    """Some pending items behind many that were predicted, and a database that knows how many."""
+    with database.write() as connection:
+        for status, count in (("succeeded", HISTORY), ("pending", PENDING)):
+            statement = text("INSERT INTO items (data, status) VALUES ('[[1, 2, 3, 4]]', :status)")
+            connection.execute(statement, [{"status": status}] * count)
+        if connection.dialect.name in ("mysql", "mariadb"):
+            connection.exec_driver_sql("ANALYZE TABLE items").close()
+        else:
+            connection.exec_driver_sql("ANALYZE")
+    return database
+
+
+@contextmanager
+def statements_of(database: Database) -> Iterator[list[Statement]]:
+    """What is said about `items` in the block, with its parameters."""
+    said: list[Statement] = []
+
+    def listen(_connection: object, _cursor: object, sql: str, values: Any, *_: object) -> None:
+        if "items" in sql and not sql.startswith("INSERT"):
+            said.append((sql, values))
+
+    event.listen(database.engine, "before_cursor_execute", listen)
+    yield said
+    event.remove(database.engine, "before_cursor_execute", listen)
+
+
+def work_off_a_batch(connection: Connection) -> None:
+    for sparse in (False, True):
+        claim = claims.claim_pending(
+            connection, owner="me", after=0, max_items=PENDING // 2, sparse=sparse, lease=60
+        )
+        assert claim is not None
+        ids = claim.first_id, claim.last_id
+        cruds.pending_bytes(connection, *ids)
+        cruds.last_within(connection, *ids, 2**20)
+        cruds.lock_pending(connection, *ids)
+        found = [item_id for item_id, _ in cruds.read_pending(connection, *ids)]
+        cruds.store_predictions(connection, 1, [(item_id, "{}") for item_id in found[::2]])
+        cruds.store_failures(connection, 1, [(item_id, "x", "x") for item_id in found[1::2]])
+        claims.end_claim(connection, claim)
+
+
+def test_a_batch_scans_and_sorts_nothing(history: Database) -> None:
+    with statements_of(history) as said, history.write() as connection:
+        work_off_a_batch(connection)
+    assert len(said) > 10
+    with history.read() as connection:
+        for sql, values in said:
+            assert not faults_of(plan_of(connection, sql, values)), sql
+
+
+def plan_of(connection: Connection, sql: str, values: Any) -> list[dict[str, Any]]:
+    rows = connection.exec_driver_sql(
+        f"{EXPLAIN[connection.dialect.name]} {sql}", values
+    ).mappings()
+    return [{name.lower(): value for name, value in row.items()} for row in rows]
+
+
+def faults_of(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Steps of a plan that read all items, or sort what they read."""
+    return [step for step in plan if is_scan(step) or is_sort(step)]
+
+
+def is_scan(step: dict[str, Any]) -> bool:
+    if "type" in step:  # MySQL and MariaDB
+        return step["table"] == "items" and step["type"] in ("ALL", "index")
+    words = step.get("detail") or step["query plan"]
+    return words.startswith("SCAN items") or "Seq Scan on items" in words
+
+
+def is_sort(step: dict[str, Any]) -> bool:
+    if "type" in step:
+        return "filesort" in (step["extra"] or "")
+    words = step.get("detail") or step["query plan"]
+    return "TEMP B-TREE" in words or "Sort" in words
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT id FROM items WHERE data = 'x'",
+        "SELECT id FROM items WHERE status = 'pending' ORDER BY created_at LIMIT 5",
+    ],
+)
+def test_what_scans_or_sorts_is_seen(history: Database, sql: str) -> None:
+    with history.read() as connection:
+        assert faults_of(plan_of(connection, sql, ()))
