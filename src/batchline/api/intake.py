@@ -8,7 +8,9 @@ what is there, and more gathers while it writes. What waits is bounded in number
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -87,7 +89,7 @@ class Intake:
     def _write_groups(self) -> None:
         while group := self._next_group():
             try:
-                answers = self._database.transaction(lambda connection: _store(connection, group))
+                answers = self._database.transaction(partial(_store, group))
                 self._loop.call_soon_threadsafe(_answer, group, answers)
             except Exception as error:
                 if not isinstance(error, Unavailable):
@@ -118,21 +120,32 @@ class Intake:
         return taken
 
 
-def _store(connection: Connection, group: list[_Waiting]) -> list[Answer]:
-    """The id, or the refusal, for each registration; keys are stored with their items."""
-    keys = [waiting.key.key for waiting in group if waiting.key]
-    known = cruds.items_of_keys(connection, keys) if keys else {}
+def _store(group: list[_Waiting], connection: Connection) -> Sequence[Answer]:
+    return store(connection, [w.data for w in group], [w.key for w in group])
+
+
+def store(
+    connection: Connection, data: Sequence[str], keys: Sequence[Key | None]
+) -> Sequence[Answer]:
+    """The id, or the refusal, for each registration; keys are stored with their items.
+
+    Raises:
+        IntegrityError: another transaction was faster with one of the keys; try again.
+    """
+    if not any(keys):
+        return cruds.register_items(connection, data)
+    known = cruds.items_of_keys(connection, [key.key for key in keys if key])
     # What becomes an item: each registration without a key, and the first with each new key.
-    slots = [w.key.key if w.key else str(place) for place, w in enumerate(group)]
-    new: dict[str, _Waiting] = {}
-    for slot, waiting in zip(slots, group, strict=True):
+    slots = [key.key if key else str(place) for place, key in enumerate(keys)]
+    new: dict[str, int] = {}
+    for place, slot in enumerate(slots):
         if slot not in known:
-            new.setdefault(slot, waiting)
-    ids = cruds.register_items(connection, [waiting.data for waiting in new.values()])
-    stored = list(zip(new, new.values(), ids, strict=True))
-    cruds.store_keys(connection, [(w.key, item_id) for _, w, item_id in stored if w.key])
-    known |= {slot: (w.key.data if w.key else "", item_id) for slot, w, item_id in stored}
-    return [_answer_to(w.key, *known[slot]) for slot, w in zip(slots, group, strict=True)]
+            new.setdefault(slot, place)
+    ids = cruds.register_items(connection, [data[place] for place in new.values()])
+    stored = [(slot, keys[new[slot]], item_id) for slot, item_id in zip(new, ids, strict=True)]
+    cruds.store_keys(connection, [(key, item_id) for _, key, item_id in stored if key])
+    known |= {slot: (key.data if key else "", item_id) for slot, key, item_id in stored}
+    return [_answer_to(key, *known[slot]) for slot, key in zip(slots, keys, strict=True)]
 
 
 def _answer_to(key: Key | None, data: str, item_id: int) -> Answer:
@@ -144,7 +157,7 @@ def _answer_to(key: Key | None, data: str, item_id: int) -> Answer:
     )
 
 
-def _answer(group: list[_Waiting], answers: list[Answer]) -> None:
+def _answer(group: list[_Waiting], answers: Sequence[Answer]) -> None:
     for waiting, answer in zip(group, answers, strict=True):
         if waiting.answer.done():  # a client that hung up has cancelled its own
             continue

@@ -126,7 +126,17 @@ async def check_data(body: bytes, signature: Signature) -> str:
 
 
 def _checked(body: bytes, signature: Signature) -> str:
-    parsed, reason = _parse(body)
+    return to_text(*parse(body), signature)
+
+
+def to_text(parsed: Any, reason: str, signature: Signature) -> str:
+    """What `parse` gave, as the JSON text of its rows.
+
+    Raises:
+        InvalidJson: there is a reason why it is no JSON.
+        InvalidData: it is, but not `{"data": rows}` with rows that the model takes.
+        BodyTooLarge: written out, it is.
+    """
     data = _data_of(parsed)
     faults = signature.faults(data)
     if faults:
@@ -139,8 +149,13 @@ def _checked(body: bytes, signature: Signature) -> str:
     return text.decode()
 
 
-def _parse(body: bytes) -> tuple[Any, str]:
-    """What the body holds, and why it is no JSON, if it is none: then only to tell its faults."""
+def parse(body: bytes) -> tuple[Any, str]:
+    """What the body holds, and why it is no JSON, if it is none: then only to tell its faults.
+
+    Raises:
+        InvalidJson: it does not even look like JSON.
+        InvalidData: it is nested too deep to be looked at.
+    """
     try:
         return orjson.loads(body), ""
     except orjson.JSONDecodeError as error:
