@@ -50,6 +50,8 @@ SERIALIZATION_FAILURES = {"40001", "40P01"}
 STATEMENT_BYTES = 1024 * 1024
 STATEMENT_ROWS = 1_000
 """A multi-row INSERT ends at either; the smallest `max_allowed_packet` in use is 4 MiB."""
+COPY_ROWS = 100
+"""From so many rows on PostgreSQL's COPY is quicker than an INSERT, one more round trip and all."""
 
 # Types -----------------------------------------------------------------------------------------
 
@@ -117,6 +119,9 @@ TABLE_OPTIONS: dict[str, Any] = {
 }
 
 
+SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
 class utc_now(FunctionElement[datetime]):
     """The database's own clock, to the millisecond or better."""
 
@@ -136,7 +141,7 @@ def _utc_now_mysql(element: utc_now, compiler: Any, **options: Any) -> str:
 
 @compiles(utc_now, "sqlite")
 def _utc_now_sqlite(element: utc_now, compiler: Any, **options: Any) -> str:
-    return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
+    return f"({SQLITE_NOW})"
 
 
 class byte_length(FunctionElement[int]):
@@ -247,6 +252,7 @@ def prepare(engine: Engine, timeout: float) -> None:
         event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "postgresql":
         _limit_waiting(engine, timeout + 1)  # the server's own limit, and its answer, come first
+        event.listen(engine, "do_executemany", _copy)
 
 
 def _limit_waiting(engine: Engine, seconds: float) -> None:
@@ -436,17 +442,53 @@ def insert_returning_ids(
 ) -> list[int]:
     """One multi-row INSERT; the new ids in the order of the values.
 
-    Ids grow along a statement's rows everywhere, so sorted ids are in that order too (RETURNING
-    promises none). MySQL has no RETURNING, but gives one statement's rows consecutive ids, in
-    steps of `@@auto_increment_increment`, which is not 1 under group replication.
+    MySQL, MariaDB and SQLite give one statement's rows consecutive ids and name the first or the
+    last, which is a multiple quicker than RETURNING them. The step is `@@auto_increment_increment`,
+    which is not 1 under group replication or Galera. On PostgreSQL ids grow along a statement's
+    rows, so sorted ids are in that order too (RETURNING promises none).
     """
+    if connection.dialect.name == "postgresql" and len(values) >= COPY_ROWS:
+        return _copy_returning_ids(connection, table, column, values)
+    if connection.dialect.name == "sqlite":
+        # SQLite would work out the default of created_at for each row, which is a third of all.
+        marks = ", ".join(["(?)"] * len(values))
+        now = f"(SELECT {SQLITE_NOW})"
+        rows = f"SELECT column1, {now} FROM (VALUES {marks})"
+        statement = f"INSERT INTO {table} ({column}, created_at) {rows}"
+        last = connection.exec_driver_sql(statement, tuple(values)).lastrowid
+        return list(range(last - len(values) + 1, last + 1))
     statement = _multi_row(connection, table, [column], len(values))
-    if connection.dialect.name == "mysql" and not getattr(connection.dialect, "is_mariadb", False):
-        first = connection.exec_driver_sql(statement, tuple(values)).lastrowid
-        step = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
-        return [first + step * place for place in range(len(values))]
-    returned = connection.exec_driver_sql(f"{statement} RETURNING id", tuple(values))
-    return sorted(returned.scalars())
+    if connection.dialect.name == "postgresql":
+        returned = connection.exec_driver_sql(f"{statement} RETURNING id", tuple(values))
+        return sorted(returned.scalars())
+    first = connection.exec_driver_sql(statement, tuple(values)).lastrowid
+    step = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
+    return list(range(first, first + step * len(values), step))
+
+
+def _copy_returning_ids(
+    connection: Connection, table: str, column: str, values: Sequence[str]
+) -> list[int]:
+    """Take the ids first, as one text, and COPY them with their rows; see `_copy`."""
+    take = (
+        f"SELECT string_agg(nextval(pg_get_serial_sequence('{table}', 'id'))::text, ',')"
+        " FROM generate_series(1, %s)"
+    )
+    taken: str = connection.exec_driver_sql(take, (len(values),)).scalar_one()
+    ids = sorted(map(int, taken.split(",")))
+    rows = list(zip(ids, values, strict=True))
+    connection.exec_driver_sql(f"COPY {table} (id, {column}) FROM STDIN", rows)
+    return ids
+
+
+def _copy(cursor: Any, statement: str, rows: Any, context: Any) -> bool:
+    """Do a COPY where SQLAlchemy would execute many, so that errors are treated like all others."""
+    if not statement.startswith("COPY "):
+        return False
+    with cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+    return True
 
 
 def insert_many(
