@@ -22,9 +22,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import event
+
 from batchline.api.intake import Intake
 from batchline.constants import DEFAULT_MODEL
-from batchline.db import cruds, dialects
+from batchline.db import cruds
 from batchline.db.cruds import Key
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
@@ -70,6 +72,7 @@ class Fault:
     """Counts the calls of an engine's driver, and strikes at one of them."""
 
     def __init__(self, database: Database, orders: Orders) -> None:
+        self._engine = database.engine
         self._dialect: Any = database.engine.dialect
         self._kind, self._left = orders.fault, orders.point
         self.struck = False
@@ -78,7 +81,16 @@ class Fault:
         """From now on the calls count. The first argument of each leads to the connection."""
         for name in ("do_execute", "do_executemany", "do_commit"):
             setattr(self._dialect, name, self._counted(getattr(self._dialect, name)))
-        dialects._copy = self._counted(dialects._copy)  # it goes past SQLAlchemy
+        event.listen(self._engine, "do_executemany", self._before_copy, insert=True)
+        event.listen(self._engine, "after_cursor_execute", self._after_copy)
+
+    def _before_copy(self, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("COPY"):  # which is not the dialect's own call
+            self._pass_point(cursor)
+
+    def _after_copy(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("COPY"):
+            self._pass_point(cursor)
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(target: Any, *arguments: Any) -> Any:

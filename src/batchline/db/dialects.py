@@ -449,15 +449,10 @@ def insert_returning_ids(
     """
     if connection.dialect.name == "postgresql" and len(values) >= COPY_ROWS:
         return _copy_returning_ids(connection, table, column, values)
+    statement = _multi_row(connection, table, [column], len(values))
     if connection.dialect.name == "sqlite":
-        # SQLite would work out the default of created_at for each row, which is a third of all.
-        marks = ", ".join(["(?)"] * len(values))
-        now = f"(SELECT {SQLITE_NOW})"
-        rows = f"SELECT column1, {now} FROM (VALUES {marks})"
-        statement = f"INSERT INTO {table} ({column}, created_at) {rows}"
         last = connection.exec_driver_sql(statement, tuple(values)).lastrowid
         return list(range(last - len(values) + 1, last + 1))
-    statement = _multi_row(connection, table, [column], len(values))
     if connection.dialect.name == "postgresql":
         returned = connection.exec_driver_sql(f"{statement} RETURNING id", tuple(values))
         return sorted(returned.scalars())
@@ -500,36 +495,25 @@ def insert_many(
     statement built in one go: half of executemany's time with SQLite's driver, two thirds with
     PyMySQL.
     """
-    if connection.dialect.name == "postgresql":
-        if rows:
-            _copy(connection, f"COPY {table} ({', '.join(columns)}) FROM STDIN", rows)
+    if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS:
+        connection.exec_driver_sql(f"COPY {table} ({', '.join(columns)}) FROM STDIN", list(rows))
         return
     for part in _parts(rows):
         statement = _multi_row(connection, table, columns, len(part))
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
 
 
-def _copy(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    import psycopg
-
-    driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.Error as error:  # SQLAlchemy knows no COPY, so what it does at errors is ours
-        lost = driver.closed or driver.broken
-        if lost:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            statement, None, error, psycopg.Error, connection_invalidated=lost
-        ) from error
-
-
 def _multi_row(connection: Connection, table: str, columns: Sequence[str], rows: int) -> str:
+    names = ", ".join(columns)
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     one = f"({', '.join([mark] * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"
+    values = f"VALUES {', '.join([one] * rows)}"
+    if connection.dialect.name != "sqlite":
+        return f"INSERT INTO {table} ({names}) {values}"
+    # SQLite would work out the default of created_at for each row, which is a third of all.
+    given = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
+    select = f"SELECT {given}, (SELECT {SQLITE_NOW}) FROM ({values})"
+    return f"INSERT INTO {table} ({names}, created_at) {select}"
 
 
 def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
