@@ -1,9 +1,10 @@
 """The database as the rest sees it: read, write, and errors in our own words."""
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine
@@ -59,6 +60,12 @@ class Database:
             ) from error
         dialects.prepare(self.engine, timeout)
         self._outage = Outage(self._probe) if refuse_in_outages else None
+        # SQLite lets one write at a time, and lets the others ask for their turn at ever longer
+        # intervals: threads that wait for each other here are woken, and none of them starves.
+        one_by_one = parsed.get_backend_name() == "sqlite"
+        self._turn: AbstractContextManager[object] = (
+            threading.Lock() if one_by_one else nullcontext()
+        )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -74,7 +81,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: committed at the end, rolled back if anything is raised."""
-        with _in_our_words(), self._connect() as connection:
+        with _in_our_words(), self._turn, self._connect() as connection:
             writer = connection.execution_options(writes=True)
             with writer.begin():
                 yield writer
