@@ -47,6 +47,17 @@ INTAKE_MAX_BYTES = 64 * 1024 * 1024
 INTAKE_GROUP_ITEMS = 1_000
 INTAKE_GROUP_BYTES = 8 * 1024 * 1024
 
+# What one upload to POST /items holds in memory, and how many there may be at once.
+BULK_BLOCK_BYTES = 256 * 1024
+"""The body is taken apart in blocks of whole lines of this size, or of one line that is larger."""
+BULK_GROUP_LINES = 5_000
+"""Lines in one transaction."""
+BULK_ANSWER_BYTES = 4 * 1024 * 1024
+"""What may wait for a client that does not read its answer before it has sent everything."""
+BULK_TOLD_REFUSALS = 1_000
+"""So many refused lines of a body are told with what is wrong; the others only with their code."""
+BULK_UPLOADS = 4
+
 # What one claim of the batch job may cover, and so what one worker thread holds in memory.
 CLAIM_FIRST_ITEMS = 256
 CLAIM_MAX_ITEMS = 5_000
@@ -77,6 +88,9 @@ REQUEST_TIMEOUT = 10
 """How long a registration waits for its COMMIT before it is answered 503."""
 BODY_TIMEOUT = 60
 """How long a body may take to arrive."""
+BULK_TIMEOUT = 60
+"""How long the next `BULK_PROGRESS_BYTES` of an upload, or of its answer, may take."""
+BULK_PROGRESS_BYTES = 64 * 1024
 API_STATEMENT_TIMEOUT = 5
 """How long the API waits for one statement before it takes the database for away."""
 OUTAGE_PROBE_INTERVAL = 0.25
@@ -99,4 +113,7 @@ DRAIN_TIMEOUT = 15.0
 ABANDON_TIMEOUT = 3.0
 """How long it then takes at most to give their claims back."""
 SIGNATURE_LIFETIME = 2.0
+API_SWITCH_INTERVAL = 0.001
+"""After which a thread that checks lines lets the others go on; Python's own 0.005 adds up, as a
+registration beside an upload has to be let through several times."""
 API_SHUTDOWN_TIMEOUT = 10

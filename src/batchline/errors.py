@@ -63,6 +63,13 @@ class BodyTooLarge(BatchlineError):
     status = 413
 
 
+class LineTooLarge(BatchlineError):
+    """The line is too large."""
+
+    code = "line_too_large"
+    status = 413
+
+
 class BodyTimeout(BatchlineError):
     """The body took too long to arrive."""
 

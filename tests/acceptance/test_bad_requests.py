@@ -168,6 +168,8 @@ def test_an_unknown_path_is_a_problem_too(api: Service) -> None:
     response = api.http.get("/nothing/here")
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
     assert api.http.get("/predict").json()["code"] == "method_not_allowed"
+    assert api.http.get("/predict").headers["allow"] == "POST"
+    assert api.http.delete("/items").headers["allow"] == "GET, POST"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
+from batchline.api.routers import router
 from batchline.errors import BatchlineError, Fault, InvalidData, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -44,7 +46,16 @@ async def _frameworks(request: Request, error: Exception) -> Response:
     code = CODES.get(error.status_code, "http_error")
     response = _problem(error.status_code, str(error.detail), str(error.detail), code)
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["Allow"] = _methods(request) or response.headers["Allow"]
     return response
+
+
+def _methods(request: Request) -> str:
+    """What this path takes; the framework names only the methods of the first route of several."""
+    routes = [route for route in router.routes if isinstance(route, Route)]
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
 
 
 async def _parameters(request: Request, error: Exception) -> Response:

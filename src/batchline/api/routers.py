@@ -6,12 +6,24 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import WithJsonSchema
 
+from batchline.api.bulk import Upload
 from batchline.api.request_body import check_data, to_key
-from batchline.api.schemas import Health, Item, Page, PredictRequest, Problem, Registered
+from batchline.api.schemas import (
+    Health,
+    Item,
+    Line,
+    LinesRefused,
+    LinesStored,
+    Page,
+    PredictRequest,
+    Problem,
+    Registered,
+    UploadEnd,
+)
 from batchline.api.service import Service
 from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Status
 from batchline.db import cruds
-from batchline.errors import ItemNotFound, SchemaOutdated
+from batchline.errors import InvalidIdempotencyKey, ItemNotFound, SchemaOutdated
 
 router = APIRouter()
 
@@ -26,6 +38,21 @@ REQUEST = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": PredictRequest.model_json_schema()}},
+    }
+}
+BULK_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One such object a line; the last one has `done`.",
+        "model": list[LinesStored | LinesRefused | UploadEnd],
+    }
+}
+BULK_REQUEST = {
+    "requestBody": {
+        "required": False,
+        "description": "One such object a line, of any number of lines.",
+        "content": {
+            Upload.media_type: {"schema": {"type": "array", "items": Line.model_json_schema()}}
+        },
     }
 }
 KEY = {
@@ -92,6 +119,24 @@ def list_items(
     page = [_item(record) for record in shown]
     last_id = page[-1]["id"] if page else None
     return _json({"items": page, "has_more": len(records) > len(page), "last_id": last_id})
+
+
+@router.post(
+    "/items",
+    status_code=200,
+    response_class=Upload,
+    responses=BULK_ANSWER | _problems(400, 408, 503),
+    openapi_extra=BULK_REQUEST,
+    tags=["items"],
+)
+async def register_lines(request: Request) -> Upload:
+    """Register one item for each line; a long body is stored, and answered, while it arrives."""
+    service: Service = request.app.state.service
+    if "idempotency-key" in request.headers:
+        raise InvalidIdempotencyKey(
+            "many items cannot have one key", hint="give each line an idempotency_key"
+        )
+    return Upload(service.bulk, service.signature)
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])

@@ -1,11 +1,11 @@
 """Bodies of requests and responses, as OpenAPI shows them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchline.constants import MAX_ROWS_PER_ITEM, Status
+from batchline.constants import MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM, Status
 
 
 class PredictRequest(BaseModel):
@@ -78,3 +78,54 @@ class Problem(BaseModel):
     detail: str
     code: str = Field(examples=["invalid_data"])
     errors: list[ProblemError] | None = None
+
+
+class Line(BaseModel):
+    """A line of `POST /items`: what `POST /predict` takes, with its Idempotency-Key inside."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: list[Any] = Field(
+        min_length=1, max_length=MAX_ROWS_PER_ITEM, examples=[[[5.1, 3.5, 1.4, 0.2]]]
+    )
+    idempotency_key: (
+        Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[ -~]+$")] | None
+    ) = Field(None, examples=["flower-1"])
+
+
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+class LinesStored(BaseModel):
+    """Each of these lines is stored; lines and ids grow evenly."""
+
+    lines: Pair = Field(description="the first and the last", examples=[[1, 1000]])
+    ids: Pair = Field(description="of the first and of the last line", examples=[[17, 1016]])
+    step: int | None = Field(None, description="from id to id, where it is not 1", examples=[3])
+
+
+class LineError(BaseModel):
+    """Why lines are not stored."""
+
+    code: str = Field(examples=["invalid_data"])
+    detail: str | None = Field(None, description="left out after the first 1,000 refused lines")
+    errors: list[ProblemError] | None = Field(None, description="pointers into the line")
+
+
+class LinesRefused(BaseModel):
+    """Each of these lines is refused, and not stored."""
+
+    lines: Pair = Field(description="the first and the last", examples=[[1001, 1001]])
+    error: LineError
+
+
+class UploadEnd(BaseModel):
+    """The last line of the answer, without which it is not whole."""
+
+    done: bool = Field(description="whether all lines were answered")
+    lines: int = Field(description="how many were answered, blank ones counted")
+    registered: int
+    refused: int
+    from_line: int | None = Field(None, description="from here on nothing was stored")
+    maybe_stored: Pair | None = Field(None, description="lines whose COMMIT was not confirmed")
+    error: LineError | None = None

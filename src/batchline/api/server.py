@@ -2,11 +2,12 @@
 
 import os
 import socket
+import sys
 
 import uvicorn
 from fastapi import FastAPI
 
-from batchline.constants import API_SHUTDOWN_TIMEOUT
+from batchline.constants import API_SHUTDOWN_TIMEOUT, API_SWITCH_INTERVAL
 from batchline.errors import ConfigurationError
 
 
@@ -31,6 +32,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
     )
+    sys.setswitchinterval(API_SWITCH_INTERVAL)
     with _listen(host, port) as listener:
         _Server(config).run(sockets=[listener])
 

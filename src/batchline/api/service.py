@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from batchline.api.bulk import Bulk
 from batchline.api.intake import Intake
 from batchline.api.request_body import Bodies
 from batchline.constants import DEFAULT_MODEL, SIGNATURE_LIFETIME
@@ -19,6 +20,7 @@ class Service:
         self.database = database
         self.intake = Intake(database)
         self.bodies = Bodies()
+        self.bulk = Bulk(database)
         self._signature: Signature | None = None
         self._read_at = 0.0
         self._reading = asyncio.Lock()
@@ -39,6 +41,7 @@ class Service:
 
     async def close(self) -> None:
         """Store what waits, then let go of the database."""
+        await self.bulk.close()
         await self.intake.close()
         self.database.close()
 

@@ -1,0 +1,210 @@
+"""The lines of an NDJSON body: cut out of its stream, checked, and what becomes of each in words.
+
+No line is checked with more meaning than a body of `POST /predict`: `request_body` and the
+signature decide. What is here makes it quick for many.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from math import ceil
+from typing import Any, TypeVar
+
+import orjson
+
+from batchline.api.request_body import parse, to_key, to_text
+from batchline.constants import (
+    BULK_BLOCK_BYTES,
+    BULK_GROUP_LINES,
+    BULK_TOLD_REFUSALS,
+    MAX_BODY_BYTES,
+)
+from batchline.db.cruds import Key
+from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
+from batchline.ml.signature import Signature
+
+TOGETHER = 100
+"""Lines that are checked in one go; where one of them is bad, each is checked by itself."""
+
+T = TypeVar("T")
+Refusal = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Group:
+    """Lines that are stored in one transaction, and those among them that are refused.
+
+    Of those that can be stored: their numbers, their rows as JSON text, and the keys of those that
+    have one. Three lists, because an object for each line would cost as much as its check.
+    """
+
+    first: int
+    last: int
+    numbers: list[int] = field(default_factory=list)
+    data: list[str] = field(default_factory=list)
+    keys: list[Key | None] = field(default_factory=list)
+    refused: list[tuple[int, Refusal]] = field(default_factory=list)
+
+
+# Cutting ---------------------------------------------------------------------------------------
+
+
+async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body in blocks of whole lines, each about `BULK_BLOCK_BYTES` or one line.
+
+    Of a line that is too large only so much is kept that it is seen to be.
+    """
+    rest = bytearray()
+    begin = 0  # of the last line, which may still go on
+    async for piece in stream:
+        newline = piece.rfind(b"\n")
+        if newline >= 0:
+            _append(rest, begin, piece[: piece.find(b"\n")])
+            rest += piece[piece.find(b"\n") : newline + 1]
+            begin = len(rest)
+        _append(rest, begin, piece[newline + 1 :])
+        if begin and len(rest) >= BULK_BLOCK_BYTES:
+            yield bytes(rest[:begin])
+            del rest[:begin]
+            begin = 0
+    if rest:
+        yield bytes(rest)
+
+
+def _append(rest: bytearray, begin: int, piece: bytes) -> None:
+    rest += piece[: max(0, begin + MAX_BODY_BYTES + 1 - len(rest))]
+
+
+def split(block: bytes) -> Iterator[list[bytes]]:
+    """The lines of a block, up to `BULK_GROUP_LINES` at a time, in parts of the same size.
+
+    They are without their ends; the CR of a CRLF is a blank to JSON.
+    """
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    size = ceil(len(lines) / ceil(len(lines) / BULK_GROUP_LINES))
+    for start in range(0, len(lines), size):
+        yield lines[start : start + size]
+
+
+# Checking --------------------------------------------------------------------------------------
+
+
+def check_lines(lines: Sequence[bytes], first: int, signature: Signature, told: int) -> Group:
+    """What can be stored of these lines, and why the others cannot.
+
+    After `told` refusals in a body, the others have their code and no more.
+    """
+    group = Group(first, first + len(lines) - 1)
+    for start in range(0, len(lines), TOGETHER):
+        part = lines[start : start + TOGETHER]
+        if not _take_all(part, first + start, signature, group):
+            _take_each(part, first + start, signature, group, told)
+    return group
+
+
+def _take_all(lines: Sequence[bytes], first: int, signature: Signature, group: Group) -> bool:
+    """Add all of these lines to the group, or none, where one of them needs a closer look."""
+    if max(map(len, lines)) > MAX_BODY_BYTES // TOGETHER:
+        return False  # as Python's objects, long lines are better looked at one at a time
+    try:
+        bodies: list[dict[str, Any]] = list(map(orjson.loads, lines))
+        if set(map(type, bodies)) != {dict}:
+            return False
+        data = [body.pop("data") for body in bodies]
+        sent_keys = [body.pop("idempotency_key", None) for body in bodies]
+        if any(bodies) or not signature.takes_all(data):
+            return False
+        texts = [text.decode() for text in map(orjson.dumps, data)]
+        none = sent_keys.count(None) == len(sent_keys)
+        keys = sent_keys if none else list(map(_to_key, sent_keys, texts))
+    except (orjson.JSONDecodeError, KeyError, InvalidIdempotencyKey):
+        return False
+    group.numbers += range(first, first + len(lines))
+    group.data += texts
+    group.keys += keys
+    return True
+
+
+def _take_each(
+    lines: Sequence[bytes], first: int, signature: Signature, group: Group, told: int
+) -> None:
+    for number, line in enumerate(lines, start=first):
+        if not line.strip():
+            continue
+        try:
+            data, key = _check(line, signature)
+        except BatchlineError as error:
+            in_full = told + len(group.refused) < BULK_TOLD_REFUSALS
+            group.refused.append((number, refusal(error, in_full=in_full)))
+        else:
+            group.numbers.append(number)
+            group.data.append(data)
+            group.keys.append(key)
+
+
+def _check(line: bytes, signature: Signature) -> tuple[str, Key | None]:
+    if len(line) > MAX_BODY_BYTES:
+        raise LineTooLarge(f"a line may have at most {MAX_BODY_BYTES} bytes")
+    body, reason = parse(line)
+    key = body.pop("idempotency_key", None) if isinstance(body, dict) else None
+    data = to_text(body, reason, signature)
+    return data, _to_key(key, data)
+
+
+def _to_key(key: Any, data: str) -> Key | None:
+    if not isinstance(key, str | None):
+        raise InvalidIdempotencyKey("an idempotency_key is a text", hint="or leave it out")
+    return to_key(key, data)
+
+
+def refusal(error: BatchlineError, *, in_full: bool = True) -> Refusal:
+    """The error as a line of the answer has it: like a problem, without what belongs to HTTP."""
+    if not in_full:
+        return {"code": error.code}
+    told: Refusal = {"code": error.code, "detail": error.detail}
+    if isinstance(error, InvalidData):
+        told["errors"] = [asdict(fault) for fault in error.faults]
+    return told
+
+
+# Answering -------------------------------------------------------------------------------------
+
+
+def tell_ids(lines: Sequence[int], ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Lines and their ids, in runs in which both grow evenly.
+
+    The ids of one statement have no gap, but for other clients' on PostgreSQL; their step is the
+    server's `auto_increment_increment`.
+    """
+    step = min((after - before for before, after in pairwise(ids) if after > before), default=1)
+    if _grow(lines, 1) and _grow(ids, step):  # nearly always
+        runs: Iterable[Sequence[tuple[int, int]]] = [[(lines[0], ids[0]), (lines[-1], ids[-1])]]
+    else:
+        pairs = list(zip(lines, ids, strict=True))
+        runs = _runs(pairs, lambda one, next_: next_ == (one[0] + 1, one[1] + step))
+    for run in runs:
+        told = {"lines": [run[0][0], run[-1][0]], "ids": [run[0][1], run[-1][1]]}
+        yield told if step == 1 or len(run) == 1 else told | {"step": step}
+
+
+def _grow(numbers: Sequence[int], step: int) -> bool:
+    if not numbers:
+        return False
+    return numbers == list(range(numbers[0], numbers[0] + step * len(numbers), step))
+
+
+def tell_refusals(refused: Sequence[tuple[int, Refusal]]) -> Iterator[dict[str, Any]]:
+    """Lines and why they are refused; neighbours with the very same reason together."""
+    for run in _runs(refused, lambda one, next_: next_ == (one[0] + 1, one[1])):
+        yield {"lines": [run[0][0], run[-1][0]], "error": run[0][1]}
+
+
+def _runs(things: Sequence[T], follow: Callable[[T, T], bool]) -> Iterator[Sequence[T]]:
+    """The things in their order, cut wherever one does not follow upon the one before."""
+    start = 0
+    for end in range(1, len(things) + 1):
+        if end == len(things) or not follow(things[end - 1], things[end]):
+            yield things[start:end]
+            start = end

@@ -1,0 +1,127 @@
+"""Lines of an upload: cut out of any stream, checked like single bodies, told in runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchline.api.lines import blocks, check_lines, split, tell_ids, tell_refusals
+from batchline.constants import BULK_BLOCK_BYTES, BULK_GROUP_LINES, BULK_TOLD_REFUSALS
+from batchline.ml.signature import Signature
+
+IRIS = Signature("x", "float32", (4,))
+LINE = b'{"data":[[5.1,3.5,1.4,0.2]]}'
+
+
+def cut(pieces: Sequence[bytes]) -> list[bytes]:
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    async def collect() -> list[bytes]:
+        return [line async for block in blocks(stream()) for part in split(block) for line in part]
+
+    return asyncio.run(collect())
+
+
+@given(st.lists(st.text("ab\n\r", max_size=20).map(str.encode)))
+def test_however_a_body_is_cut_in_pieces_its_lines_are_the_same(pieces: list[bytes]) -> None:
+    body = b"".join(pieces)
+    assert cut(pieces) == body.removesuffix(b"\n").split(b"\n") if body else cut(pieces) == []
+
+
+@given(st.lists(st.sampled_from([b"a", b"b" * 6, b"\n", b"cc\n", b"d\nee\nf"])))
+def test_of_a_line_that_is_too_large_only_the_beginning_is_kept(pieces: list[bytes]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchline.api.lines.MAX_BODY_BYTES", 4)
+        patch.setattr("batchline.api.lines.BULK_BLOCK_BYTES", 8)
+        body = b"".join(pieces)
+        whole = body.removesuffix(b"\n").split(b"\n") if body else []
+        assert cut(pieces) == [line[:5] for line in whole]
+
+
+def test_a_line_of_any_length_takes_no_more_memory_than_one_that_fits() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchline.api.lines.MAX_BODY_BYTES", 1_000)
+        assert [len(line) for line in cut([b"x" * 700] * 1_000 + [b"\nabc"])] == [1_001, 3]
+
+
+def test_groups_of_a_block_are_about_as_large() -> None:
+    sizes = [len(part) for part in split(b"\n" * (BULK_GROUP_LINES + 2))]
+    assert sizes == [BULK_GROUP_LINES // 2 + 1] * 2
+    assert len(LINE) < BULK_BLOCK_BYTES
+
+
+values = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.just("x"), st.booleans()
+)
+rows = st.one_of(st.lists(values, min_size=4, max_size=4), st.lists(values), st.just(1))
+bodies = st.one_of(
+    st.builds(lambda data: {"data": data}, st.lists(rows)),
+    st.builds(lambda key: {"data": [[1, 2, 3, 4]], "idempotency_key": key}, st.text() | values),
+    st.just({"data": [[1, 2, 3, 4]], "more": 1}),
+    st.just([]),
+)
+GOOD = {"data": [[1, 2, 3, 4]]}
+
+
+@given(st.lists(bodies | st.just(GOOD), min_size=1))
+def test_a_line_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
+    lines = []
+    for body in sent:
+        try:
+            lines.append(orjson.dumps(body))
+        except TypeError:  # integers that orjson does not write
+            lines.append(str(body).replace("'", '"').encode())
+    together = check_lines(lines, 1, IRIS, 0)
+    alone = [check_lines([line], number, IRIS, 0) for number, line in enumerate(lines, start=1)]
+    for name in ("numbers", "data", "keys", "refused"):
+        assert getattr(together, name) == [x for group in alone for x in getattr(group, name)]
+
+
+def test_after_many_refusals_only_codes_are_told_and_neighbours_together() -> None:
+    lines = [b"x"] * (BULK_TOLD_REFUSALS + 500)
+    group = check_lines(lines, 1, IRIS, 0)
+    assert "detail" in group.refused[BULK_TOLD_REFUSALS - 1][1]
+    assert group.refused[BULK_TOLD_REFUSALS][1] == {"code": "invalid_json"}
+    *_, last = tell_refusals(group.refused)
+    assert last == {
+        "lines": [BULK_TOLD_REFUSALS + 1, BULK_TOLD_REFUSALS + 500],
+        "error": {"code": "invalid_json"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        ([], []),
+        ([(1, 17), (2, 18), (3, 19)], [{"lines": [1, 3], "ids": [17, 19]}]),
+        ([(1, 1), (3, 2)], [{"lines": [1, 1], "ids": [1, 1]}, {"lines": [3, 3], "ids": [2, 2]}]),
+        ([(1, 1), (2, 4), (3, 7)], [{"lines": [1, 3], "ids": [1, 7], "step": 3}]),
+        (
+            [(1, 10), (2, 11), (3, 14)],
+            [{"lines": [1, 2], "ids": [10, 11]}, {"lines": [3, 3], "ids": [14, 14]}],
+        ),
+        (
+            [(1, 9), (2, 9), (3, 3)],
+            [{"lines": [n, n], "ids": [i, i]} for n, i in [(1, 9), (2, 9), (3, 3)]],
+        ),
+    ],
+)
+def test_lines_and_ids_are_told_in_runs_that_grow_evenly(
+    ids: list[tuple[int, int]], told: list[dict[str, object]]
+) -> None:
+    assert list(tell_ids([line for line, _ in ids], [item_id for _, item_id in ids])) == told
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), unique_by=lambda x: x[0]))
+def test_every_line_and_its_id_can_be_read_from_the_runs(ids: list[tuple[int, int]]) -> None:
+    read = []
+    for told in tell_ids([line for line, _ in sorted(ids)], [i for _, i in sorted(ids)]):
+        (first, last), (first_id, last_id) = told["lines"], told["ids"]
+        found = range(first_id, last_id + 1, told.get("step", 1))
+        read += zip(range(first, last + 1), found, strict=True)
+    assert read == sorted(ids)
