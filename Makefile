@@ -36,6 +36,7 @@ bench: .venv/installed-dev  ## Compare with a plain loop and a plain script, sid
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.job
+	$(BIN)/python -m benchmarks.bulk
 
 format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format $(CODE)
