@@ -136,6 +136,12 @@ class IntakeFull(Unavailable):
     retry_after = 1
 
 
+class ShuttingDown(Unavailable):
+    """The service is being stopped."""
+
+    code = "shutting_down"
+
+
 class NoModel(Unavailable):
     """No model has been published yet."""
 

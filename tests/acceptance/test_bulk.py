@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import re
+import signal
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -369,6 +370,21 @@ def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became
         assert again[-1]["registered"] == count_items(database) == 20_000
     database.close()
     server.drop_database(url)
+
+
+def test_stopped_in_the_middle_the_client_is_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    with Service(url, BATCH_WAIT_TIME="3600") as api, Talk(api) as client:
+        client.send(GROUP * 3)
+        answered = [client.read()]
+        api.send(signal.SIGTERM)
+        while "done" not in answered[-1]:
+            answered.append(client.read())
+        end = answered[-1]
+        assert (end["done"], end["error"]["code"]) == (False, "shutting_down")
+        assert end["from_line"] == end["registered"] + 1 == len(ids_of(answered)) + 1
+        assert api.wait() == 0
+        assert "Traceback" not in api.output
 
 
 def test_killed_in_the_middle_what_was_answered_is_stored(database_url: str) -> None:

@@ -35,6 +35,7 @@ from batchline.errors import (
     BodyTimeout,
     CommitUnknown,
     IntakeFull,
+    ShuttingDown,
     Unavailable,
 )
 from batchline.ml.signature import Signature
@@ -145,12 +146,21 @@ class Upload(Response):
     async def _last_line(self, receive: Receive, outbox: "Outbox") -> dict[str, Any]:
         """Register the lines; how it ended."""
         try:
-            await self._register(receive, outbox)
+            await self._unless_cancelled(self._register(receive, outbox))
         except (Unavailable, BodyTimeout) as error:
             if not outbox.has_begun:
                 raise
             return self._broken_off(error)
         return {"done": True, **self._totals}
+
+    async def _unless_cancelled(self, registering: Awaitable[None]) -> None:
+        """The server cancels what has not ended some seconds after SIGTERM; its client is told."""
+        try:
+            await registering
+        except asyncio.CancelledError:
+            if self._tried > self._totals["lines"]:
+                raise CommitUnknown("stopped before a COMMIT was confirmed") from None
+            raise ShuttingDown("stopped in the middle of an upload") from None
 
     async def _register(self, receive: Receive, outbox: "Outbox") -> None:
         """Store and answer group after group; the next is read and checked meanwhile."""
