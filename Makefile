@@ -37,6 +37,8 @@ bench: .venv/installed-dev  ## Compare with a plain loop and a plain script, sid
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.job
 	$(BIN)/python -m benchmarks.bulk
+	$(BIN)/python -m benchmarks.backlog
+	$(BIN)/python -m benchmarks.slow_model
 
 format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format $(CODE)

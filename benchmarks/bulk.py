@@ -10,7 +10,6 @@ stored, as they were sent, and the product's ids are theirs.
 
 import argparse
 import http.client
-import json
 import os
 import platform
 import tempfile
@@ -25,9 +24,9 @@ from typing import Any
 import orjson
 from sqlalchemy.engine import make_url
 
-from benchmarks import plain_script
+from benchmarks import plain_script, results
 from benchmarks.iris import WrongAnswers, make_items
-from benchmarks.job import DATABASES, RESULTS, NewDatabase, databases, known_databases, positive
+from benchmarks.job import DATABASES, NewDatabase, databases, known_databases, positive
 from tests.service import Service, run
 
 EPILOG = """\
@@ -51,8 +50,7 @@ def main() -> None:
                 rounds = [measure(new_database, items, file, n) for n in range(options.rounds)]
             found["databases"][name] = {"version": server, **summary(rounds)}
             print(table(name, found["databases"][name]), end="\n\n", flush=True)
-    everything = json.loads(options.results.read_text()) if options.results.exists() else {}
-    options.results.write_text(json.dumps(everything | {"bulk": found}, indent=2) + "\n")
+    results.save("bulk", found, options.results)
 
 
 def read_options() -> argparse.Namespace:
@@ -83,13 +81,7 @@ def read_options() -> argparse.Namespace:
         metavar="NAMES",
         help=f"some of {','.join(DATABASES)} (default: %(default)s)",
     )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=RESULTS,
-        metavar="FILE",
-        help='where the figures go, under "bulk" (default: benchmarks/results.json)',
-    )
+    results.add_option(parser)
     return parser.parse_args()
 
 
