@@ -103,8 +103,11 @@ def api(
     database.close()
     from batchline.api.app import create_app
     from batchline.api.server import serve
+    from batchline.processes import collect_garbage_seldom
 
-    serve(create_app(settings), settings.host, settings.port)
+    service = create_app(settings)
+    collect_garbage_seldom()
+    serve(service, settings.host, settings.port)
 
 
 @app.command()
