@@ -76,6 +76,8 @@ def start_endless_job(folder: Path, stack: ExitStack) -> Command:
         cruds.register_items(connection, [f"[[{10**12}]]"])
     job = stack.enter_context(Command("job", DATABASE_URL=url, MODEL_FILEPATH=model))
     wait_for(lambda: count(database, "claims") > 0, "the claim")
+    busy = cpu_ticks(job.process.pid) + os.sysconf("SC_CLK_TCK")
+    wait_for(lambda: cpu_ticks(job.process.pid) > busy, "a second of the model's computing")
     return job
 
 
@@ -150,6 +152,12 @@ def count(database: Database, table: str, condition: str = "1 = 1") -> int:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cpu_ticks(pid: int) -> int:
+    """The time that a process has computed, of its own and the system's, in clock ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def command_line(pid: int) -> bytes:

@@ -16,7 +16,8 @@ from tests.faults.proxy import ANYTHING, COMMIT, Fault, Proxy
 from tests.service import Command, Service, run, wait_for
 
 SEED = 20261124
-STORE = rb"INSERT INTO predictions.*"
+PREDICTIONS = rb"(INSERT INTO|COPY) predictions"  # COPY from a hundred rows on, on PostgreSQL
+STORE = PREDICTIONS + rb".*"
 REGISTRATION = (rb"FROM idempotency_keys", rb"INSERT INTO items", rb"INSERT INTO idempotency_keys")
 BATCH = (
     rb"FOR UPDATE",
@@ -24,7 +25,7 @@ BATCH = (
     rb"SELECT sum",
     rb"SELECT items.id, CASE",
     rb"UPDATE items",
-    rb"INSERT INTO predictions",
+    PREDICTIONS,
     rb"DELETE FROM claims",
 )
 
