@@ -32,13 +32,14 @@ lint: .venv/installed-dev  ## Check format, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed-dev  ## Compare with a plain loop and a plain script, side by side on each database
+bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a plain API, side by side on each database
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.job
 	$(BIN)/python -m benchmarks.bulk
 	$(BIN)/python -m benchmarks.backlog
 	$(BIN)/python -m benchmarks.slow_model
+	$(BIN)/python -m benchmarks.api
 
 format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format $(CODE)

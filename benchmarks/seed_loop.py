@@ -46,7 +46,7 @@ class Prediction(Base):
 
 def prepare(url: str, items: list[str]) -> None:
     """Make the tables and register the items."""
-    engine = _engine(url)
+    engine = make_engine(url)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
         session.add_all(Item(data=json.loads(data)) for data in items)
@@ -57,7 +57,7 @@ def prepare(url: str, items: list[str]) -> None:
 def run(url: str) -> float:
     """Predict everything that has no prediction; the seconds it took, the model loaded before."""
     model = Model.load()
-    engine = _engine(url)
+    engine = make_engine(url)
     sessions = sessionmaker(engine)
     started = time.perf_counter()
 
@@ -79,7 +79,7 @@ def run(url: str) -> float:
 
 def answers(url: str) -> Iterator[Answer]:
     """Each item's data beside its prediction."""
-    engine = _engine(url)
+    engine = make_engine(url)
     query = select(Item.data, Prediction.prediction).join(Prediction).order_by(Item.id)
     with Session(engine) as session:
         yield from ((data, prediction) for data, prediction in session.execute(query))
@@ -90,7 +90,7 @@ def _without_prediction() -> Any:
     return select(Item).outerjoin(Prediction).where(Prediction.id.is_(None)).order_by(Item.id)
 
 
-def _engine(url: str) -> Engine:
+def make_engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url)
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT})
