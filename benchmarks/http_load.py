@@ -19,7 +19,8 @@ from typing import Any
 import uvloop
 
 WARM_UP = 0.5
-"""Seconds whose requests count for the checks, but not for the figures."""
+"""Seconds whose requests count for the checks, but not for the figures, unless `count` says from
+when on they do."""
 ANSWER_TIMEOUT = 60.0
 LONG = 64
 """Bodies from this size on are not kept; the answers to `POST /predict` are shorter."""
@@ -87,6 +88,11 @@ def running(load: Load) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def count(process: subprocess.Popen[str]) -> None:
+    """Let the figures begin now."""
+    process.send_signal(signal.SIGUSR1)
+
+
 def result(process: subprocess.Popen[str]) -> Seen:
     """What the clients saw; waits for their end.
 
@@ -110,7 +116,11 @@ class _Clients:
         self.times: list[tuple[float, float]] = []
         self.bodies: list[bytes] = []
         self.open = load.clients
+        self.counted_from = time.perf_counter() + WARM_UP
         self.stopping = False
+
+    def count(self) -> None:
+        self.counted_from = time.perf_counter()
 
     def stop(self) -> None:
         """Let what is in flight be answered, then end."""
@@ -172,18 +182,20 @@ class _Client(asyncio.Protocol):
 async def _put(load: Load) -> Seen:
     loop = asyncio.get_running_loop()
     clients = _Clients(load)
+    loop.add_signal_handler(signal.SIGUSR1, clients.count)
     loop.add_signal_handler(signal.SIGTERM, clients.stop)
     loop.call_later(load.seconds, clients.stop)
-    started = time.perf_counter()
     for _ in range(load.clients):
         await loop.create_connection(lambda: _Client(clients), "127.0.0.1", load.port)
     await clients.ended
-    return _summary(clients, started)
+    return _summary(clients)
 
 
-def _summary(clients: _Clients, started: float) -> Seen:
-    counted = [(at, took) for at, took in clients.times if at > started + WARM_UP]
-    seconds = counted[-1][0] - started - WARM_UP
+def _summary(clients: _Clients) -> Seen:
+    counted = [(at, took) for at, took in clients.times if at - took > clients.counted_from]
+    if not counted:
+        raise LoadFailed("nothing was answered in the time that counts")
+    seconds = counted[-1][0] - clients.counted_from
     bodies = [body.decode() for body in clients.bodies]
     return Seen(len(counted) / seconds, [took * 1000 for _, took in counted], bodies)
 

@@ -46,6 +46,11 @@ INTAKE_MAX_ITEMS = 10_000
 INTAKE_MAX_BYTES = 64 * 1024 * 1024
 INTAKE_GROUP_ITEMS = 1_000
 INTAKE_GROUP_BYTES = 8 * 1024 * 1024
+LOOKUP_GROUP_ITEMS = 100
+"""Items that are read together; large predictions are not."""
+PAGE_READERS = 4
+"""Threads that read pages; more of them read SQLite slower, for they pass Python's lock around."""
+LOOKUPS_MAX_ITEMS = 10_000
 
 # What one upload to POST /items holds in memory, and how many there may be at once.
 BULK_BLOCK_BYTES = 256 * 1024
@@ -86,6 +91,8 @@ WAIT_FOR_OTHER_JOBS = 1.0
 CONNECT_TIMEOUT = 3
 REQUEST_TIMEOUT = 10
 """How long a registration waits for its COMMIT before it is answered 503."""
+PATIENCE_INTERVAL = 0.5
+"""How often it is looked whether one has waited for so long."""
 BODY_TIMEOUT = 60
 """How long a body may take to arrive."""
 BULK_TIMEOUT = 60

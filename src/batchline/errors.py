@@ -142,6 +142,13 @@ class ShuttingDown(Unavailable):
     code = "shutting_down"
 
 
+class Overloaded(Unavailable):
+    """Too many requests are waiting to be answered."""
+
+    code = "overloaded"
+    retry_after = 1
+
+
 class NoModel(Unavailable):
     """No model has been published yet."""
 

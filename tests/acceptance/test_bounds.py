@@ -52,8 +52,7 @@ def test_a_body_that_takes_too_long_is_let_go() -> None:
 
     async def read() -> None:
         request = Request({"type": "http", "headers": []}, receive)
-        async with Bodies(timeout=0.01).read(request):
-            pass
+        await Bodies(timeout=0.01).read(request)
 
     with pytest.raises(BodyTimeout):
         asyncio.run(read())

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from fastapi import FastAPI
 
 from batchline import __version__
@@ -10,7 +11,7 @@ from batchline.api import problems
 from batchline.api.routers import router
 from batchline.api.service import Service
 from batchline.configurations import Settings
-from batchline.constants import API_STATEMENT_TIMEOUT
+from batchline.constants import API_STATEMENT_TIMEOUT, PAGE_READERS
 from batchline.db.database import Database
 
 
@@ -23,6 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
             Database(settings.url(), timeout=API_STATEMENT_TIMEOUT, refuse_in_outages=True)
         )
         app.state.service = service
+        to_thread.current_default_thread_limiter().total_tokens = PAGE_READERS
         yield
         await service.close()
 

@@ -1,20 +1,15 @@
 """Many requests, one transaction.
 
-Requests put their rows on a list; one writer thread drains it into one multi-row INSERT and one
-COMMIT, and only then are they answered. A lone request does not wait for company: the writer takes
-what is there, and more gathers while it writes. What waits is bounded in number and in bytes.
+Requests put their rows together; one thread stores them with one multi-row INSERT and one COMMIT,
+and only then are they answered. What waits to be stored is bounded in number and in bytes.
 """
 
-import asyncio
-import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import structlog
 from sqlalchemy import Connection
 
+from batchline.api.groups import Bounds, Groups
 from batchline.constants import (
     INTAKE_GROUP_BYTES,
     INTAKE_GROUP_ITEMS,
@@ -25,18 +20,17 @@ from batchline.constants import (
 from batchline.db import cruds
 from batchline.db.cruds import Key
 from batchline.db.database import Database
-from batchline.errors import CommitUnknown, IdempotencyKeyReused, IntakeFull, Unavailable
+from batchline.errors import CommitUnknown, IdempotencyKeyReused, IntakeFull
 
 Answer = int | IdempotencyKeyReused
 
-log = structlog.get_logger(__name__)
 
+@dataclass(slots=True)
+class Registration:
+    """The rows of one request, as JSON."""
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
     data: str
     key: Key | None
-    answer: asyncio.Future[int]
 
 
 class Intake:
@@ -44,13 +38,8 @@ class Intake:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[_Waiting] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-        self._closing = False
-        self._loop = asyncio.get_running_loop()
-        self._writer = threading.Thread(target=self._write_groups, name="intake", daemon=True)
-        self._writer.start()
+        bounds = Bounds(INTAKE_GROUP_ITEMS, INTAKE_GROUP_BYTES)
+        self._groups = Groups[Registration, int]("intake", self._store, bounds, _not_confirmed)
 
     async def register(self, data: str, key: Key | None = None) -> int:
         """Store one item; its id, once it is committed. A key that is known gives its item's id.
@@ -61,67 +50,22 @@ class Intake:
             CommitUnknown: it may be stored, now or later.
             DatabaseUnavailable: nothing was stored.
         """
-        answer: asyncio.Future[int] = self._loop.create_future()
-        with self._changed:
-            if self._closing or self._is_full():
-                raise IntakeFull("the intake is full", hint="send it again in a moment")
-            self._waiting.append(_Waiting(data, key, answer))
-            self._bytes += len(data)
-            self._changed.notify()
-        try:
-            return await asyncio.wait_for(answer, REQUEST_TIMEOUT)
-        except TimeoutError:
-            raise CommitUnknown(
-                f"the database has not confirmed the COMMIT for {REQUEST_TIMEOUT} seconds",
-                hint="is the server hanging, or its disk?",
-            ) from None
+        if self._is_full():
+            raise IntakeFull("the intake is full", hint="send it again in a moment")
+        return await self._groups.ask(Registration(data, key), len(data))
 
     async def close(self) -> None:
         """Store what waits, and end the writer."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        await asyncio.to_thread(self._writer.join)
+        await self._groups.close()
 
     def _is_full(self) -> bool:
-        return len(self._waiting) >= INTAKE_MAX_ITEMS or self._bytes >= INTAKE_MAX_BYTES
+        groups = self._groups
+        full = groups.count >= INTAKE_MAX_ITEMS or groups.bytes >= INTAKE_MAX_BYTES
+        return groups.closing or full
 
-    def _write_groups(self) -> None:
-        while group := self._next_group():
-            try:
-                answers = self._database.transaction(partial(_store, group))
-                self._loop.call_soon_threadsafe(_answer, group, answers)
-            except Exception as error:
-                if not isinstance(error, Unavailable):
-                    log.error("intake failed", exc_info=error)
-                self._loop.call_soon_threadsafe(_refuse, group, error)
-
-    def _next_group(self) -> list[_Waiting]:
-        """What waits, up to a bound; sleeps while there is nothing; [] when it is time to end."""
-        group: list[_Waiting] = []
-        with self._changed:
-            while not group:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
-                    break
-                group = [waiting for waiting in self._take() if not waiting.answer.done()]
-        return group
-
-    def _take(self) -> list[_Waiting]:
-        taken: list[_Waiting] = []
-        size = 0
-        while self._waiting and len(taken) < INTAKE_GROUP_ITEMS:
-            next_size = len(self._waiting[0].data)
-            if taken and size + next_size > INTAKE_GROUP_BYTES:
-                break
-            taken.append(self._waiting.popleft())
-            size += next_size
-        self._bytes -= size
-        return taken
-
-
-def _store(group: list[_Waiting], connection: Connection) -> Sequence[Answer]:
-    return store(connection, [w.data for w in group], [w.key for w in group])
+    def _store(self, group: list[Registration]) -> Sequence[Answer]:
+        data, keys = [each.data for each in group], [each.key for each in group]
+        return self._database.transaction(lambda connection: store(connection, data, keys))
 
 
 def store(
@@ -157,17 +101,8 @@ def _answer_to(key: Key | None, data: str, item_id: int) -> Answer:
     )
 
 
-def _answer(group: list[_Waiting], answers: Sequence[Answer]) -> None:
-    for waiting, answer in zip(group, answers, strict=True):
-        if waiting.answer.done():  # a client that hung up has cancelled its own
-            continue
-        if isinstance(answer, int):
-            waiting.answer.set_result(answer)
-        else:
-            waiting.answer.set_exception(answer)
-
-
-def _refuse(group: list[_Waiting], error: Exception) -> None:
-    for waiting in group:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
+def _not_confirmed() -> CommitUnknown:
+    return CommitUnknown(
+        f"the database has not confirmed the COMMIT for {REQUEST_TIMEOUT} seconds",
+        hint="is the server hanging, or its disk?",
+    )

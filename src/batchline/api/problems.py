@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problems: one handler for ours, one for the framework's."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,11 +22,16 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 
 def install(app: FastAPI) -> None:
     """Let every error of this application leave as a problem."""
-    app.add_exception_handler(BatchlineError, _ours)
-    app.add_exception_handler(HTTPException, _frameworks)
-    app.add_exception_handler(RequestValidationError, _parameters)
-    app.add_exception_handler(ClientDisconnect, _hung_up)
-    app.add_exception_handler(Exception, _unforeseen)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def respond(request: Request, error: Exception) -> Response:
+    """The problem for an error that an endpoint raised."""
+    for kind, handler in HANDLERS.items():
+        if isinstance(error, kind):
+            return await handler(request, error)
+    raise error
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -97,3 +102,13 @@ def _problem(
         body["errors"] = [asdict(fault) for fault in faults]
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    BatchlineError: _ours,
+    HTTPException: _frameworks,
+    RequestValidationError: _parameters,
+    ClientDisconnect: _hung_up,
+    Exception: _unforeseen,
+}
+"""The first that fits counts."""

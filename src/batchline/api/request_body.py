@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -47,9 +45,8 @@ class Bodies:
         self._timeout = timeout
         self._bytes = 0
 
-    @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body; it counts until the block ends.
+    async def read(self, request: Request) -> bytes:
+        """The whole body; it counts until it is given to `forget`.
 
         Raises:
             BodyTooLarge: it is larger than `MAX_BODY_BYTES`; the rest of it is not read.
@@ -61,9 +58,14 @@ class Bodies:
         body = bytearray()  # not a list: of bytes that come one by one each would be an object
         try:
             await self._receive(request, body)
-            yield bytes(body)
-        finally:
-            self._bytes -= _counted(len(body))
+        except BaseException:
+            self.forget(body)
+            raise
+        return bytes(body)
+
+    def forget(self, body: bytes | bytearray) -> None:
+        """It has been checked, or has not come."""
+        self._bytes -= _counted(len(body))
 
     async def _receive(self, request: Request, body: bytearray) -> None:
         try:

@@ -3,8 +3,7 @@
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import WithJsonSchema
+from fastapi import APIRouter, Query, Request, Response
 
 from batchline.api.bulk import Upload
 from batchline.api.request_body import check_data, to_key
@@ -34,12 +33,6 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return dict.fromkeys(statuses, answer)
 
 
-REQUEST = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": PredictRequest.model_json_schema()}},
-    }
-}
 BULK_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "One such object a line; the last one has `done`.",
@@ -61,6 +54,21 @@ KEY = {
     "maxLength": MAX_KEY_LENGTH,
     "pattern": "^[!-~]([ -~]*[!-~])?$",  # HTTP takes spaces off both ends of a header
 }
+REQUEST = {
+    "parameters": [
+        {
+            "name": "idempotency-key",
+            "in": "header",
+            "required": False,
+            "schema": KEY,
+            "description": "The same key and data answer the same id, once only.",
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": PredictRequest.model_json_schema()}},
+    },
+}
 
 
 @router.post(
@@ -71,19 +79,17 @@ KEY = {
     openapi_extra=REQUEST,
     tags=["predict"],
 )
-async def register(
-    request: Request,
-    idempotency_key: Annotated[
-        str | None,
-        Header(description="The same key and data answer the same id, once only."),
-        WithJsonSchema(KEY),
-    ] = None,
-) -> Response:
+async def register(request: Request) -> Response:
     """Register rows; the answer is their id, and they are stored."""
     service: Service = request.app.state.service
-    async with service.bodies.read(request) as body:
+    body = await service.bodies.read(request)
+    try:
         data = await check_data(body, await service.signature())
-    item_id = await service.intake.register(data, to_key(idempotency_key, data))
+    finally:
+        service.bodies.forget(body)
+    item_id = await service.intake.register(
+        data, to_key(request.headers.get("idempotency-key"), data)
+    )
     headers = {"Location": f"/predict/id/{item_id}"}
     return _json({"id": item_id}, status=202, headers=headers)
 
@@ -94,11 +100,10 @@ async def register(
     responses=_problems(404, 422, 503),
     tags=["predict"],
 )
-def read_item(request: Request, item_id: int) -> Response:
+async def read_item(request: Request, item_id: int) -> Response:
     """Read what became of an item: `prediction` is null until the batch has run."""
     service: Service = request.app.state.service
-    with service.database.read() as connection:
-        record = cruds.get_item(connection, item_id)
+    record = await service.lookups.item(item_id)
     if record is None:
         raise ItemNotFound(f"there is no item {item_id}", hint="ids come from POST /predict")
     return _json(_item(record))

@@ -5,6 +5,7 @@ import time
 
 from batchline.api.bulk import Bulk
 from batchline.api.intake import Intake
+from batchline.api.lookups import Lookups
 from batchline.api.request_body import Bodies
 from batchline.constants import DEFAULT_MODEL, SIGNATURE_LIFETIME
 from batchline.db import cruds
@@ -19,6 +20,7 @@ class Service:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.intake = Intake(database)
+        self.lookups = Lookups(database)
         self.bodies = Bodies()
         self.bulk = Bulk(database)
         self._signature: Signature | None = None
@@ -40,9 +42,10 @@ class Service:
         return self._known()
 
     async def close(self) -> None:
-        """Store what waits, then let go of the database."""
+        """Store and read what waits, then let go of the database."""
         await self.bulk.close()
         await self.intake.close()
+        await self.lookups.close()
         self.database.close()
 
     def _is_fresh(self) -> bool:

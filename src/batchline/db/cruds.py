@@ -4,15 +4,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
     Table,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -85,27 +88,28 @@ def get_item(connection: Connection, item_id: int) -> Record | None:
     return connection.execute(query).first()
 
 
+def get_items(connection: Connection, item_ids: Sequence[int]) -> dict[int, Record]:
+    """Those of the items that there are; without large predictions, see `with_large`."""
+    possible = [item_id for item_id in item_ids if BEFORE_ALL_IDS < item_id < 2**63]
+    return {record.id: record for record in connection.execute(_by_ids(), {"ids": possible})}
+
+
 def list_items(
     connection: Connection, *, after: int, limit: int, status: Status | None
 ) -> Sequence[Record]:
     """Up to `limit` items with an id above `after`, in the order of their ids.
 
-    Predictions above `LARGE_PREDICTION_BYTES` are left out; see `with_large`.
+    Large predictions are left out; see `with_large`.
     """
-    size = byte_length(predictions.c.prediction)
-    small = case((size <= LARGE_PREDICTION_BYTES, predictions.c.prediction)).label("prediction")
-    query = _answers(small, size.label("size"))
-    query = query.where(items.c.id > after).order_by(items.c.id).limit(limit)
-    if status is not None:
-        query = query.where(items.c.status == status)
-    return connection.execute(query).all()
+    values = {"after": after, "limit": limit, "status": status}
+    return connection.execute(_page(of_status=status is not None), values).all()
 
 
 def with_large(
     connection: Connection, records: Sequence[Record], max_bytes: int
 ) -> Sequence[Record]:
     """The records with their large predictions, and as many, one at least, as `max_bytes` hold."""
-    if all(record.size is None or record.size <= LARGE_PREDICTION_BYTES for record in records):
+    if not any(is_large(record) for record in records):
         return records
     found: list[Record] = []
     total = 0
@@ -115,6 +119,30 @@ def with_large(
             break
         found.append(get_item(connection, record.id) or record)
     return found
+
+
+def is_large(record: Record) -> bool:
+    """Whether the record lacks its prediction because that is large."""
+    return record.size is not None and record.size > LARGE_PREDICTION_BYTES
+
+
+@cache  # building these two takes longer than running them
+def _by_ids() -> Select[Any]:
+    return _small_answers().where(items.c.id.in_(bindparam("ids", expanding=True)))
+
+
+@cache
+def _page(*, of_status: bool) -> Select[Any]:
+    query = _small_answers().where(items.c.id > bindparam("after")).order_by(items.c.id)
+    if of_status:
+        query = query.where(items.c.status == bindparam("status"))
+    return query.limit(bindparam("limit", type_=Integer))
+
+
+def _small_answers() -> Select[Any]:
+    size = byte_length(predictions.c.prediction)
+    small = case((size <= LARGE_PREDICTION_BYTES, predictions.c.prediction)).label("prediction")
+    return _answers(small, size.label("size"))
 
 
 def _answers(*columns: Any) -> Select[Any]:

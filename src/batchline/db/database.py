@@ -50,6 +50,9 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=pool_size,
                 pool_timeout=POOL_TIMEOUT,
+                # Every connection is closed by a `with`, which ends what it began. Another ROLLBACK
+                # after each COMMIT would be one more round trip for each group of registrations.
+                pool_reset_on_return=None,
                 hide_parameters=True,  # an error must not carry rows into the log
                 **dialects.engine_options(parsed, timeout),
             )

@@ -457,8 +457,16 @@ def insert_returning_ids(
         returned = connection.exec_driver_sql(f"{statement} RETURNING id", tuple(values))
         return sorted(returned.scalars())
     first = connection.exec_driver_sql(statement, tuple(values)).lastrowid
-    step = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
+    step = _id_step(connection)
     return list(range(first, first + step * len(values), step))
+
+
+def _id_step(connection: Connection) -> int:
+    """Asked once on each connection: a session's own value only that session can change."""
+    if "id_step" not in connection.info:
+        step = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
+        connection.info["id_step"] = step
+    return int(connection.info["id_step"])
 
 
 def _copy_returning_ids(

@@ -1,0 +1,147 @@
+"""Many coroutines, one thread: what waits together is served together.
+
+A lone one does not wait for company: the thread takes what is there, and more gathers while it
+works. Nothing here takes a lock on the way of a request; all but the deque and the event belongs
+to the event loop alone.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+
+from batchline.constants import PATIENCE_INTERVAL, REQUEST_TIMEOUT
+from batchline.errors import Unavailable
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one group may hold; one that is larger than `bytes` has a group of its own."""
+
+    items: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[A, B]):
+    asked: A
+    size: int
+    until: float
+    answer: asyncio.Future[B]
+
+
+class Groups(Generic[A, B]):
+    """Serves the coroutines of one event loop.
+
+    Args:
+        name: the thread's.
+        serve: called in the thread; the answers, or errors, of all in a group, in their order.
+        too_late: makes the error for those that have waited for `REQUEST_TIMEOUT` seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        serve: Callable[[list[A]], Sequence[B | Exception]],
+        bounds: Bounds,
+        too_late: Callable[[], Exception],
+    ) -> None:
+        self.count = 0
+        self.bytes = 0
+        self._serve = serve
+        self._bounds = bounds
+        self._too_late = too_late
+        self._waiting: deque[_Waiting[A, B]] = deque()
+        self._unanswered: deque[_Waiting[A, B]] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self._loop = asyncio.get_running_loop()
+        self._patience = self._loop.call_later(PATIENCE_INTERVAL, self._give_up_on_the_oldest)
+        self._thread = threading.Thread(target=self._serve_groups, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    def ask(self, asked: A, size: int = 0) -> asyncio.Future[B]:
+        """The answer to come; `size` in bytes counts for the bounds."""
+        until = self._loop.time() + REQUEST_TIMEOUT
+        waiting: _Waiting[A, B] = _Waiting(asked, size, until, self._loop.create_future())
+        self.count += 1
+        self.bytes += size
+        self._unanswered.append(waiting)
+        self._waiting.append(waiting)
+        if not self._wake.is_set():
+            self._wake.set()
+        return waiting.answer
+
+    async def close(self) -> None:
+        """Serve what waits, and end the thread."""
+        self._closing = True
+        self._patience.cancel()
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve_groups(self) -> None:
+        while group := self._next_group():
+            wanted = [waiting for waiting in group if not waiting.answer.done()]
+            answers = self._answers([waiting.asked for waiting in wanted]) if wanted else []
+            self._loop.call_soon_threadsafe(self._answer, wanted, answers)
+            self._loop.call_soon_threadsafe(self._forget, group)
+
+    def _answers(self, asked: list[A]) -> Sequence[B | Exception]:
+        try:
+            return self._serve(asked)
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.error(f"{self._thread.name} failed", exc_info=error)
+            return [error] * len(asked)
+
+    def _next_group(self) -> list[_Waiting[A, B]]:
+        """What waits, up to the bounds; sleeps while there is nothing; [] when it is time to go."""
+        while not self._waiting and not self._closing:
+            self._wake.wait()
+            self._wake.clear()  # before the next look: what comes after it sets it again
+        group: list[_Waiting[A, B]] = []
+        size = 0
+        while self._waiting and len(group) < self._bounds.items:
+            size += self._waiting[0].size
+            if group and size > self._bounds.bytes:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def _answer(self, group: list[_Waiting[A, B]], answers: Sequence[B | Exception]) -> None:
+        for waiting, answer in zip(group, answers, strict=True):
+            if waiting.answer.done():  # given up, or its client hung up
+                continue
+            if isinstance(answer, Exception):
+                waiting.answer.set_exception(answer)
+            else:
+                waiting.answer.set_result(answer)
+
+    def _forget(self, group: list[_Waiting[A, B]]) -> None:
+        for waiting in group:
+            self._unanswered.popleft()  # groups are served in the order they came
+            self.count -= 1
+            self.bytes -= waiting.size
+
+    def _give_up_on_the_oldest(self) -> None:
+        """A look at them all in a while: a timer for each would cost more than it is worth."""
+        now = self._loop.time()
+        for waiting in self._unanswered:
+            if waiting.until > now:
+                break
+            if not waiting.answer.done():
+                waiting.answer.set_exception(self._too_late())
+        self._patience = self._loop.call_later(PATIENCE_INTERVAL, self._give_up_on_the_oldest)

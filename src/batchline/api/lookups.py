@@ -1,0 +1,56 @@
+"""Many requests, one query.
+
+Items that are asked for at the same time are read together, by one thread. Large predictions are
+not: those are read one by one, so that a group stays small in memory.
+"""
+
+import asyncio
+
+from batchline.api.groups import Bounds, Groups
+from batchline.constants import LOOKUP_GROUP_ITEMS, LOOKUPS_MAX_ITEMS, REQUEST_TIMEOUT
+from batchline.db import cruds
+from batchline.db.cruds import Record
+from batchline.db.database import Database
+from batchline.errors import DatabaseUnavailable, Overloaded
+
+
+class Lookups:
+    """Reads items for the coroutines of one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        bounds = Bounds(LOOKUP_GROUP_ITEMS, bytes=0)
+        self._groups = Groups[int, Record | None]("lookups", self._read_all, bounds, _not_answered)
+
+    async def item(self, item_id: int) -> Record | None:
+        """An item with what became of it, or None.
+
+        Raises:
+            Overloaded: too many wait for theirs already.
+            DatabaseUnavailable: the database does not answer.
+        """
+        if self._groups.closing or self._groups.count >= LOOKUPS_MAX_ITEMS:
+            raise Overloaded("too many items are being read", hint="ask again in a moment")
+        record = await self._groups.ask(item_id)
+        if record is not None and cruds.is_large(record):
+            return await asyncio.to_thread(self._read_one, item_id)
+        return record
+
+    async def close(self) -> None:
+        """Read what waits, and end the reader."""
+        await self._groups.close()
+
+    def _read_all(self, item_ids: list[int]) -> list[Record | None]:
+        with self._database.read() as connection:
+            found = cruds.get_items(connection, item_ids)
+        return [found.get(item_id) for item_id in item_ids]
+
+    def _read_one(self, item_id: int) -> Record | None:
+        with self._database.read() as connection:
+            return cruds.get_item(connection, item_id)
+
+
+def _not_answered() -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        f"the database has not answered for {REQUEST_TIMEOUT} seconds", hint="is it hanging?"
+    )

@@ -1,0 +1,52 @@
+"""A way past the framework for the two requests that there are many of.
+
+Routing, dependencies and middleware take FastAPI longer than storing takes the intake, so these
+requests go straight to their endpoints. The same endpoints stand in the router, which documents
+them, and which answers whatever does not look exactly as expected here.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from fastapi import FastAPI, Request, Response
+from starlette.types import Receive, Scope, Send
+
+from batchline.api import problems
+from batchline.api.routers import read_item, register
+
+READ_ITEM = "/predict/id/"
+MAX_DIGITS = 18
+"""An id of more digits may be none; the framework tells the client so."""
+
+
+class Shortcut:
+    """An ASGI application around the other one."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = _answer(scope)
+        if answer is None:
+            await self._app(scope, receive, send)
+            return
+        scope["app"] = self._app
+        request = Request(scope, receive)
+        try:
+            response = await answer(request)
+        except Exception as error:
+            response = await problems.respond(request, error)
+        await response(scope, receive, send)
+
+
+def _answer(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
+    if scope["type"] != "http":
+        return None
+    method, path = scope["method"], scope["path"]
+    if method == "POST" and path == "/predict":
+        return register
+    if method == "GET" and path.startswith(READ_ITEM):
+        item_id = path.removeprefix(READ_ITEM)
+        if len(item_id) <= MAX_DIGITS and item_id.isdigit() and item_id.isascii():
+            return partial(read_item, item_id=int(item_id))
+    return None
