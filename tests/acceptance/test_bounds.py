@@ -73,6 +73,7 @@ def test_a_page_of_large_predictions_ends_early_and_the_next_goes_on(
     assert [item["id"] for item in first["items"]] == [1, 2]
     assert (first["has_more"], first["last_id"]) == (True, 2)
     assert len(first["items"][0]["prediction"]) == MAX_PAGE_BYTES // 2
+    assert api.http.get("/predict/id/1").json() == first["items"][0]
     second = api.http.get("/items?after=2").json()
     assert [item["id"] for item in second["items"]] == [3, 4]
     assert not second["has_more"]
