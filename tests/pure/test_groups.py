@@ -14,7 +14,10 @@ TIMEOUT = 10.0
 
 
 class Server:
-    """Doubles numbers, when it is let, but for negative ones, and no group with a 0; what it was given, group by group, is in `groups`."""
+    """Doubles numbers when it is let; a negative one is an error, and a 0 ends its whole group.
+
+    What it was given is in `groups`.
+    """
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
@@ -125,8 +128,8 @@ def test_what_waits_when_it_is_closed_is_served() -> None:
 
     async def run() -> None:
         groups = Groups[int, int]("test", server.serve, Bounds(1, 100), TimeoutError)
-        answers = [groups.ask(number) for number in range(20)]
+        answers = [groups.ask(number) for number in range(1, 21)]
         await groups.close()
-        assert await asyncio.gather(*answers) == [2 * number for number in range(20)]
+        assert await asyncio.gather(*answers) == [2 * number for number in range(1, 21)]
 
     asyncio.run(asyncio.wait_for(run(), TIMEOUT))
