@@ -109,6 +109,9 @@ IDLE_TIMEOUT = 30
 MIGRATION_TIMEOUT = 600
 POOL_TIMEOUT = 3
 SQLITE_BUSY_TIMEOUT = 5.0
+TURNSTILE_PATIENCE = 0.2
+"""How long one process lets another be the next to write to a SQLite file."""
+TURNSTILE_INTERVAL = 0.001
 OUTAGE_FIRST_PAUSE = 0.5
 """How long the batch job waits for a database that went away; twice as long the next time, and so
 on, with a random part."""

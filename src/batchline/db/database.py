@@ -5,15 +5,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, RootTransaction, create_engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchline.constants import POOL_TIMEOUT, STATEMENT_TIMEOUT
 from batchline.db import dialects
 from batchline.db.outage import Outage
+from batchline.db.turnstile import Turnstile
 from batchline.errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, SchemaOutdated
 
 T = TypeVar("T")
@@ -64,10 +66,13 @@ class Database:
         dialects.prepare(self.engine, timeout)
         self._outage = Outage(self._probe) if refuse_in_outages else None
         # SQLite lets one write at a time, and lets the others ask for their turn at ever longer
-        # intervals: threads that wait for each other here are woken, and none of them starves.
+        # intervals: those that wait for each other here are woken, and none of them starves.
         one_by_one = parsed.get_backend_name() == "sqlite"
         self._turn: AbstractContextManager[object] = (
             threading.Lock() if one_by_one else nullcontext()
+        )
+        self._turnstile = (
+            Turnstile(Path(parsed.database)) if one_by_one and parsed.database else None
         )
 
     @contextmanager
@@ -86,7 +91,7 @@ class Database:
         """A transaction: committed at the end, rolled back if anything is raised."""
         with _in_our_words(), self._turn, self._connect() as connection:
             writer = connection.execution_options(writes=True)
-            with writer.begin():
+            with self._begin(writer):
                 yield writer
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
@@ -120,6 +125,12 @@ class Database:
         if self._outage:
             self._outage.close()
         self.engine.dispose()
+        if self._turnstile:
+            self._turnstile.close()
+
+    def _begin(self, connection: Connection) -> RootTransaction:
+        with self._turnstile.passed() if self._turnstile else nullcontext():
+            return connection.begin()
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
