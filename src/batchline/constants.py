@@ -109,6 +109,7 @@ IDLE_TIMEOUT = 30
 MIGRATION_TIMEOUT = 600
 POOL_TIMEOUT = 3
 SQLITE_BUSY_TIMEOUT = 5.0
+SQLITE_QUICK_WAIT = 0.2
 TURNSTILE_PATIENCE = 0.2
 """How long one process lets another be the next to write to a SQLite file."""
 TURNSTILE_INTERVAL = 0.001
