@@ -10,8 +10,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from batchline.constants import IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError
+from batchline.processes import cores
 
 SECRETS = ("database_url", "mysql_password")
+DEFAULT_WORKER_THREADS = min(4, max(2, cores()))
+"""Two overlap the database's work with ours, and no more are of use than there are cores; but each
+one more adds to the time for which a registration beside them waits."""
 DEFAULT_DATABASE_URL = "sqlite:///batchline.db"
 
 
@@ -49,7 +53,7 @@ class Settings(BaseSettings):
     mysql_password: SecretStr | None = None
     mysql_database: str | None = None
     batch_wait_time: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = 60.0
-    worker_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    worker_threads: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKER_THREADS
     model_filepath: Path = IRIS_MODEL
     label_filepath: Path | None = None
     host: str = "127.0.0.1"

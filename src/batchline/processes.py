@@ -94,3 +94,10 @@ def _watch(lifeline: int) -> None:
     while os.read(lifeline, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def cores() -> int:
+    """Those that this process may use, where the system tells; a container may have but a few."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

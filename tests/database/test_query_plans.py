@@ -1,4 +1,4 @@
-"""What a batch asks of `items` goes by an index, however many items were predicted before."""
+"""Batches and pages read what they need by an index, however many items there are beside it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
+from batchline.constants import Status
 from batchline.db import claims, cruds
 from batchline.db.database import Database
 
@@ -29,8 +30,12 @@ def history(database: Database) -> Database:
         for status, count in (("succeeded", HISTORY), ("pending", PENDING)):
             statement = text("INSERT INTO items (data, status) VALUES ('[[1, 2, 3, 4]]', :status)")
             connection.execute(statement, [{"status": status}] * count)
+        connection.exec_driver_sql(
+            "INSERT INTO predictions (item_id, model_id, prediction)"
+            " SELECT id, 1, '{}' FROM items WHERE status = 'succeeded'"
+        )
         if connection.dialect.name in ("mysql", "mariadb"):
-            connection.exec_driver_sql("ANALYZE TABLE items").close()
+            connection.exec_driver_sql("ANALYZE TABLE items, predictions").close()
         else:
             connection.exec_driver_sql("ANALYZE")
     return database
@@ -70,6 +75,25 @@ def test_a_batch_scans_and_sorts_nothing(history: Database) -> None:
     with statements_of(history) as said, history.write() as connection:
         work_off_a_batch(connection)
     assert len(said) > 10
+    with history.read() as connection:
+        for sql, values in said:
+            assert not faults_of(plan_of(connection, sql, values)), sql
+
+
+@pytest.mark.parametrize("status", [None, Status.SUCCEEDED, Status.PENDING, Status.FAILED])
+def test_a_page_scans_and_sorts_nothing(history: Database, status: Status | None) -> None:
+    with statements_of(history) as said, history.read() as connection:
+        records = cruds.list_items(connection, after=100, limit=50, status=status)
+    assert len(records) == (0 if status == Status.FAILED else 50)
+    with history.read() as connection:
+        [(sql, values)] = said
+        assert not faults_of(plan_of(connection, sql, values)), sql
+
+
+def test_lookups_scan_and_sort_nothing(history: Database) -> None:
+    with statements_of(history) as said, history.read() as connection:
+        assert len(cruds.get_items(connection, range(100, 150))) == 50
+        assert cruds.get_item(connection, 100) is not None
     with history.read() as connection:
         for sql, values in said:
             assert not faults_of(plan_of(connection, sql, values)), sql

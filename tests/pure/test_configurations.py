@@ -23,7 +23,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults_are_those_of_the_contract() -> None:
     settings = read_settings()
     assert settings.url() == "sqlite:///batchline.db"
-    assert (settings.batch_wait_time, settings.worker_threads) == (60, 4)
+    assert settings.batch_wait_time == 60
+    assert 2 <= settings.worker_threads <= 4
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert (settings.log_level, settings.log_format) == ("INFO", "console")
     assert (settings.model_filepath, settings.labels) == (IRIS_MODEL, IRIS_LABELS)

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
     Row,
     Select,
@@ -84,7 +86,7 @@ def get_item(connection: Connection, item_id: int) -> Record | None:
     """One item with its newest prediction or its failure, or None."""
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
-    query = _answers(predictions.c.prediction).where(items.c.id == item_id)
+    query = _answers(items, predictions.c.prediction).where(items.c.id == item_id)
     return connection.execute(query).first()
 
 
@@ -102,7 +104,8 @@ def list_items(
     Large predictions are left out; see `with_large`.
     """
     values = {"after": after, "limit": limit, "status": status}
-    return connection.execute(_page(of_status=status is not None), values).all()
+    found = connection.execute(_page(of_status=status is not None), values).all()
+    return sorted(found, key=attrgetter("id"))
 
 
 def with_large(
@@ -128,38 +131,41 @@ def is_large(record: Record) -> bool:
 
 @cache  # building these two takes longer than running them
 def _by_ids() -> Select[Any]:
-    return _small_answers().where(items.c.id.in_(bindparam("ids", expanding=True)))
+    return _small_answers(items).where(items.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @cache
 def _page(*, of_status: bool) -> Select[Any]:
-    query = _small_answers().where(items.c.id > bindparam("after")).order_by(items.c.id)
+    # The limit is inside: with it at the end, MySQL joins all items first, sorts them, and then
+    # takes the first hundred.
+    page = select(items.c.id, items.c.status, items.c.created_at)
+    page = page.where(items.c.id > bindparam("after")).order_by(items.c.id)
     if of_status:
-        query = query.where(items.c.status == bindparam("status"))
-    return query.limit(bindparam("limit", type_=Integer))
+        page = page.where(items.c.status == bindparam("status"))
+    return _small_answers(page.limit(bindparam("limit", type_=Integer)).subquery())
 
 
-def _small_answers() -> Select[Any]:
+def _small_answers(of: FromClause) -> Select[Any]:
     size = byte_length(predictions.c.prediction)
     small = case((size <= LARGE_PREDICTION_BYTES, predictions.c.prediction)).label("prediction")
-    return _answers(small, size.label("size"))
+    return _answers(of, small, size.label("size"))
 
 
-def _answers(*columns: Any) -> Select[Any]:
-    """Items beside what became of them.
+def _answers(of: FromClause, *columns: Any) -> Select[Any]:
+    """The items in `of` beside what became of them, in no order.
 
     An item that several versions predicted shows the newest: the highest model id.
     """
     others = predictions.alias()
     newest = (
-        select(func.max(others.c.model_id)).where(others.c.item_id == items.c.id).scalar_subquery()
+        select(func.max(others.c.model_id)).where(others.c.item_id == of.c.id).scalar_subquery()
     )
-    prediction_of_item = and_(predictions.c.item_id == items.c.id, predictions.c.model_id == newest)
+    prediction_of_item = and_(predictions.c.item_id == of.c.id, predictions.c.model_id == newest)
     return (
         select(
-            items.c.id,
-            items.c.status,
-            items.c.created_at,
+            of.c.id,
+            of.c.status,
+            of.c.created_at,
             *columns,
             predictions.c.created_at.label("predicted_at"),
             failures.c.code,
@@ -168,9 +174,9 @@ def _answers(*columns: Any) -> Select[Any]:
             models.c.name.label("model"),
             models.c.version,
         )
-        .select_from(items)
+        .select_from(of)
         .outerjoin(predictions, prediction_of_item)
-        .outerjoin(failures, failures.c.item_id == items.c.id)
+        .outerjoin(failures, failures.c.item_id == of.c.id)
         .outerjoin(
             models, models.c.id == func.coalesce(predictions.c.model_id, failures.c.model_id)
         )

@@ -18,6 +18,7 @@ from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.data_loader import Tensor
 from batchline.ml.results import Result, find_probabilities, is_zipmap, to_results
 from batchline.ml.signature import Signature
+from batchline.processes import cores
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -87,7 +88,7 @@ def _open_session(content: bytes, model: Path, parallel_calls: int) -> ort.Infer
     options = ort.SessionOptions()
     # Calls run side by side, so each gets its share of the cores; and a thread that waits for work
     # must not spin on a core that another call could use.
-    options.intra_op_num_threads = max(1, _cores() // parallel_calls)
+    options.intra_op_num_threads = max(1, cores() // parallel_calls)
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised, and reported by us
@@ -99,13 +100,6 @@ def _open_session(content: bytes, model: Path, parallel_calls: int) -> ort.Infer
             f"{_first_line(error)}",
             hint="export the model to ONNX again, for this version of ONNX Runtime or an older one",
         ) from error
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells; a container may have but a few."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _input_of(session: ort.InferenceSession, model: Path) -> tuple[str, str, tuple[int, ...]]:
