@@ -35,11 +35,12 @@ lint: .venv/installed-dev  ## Check format, types and the direction of imports
 bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a plain API, side by side on each database
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m benchmarks.claims
-	$(BIN)/python -m benchmarks.job
+	$(BIN)/python -m benchmarks.job --items 100000
 	$(BIN)/python -m benchmarks.bulk
 	$(BIN)/python -m benchmarks.backlog
 	$(BIN)/python -m benchmarks.slow_model
 	$(BIN)/python -m benchmarks.api
+	$(BIN)/python -m benchmarks.picture
 
 format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format $(CODE)

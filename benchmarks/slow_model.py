@@ -61,7 +61,7 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.slow_model", description=__doc__)
-    parser.add_argument("--rows", type=positive, default=20_000, metavar="N")
+    parser.add_argument("--rows", type=positive, default=40_000, metavar="N")
     parser.add_argument("--rounds", type=positive, default=3, metavar="N")
     parser.add_argument("--databases", type=known_databases, default="sqlite,mysql")
     results.add_option(parser)

@@ -12,6 +12,7 @@ from batchline import cli, errors
 from batchline.api.app import create_app
 from batchline.configurations import SECRETS, Settings
 from batchline.db.models import metadata
+from benchmarks import picture
 from tests.faults import report
 
 ROOT = Path(__file__).parent.parent
@@ -125,3 +126,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_figures_on_reliability_are_those_that_were_counted() -> None:
     page, results = report.PAGE.read_text(), json.loads(report.RESULTS.read_text())
     assert report.with_figures(page, results) == page
+
+
+def test_the_picture_shows_the_figures_of_the_last_benchmark() -> None:
+    assert picture.FILE.read_text() == picture.draw(picture.read_rates())
