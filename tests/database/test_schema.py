@@ -1,6 +1,9 @@
 """The tables, as SQL clients meet them."""
 
+import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,6 +47,44 @@ def test_a_migration_that_was_cut_short_is_finished_by_the_next(database: Databa
     with database.write() as connection:
         assert cruds.start_run(connection, "me") == 1
         assert cruds.schema_is_current(connection)
+
+
+def test_a_new_sqlite_file_that_another_program_writes_to_is_waited_for(tmp_path: Path) -> None:
+    with (
+        another_writer(tmp_path / "new.db", seconds=0.2) as url,
+        closing(Database(url)) as database,
+        database.read() as connection,
+    ):
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_a_migration_waits_for_longer_than_a_registration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialects, "SQLITE_BUSY_TIMEOUT", 0.01)
+    with sqlite3.connect(tmp_path / "new.db") as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    with (
+        another_writer(tmp_path / "new.db", seconds=0.5) as url,
+        closing(Database(url)) as database,
+    ):
+        with pytest.raises(DatabaseUnavailable), database.write():
+            pass
+        migrations.upgrade(database)
+        with database.read() as connection:
+            assert cruds.schema_is_current(connection)
+
+
+@contextmanager
+def another_writer(file: Path, seconds: float) -> Iterator[str]:
+    """Holds the write lock for so long; the URL of the file."""
+    writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(seconds, writer.execute, ["ROLLBACK"])
+    release.start()
+    yield f"sqlite:///{file}"
+    release.join()
+    writer.close()
 
 
 def test_everything_but_data_has_a_default(database: Database) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RootTransaction, create_engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from batchline.constants import POOL_TIMEOUT, STATEMENT_TIMEOUT
+from batchline.constants import POOL_TIMEOUT, SQLITE_QUICK_WAIT, STATEMENT_TIMEOUT
 from batchline.db import dialects
 from batchline.db.outage import Outage
 from batchline.db.turnstile import Turnstile
@@ -87,10 +87,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction: committed at the end, rolled back if anything is raised."""
+    def write(self, *, patience: float = SQLITE_QUICK_WAIT) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back if anything is raised.
+
+        Args:
+            patience: seconds more than `SQLITE_BUSY_TIMEOUT` to wait for SQLite's lock.
+        """
         with _in_our_words(), self._turn, self._connect() as connection:
-            writer = connection.execution_options(writes=True)
+            writer = connection.execution_options(writes=True, patience=patience)
             with self._begin(writer):
                 yield writer
 

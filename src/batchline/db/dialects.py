@@ -33,7 +33,6 @@ from batchline.constants import (
     IDLE_TIMEOUT,
     MIGRATION_TIMEOUT,
     SQLITE_BUSY_TIMEOUT,
-    SQLITE_QUICK_WAIT,
     TURNSTILE_INTERVAL,
     Status,
 )
@@ -282,11 +281,25 @@ def _limit_waiting(engine: Engine, seconds: float) -> None:
 def _prepare_sqlite(connection: Any, record: Any) -> None:
     # Python's driver would begin transactions by itself, and too late; `_begin_sqlite` does it.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     record.info["file"] = path, _identity(path)
+
+
+def _switch_to_wal(driver: Any) -> None:
+    # On a new file another process may be doing the same. SQLite refuses the second at once instead
+    # of letting it wait, as two that wait for each other would do so for ever.
+    end = time.monotonic() + SQLITE_BUSY_TIMEOUT
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(TURNSTILE_INTERVAL)
+        else:
+            return
 
 
 def _check_file(connection: Any, record: Any, proxy: Any) -> None:
@@ -307,19 +320,20 @@ def _identity(path: str) -> tuple[int, int] | None:
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that starts as a reader and then writes fails at once if another one wrote in
     # between, busy timeout or not; one that will write says so when it begins.
-    if not connection.get_execution_options().get("writes", False):
+    options = connection.get_execution_options()
+    if not options.get("writes", False):
         connection.exec_driver_sql("BEGIN")
-    elif not _begin_quickly(connection.connection.driver_connection):
+    elif not _begin_quickly(connection.connection.driver_connection, options["patience"]):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin_quickly(driver: Any) -> bool:
+def _begin_quickly(driver: Any, patience: float) -> bool:
     """Take the write lock as soon as it is free; SQLite itself would look after 1, 3, 8, 18, 33 ms.
 
-    False if it is held for longer than one batch takes to be stored, or cannot be taken at all: the
-    statement that waits in SQLite's own way then says so in its own words.
+    False if it is held for longer than that, or cannot be taken at all: the statement that waits in
+    SQLite's own way then says so in its own words.
     """
-    end = time.monotonic() + SQLITE_QUICK_WAIT
+    end = time.monotonic() + patience
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         while time.monotonic() < end:
@@ -438,7 +452,8 @@ MIGRATION_LOCKS = {
 def migration_lock(connection: Connection) -> Iterator[None]:
     """Let one migration at a time pass; the next one waits.
 
-    SQLite needs no more than the write transaction, which only one can have.
+    SQLite needs no more than the write transaction, which only one can have; `upgrade` begins it
+    with as much patience.
 
     Raises:
         DatabaseUnavailable: another migration has not ended within `MIGRATION_TIMEOUT` seconds.

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from batchline.constants import MIGRATION_TIMEOUT
 from batchline.db.database import Database
 from batchline.db.dialects import migration_lock
 
@@ -13,6 +14,6 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with database.write() as connection, migration_lock(connection):
+    with database.write(patience=MIGRATION_TIMEOUT) as connection, migration_lock(connection):
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
