@@ -18,8 +18,9 @@ from batchline.db import claims, cruds
 from batchline.db.claims import Claim
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
+from benchmarks import results
 from benchmarks.iris import make_items
-from benchmarks.job import DATABASES, databases
+from benchmarks.job import DATABASES, databases, known_databases
 
 ITEMS = 100_000
 MODEL_ID = 1
@@ -30,19 +31,34 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
-    parser.add_argument("--databases", default=",".join(DATABASES), metavar="NAMES")
-    names = parser.parse_args().databases.split(",")
-    print("milliseconds for 5,000 items, medians:")
-    for name in names:
+    options = read_options()
+    figures = {}
+    for name in options.databases:
         with databases(name) as (new_database, version):
             ranges, storing = measure_ranges(open_database(new_database()))
             marks = measure_marks(open_database(new_database()))
+        figures[name] = {
+            "version": version,
+            "range_ms": round(ranges, 1),
+            "marks_ms": round(marks, 1),
+            "store_ms": round(storing, 1),
+            "range_to_store": round(ranges / storing, 3),
+            "marks_to_store": round(marks / storing, 2),
+        }
         print(
-            f"{name} {version}: claim a range {ranges:.1f} ({ranges / storing:.1%} of storing), "
-            f"mark each row {marks:.1f} ({marks / storing:.0%}), store {storing:.1f}",
+            f"{name} {version}: claim a range {ranges:.1f} ms ({ranges / storing:.1%} of storing), "
+            f"mark each row {marks:.1f} ms ({marks / storing:.0%}), store {storing:.1f} ms",
             flush=True,
         )
+    conditions = {"items": ITEMS, "items_of_a_claim": CLAIM_MAX_ITEMS}
+    results.save("claims", {"conditions": conditions, "databases": figures}, options.results)
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
+    parser.add_argument("--databases", type=known_databases, default=",".join(DATABASES))
+    results.add_option(parser)
+    return parser.parse_args()
 
 
 def open_database(url: str) -> Database:

@@ -41,7 +41,8 @@ BatchWaitTime = Annotated[
     typer.Option(help="Seconds between the starts of two runs. [BATCH_WAIT_TIME=60]"),
 ]
 WorkerThreads = Annotated[
-    int | None, typer.Option(help="Batches in prediction at once. [WORKER_THREADS=4]")
+    int | None,
+    typer.Option(help="Batches in prediction at once. [WORKER_THREADS, 2 to 4 by cores]"),
 ]
 ModelFilepath = Annotated[
     Path | None, typer.Option(help="The ONNX model. [MODEL_FILEPATH, packaged: iris]")

@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pymysql.err import MySQLError
 from sqlalchemy import BigInteger, Connection, DateTime, Enum, Integer, Text, event
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, Dialect, Engine, make_url
@@ -383,6 +382,8 @@ def _dotted(version: tuple[Any, ...]) -> str:
 
 def error_code(error: DBAPIError) -> Any:
     """The server's own code: a number on MySQL and MariaDB, five characters on PostgreSQL."""
+    from pymysql.err import MySQLError  # slow to import, and only errors need it
+
     # PyMySQL has an SQLSTATE too, but it is the same for most of MySQL's codes.
     if isinstance(error.orig, MySQLError):
         return error.orig.args[0] if error.orig.args else None
