@@ -16,8 +16,7 @@ from tests.faults.conftest import Figures
 from tests.service import Command, free_port, run, wait_for
 
 SEED = 20261124
-BACKLOG = 20_000
-BULK = 5_000
+BACKLOG = 10_000
 FIRST_BULK_NUMBER = 4_000_000
 
 
@@ -60,9 +59,9 @@ class KillLoop:
 
     def top_up(self) -> None:
         """Keep a backlog, for SQL clients register too."""
-        while load.count_pending(self.database) < BACKLOG:
+        if load.count_pending(self.database) < BACKLOG:
             first = FIRST_BULK_NUMBER + len(self.acknowledged)
-            self.acknowledged |= load.store(self.database, range(first, first + BULK))
+            self.acknowledged |= load.store(self.database, range(first, first + BACKLOG))
 
     def kill_api(self, api: Kept) -> None:
         time.sleep(self.dice.uniform(0, 0.1))  # the very moment is what chance shall choose
@@ -72,14 +71,17 @@ class KillLoop:
         self.recoveries.append(time.monotonic() - killed)
 
     def kill_job(self, job: Kept) -> None:
-        self.top_up()
         mark = job.mark
-        wait_for(lambda: self._claims(mark), "a claim of the job")
+        wait_for(lambda: self._claims_after_top_up(mark), "a claim of the job")
         time.sleep(self.dice.uniform(0, 0.1))
         job.kill()
         for claim_id, first, last in self._claims(mark):
             self.interrupted += self._count_pending(first, last)
             self._let_run_out(claim_id)
+
+    def _claims_after_top_up(self, mark: str) -> load.Rows:
+        self.top_up()
+        return self._claims(mark)
 
     def _claims(self, mark: str) -> load.Rows:
         rows = load.read(self.database, "SELECT owner, id, first_id, last_id FROM claims")
