@@ -24,7 +24,7 @@ test: .venv/installed-dev  ## Run all tests, on SQLite and on private MySQL, Mar
 
 torture: .venv/installed-dev  ## Run the fault tests in their long form; writes docs/reliability.json
 	$(BIN)/python -m devservers fetch
-	$(BIN)/python -m pytest tests/faults --long --timeout 7200
+	$(BIN)/python -m pytest tests/faults tests/test_example_models.py --long --timeout 7200
 
 lint: .venv/installed-dev  ## Check format, types and the direction of imports
 	$(BIN)/ruff format --check $(CODE)

@@ -98,7 +98,7 @@ def take(connection: Connection, after: int) -> Claim | None:
 def store(connection: Connection, claim: Claim) -> None:
     assert claims.hold_claim(connection, claim)
     ids = range(claim.first_id, claim.last_id + 1)
-    cruds.store_predictions(connection, MODEL_ID, [(item_id, PREDICTION) for item_id in ids])
+    cruds.store_predictions(connection, [(item_id, MODEL_ID, PREDICTION) for item_id in ids])
     claims.end_claim(connection, claim)
 
 

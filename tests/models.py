@@ -1,9 +1,10 @@
 """Small ONNX models with predictable answers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, save
+from onnx import TensorProto, helper, load, save
 from onnx.helper import make_node, make_tensor, make_tensor_value_info
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -23,13 +24,17 @@ def doubling(path: Path, width: int = 2) -> Path:
     return _save(path, [node], [x], [make_tensor_value_info("doubled", FLOAT, ["n", width])])
 
 
-def picky(path: Path) -> Path:
-    """Rows of one integer from 0 to 9, of which it gives the square; raises at any other."""
+def picky(path: Path, first: int = 0) -> Path:
+    """Rows of one integer, ten from `first` on: gives the square of its place; raises at others."""
     squares = make_tensor("squares", FLOAT, [10], np.arange(10.0) ** 2)
-    node = make_node("Gather", ["squares", "x"], ["square"])
+    begin = make_tensor("first", INT64, [1], [first])
+    nodes = [
+        make_node("Sub", ["x", "first"], ["place"]),
+        make_node("Gather", ["squares", "place"], ["square"]),
+    ]
     x = make_tensor_value_info("x", INT64, ["n", 1])
     y = make_tensor_value_info("square", FLOAT, ["n", 1])
-    return _save(path, [node], [x], [y], [squares])
+    return _save(path, nodes, [x], [y], [squares, begin])
 
 
 def square_root(path: Path) -> Path:
@@ -47,7 +52,7 @@ def summing(path: Path) -> Path:
 
 
 def two_inputs(path: Path) -> Path:
-    """Takes two inputs, which this version does not."""
+    """Gives the sum of its inputs `a` and `b`."""
     node = make_node("Add", ["a", "b"], ["sum"])
     inputs = [make_tensor_value_info(name, FLOAT, ["n", 1]) for name in ("a", "b")]
     return _save(path, [node], inputs, [make_tensor_value_info("sum", FLOAT, ["n", 1])])
@@ -108,3 +113,120 @@ def greedy(path: Path) -> Path:
     x = make_tensor_value_info("x", INT64, ["n", 1])
     y = make_tensor_value_info("y", INT64, ["n", 1])
     return _save(path, nodes, [x], [y], [make_tensor("one", INT64, [1], [1])])
+
+
+def _floats(name: str, *shape: int | str) -> Any:
+    return make_tensor_value_info(name, FLOAT, list(shape))
+
+
+def centered(path: Path) -> Path:
+    """Rows of two floats, less the mean of all rows together."""
+    nodes = [
+        make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+        make_node("Sub", ["x", "mean"], ["y"]),
+    ]
+    return _save(path, nodes, [_floats("x", "n", 2)], [_floats("y", "n", 2)])
+
+
+def fixed_batch(path: Path) -> Path:
+    """Takes exactly three rows of two floats; gives each doubled."""
+    node = make_node("Add", ["x", "x"], ["y"])
+    return _save(path, [node], [_floats("x", 3, 2)], [_floats("y", 3, 2)])
+
+
+def fixed_batch_that_mixes(path: Path) -> Path:
+    """Takes a tensor of 3 × 2, and gives its running sums: it is no batch."""
+    axis = make_tensor("axis", INT64, [], [0])
+    node = make_node("CumSum", ["x", "axis"], ["y"])
+    return _save(path, [node], [_floats("x", 3, 2)], [_floats("y", 3, 2)], [axis])
+
+
+def one_image(path: Path) -> Path:
+    """Takes a tensor of 4 × 4 without an axis for rows; gives the sums of its columns."""
+    node = make_node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=0)
+    return _save(path, [node], [_floats("x", 4, 4)], [_floats("y", 4)])
+
+
+def one_by_one(path: Path) -> Path:
+    """Takes exactly one row of two floats; gives it doubled."""
+    node = make_node("Add", ["x", "x"], ["y"])
+    return _save(path, [node], [_floats("x", 1, 2)], [_floats("y", 1, 2)])
+
+
+def columns_first(path: Path) -> Path:
+    """Its second axis is that of the rows: gives the sums of the columns."""
+    node = make_node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=0)
+    return _save(path, [node], [_floats("x", 3, "n")], [_floats("y", "n")])
+
+
+def with_state(path: Path) -> Path:
+    """Rows of two floats, and a state whose second axis is that of the rows."""
+    nodes = [
+        make_node("Transpose", ["state"], ["turned"], perm=[1, 0]),
+        make_node("Add", ["x", "turned"], ["y"]),
+    ]
+    inputs = [_floats("x", "n", 2), _floats("state", 2, "n")]
+    return _save(path, nodes, inputs, [_floats("y", "n", 2)])
+
+
+def scaled_by(path: Path) -> Path:
+    """Rows of any number of floats, and a factor for the item; gives each times the factor."""
+    node = make_node("Mul", ["x", "factor"], ["y"])
+    inputs = [_floats("x", "n", "length"), _floats("factor")]
+    return _save(path, [node], inputs, [_floats("y", "n", "length")])
+
+
+def by_chance(path: Path) -> Path:
+    """Adds noise to each row."""
+    nodes = [
+        make_node("RandomNormalLike", ["x"], ["noise"]),
+        make_node("Add", ["x", "noise"], ["y"]),
+    ]
+    return _save(path, nodes, [_floats("x", "n", 2)], [_floats("y", "n", 2)])
+
+
+def misdeclared(path: Path) -> Path:
+    """Declares seven numbers a row, and gives two."""
+    nodes = [  # a shape that ONNX Runtime does not see through
+        make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        make_node("Mul", ["largest", "zero"], ["nothing"]),
+        make_node("Cast", ["nothing"], ["no_more"], to=INT64),
+        make_node("Add", ["no_more", "pairs"], ["shape"]),
+        make_node("Reshape", ["x", "shape"], ["y"]),
+    ]
+    constants = [make_tensor("zero", FLOAT, [], [0.0]), make_tensor("pairs", INT64, [2], [-1, 2])]
+    return _save(path, nodes, [_floats("x", "n", 2)], [_floats("y", "n", 7)], constants)
+
+
+def without_outputs(path: Path) -> Path:
+    return _save(path, [make_node("Identity", ["x"], ["y"])], [_floats("x", "n", 2)], [])
+
+
+def of_sequences(path: Path) -> Path:
+    x = helper.make_tensor_sequence_value_info("x", FLOAT, None)
+    node = make_node("ConcatFromSequence", ["x"], ["y"], axis=0)
+    return _save(path, [node], [x], [_floats("y", "n", 2)])
+
+
+def with_external_data(path: Path) -> Path:
+    """Its weights are in a file that is not there."""
+    weights = make_tensor("w", FLOAT, [2, 2], np.eye(2).ravel())
+    weights.ClearField("float_data")
+    weights.data_location = TensorProto.EXTERNAL
+    entry = weights.external_data.add()
+    entry.key, entry.value = "location", "weights.bin"
+    node = make_node("MatMul", ["x", "w"], ["y"])
+    return _save(path, [node], [_floats("x", "n", 2)], [_floats("y", "n", 2)], [weights])
+
+
+def of_an_unknown_operator(path: Path) -> Path:
+    node = make_node("Telepathy", ["x"], ["y"])
+    return _save(path, [node], [_floats("x", "n", 2)], [_floats("y", "n", 2)])
+
+
+def of_a_future_opset(path: Path) -> Path:
+    doubling(path)
+    model = load(path)
+    model.opset_import[0].version = 99
+    save(model, path)
+    return path

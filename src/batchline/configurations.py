@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     worker_threads: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKER_THREADS
     model_filepath: Path = IRIS_MODEL
     label_filepath: Path | None = None
+    execution_providers: str = "CPUExecutionProvider"
+    model_threads: Annotated[int, Field(ge=0, le=256)] = 0
+    graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
+    models_max_megabytes: Annotated[int, Field(ge=1)] = 1024
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -78,6 +82,16 @@ class Settings(BaseSettings):
         if self.label_filepath is None and self.model_filepath == IRIS_MODEL:
             return IRIS_LABELS
         return self.label_filepath
+
+    @property
+    def chose_model(self) -> bool:
+        """Whether the user has named a default model."""
+        return self.model_filepath != IRIS_MODEL or self.label_filepath is not None
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers, the preferred one first."""
+        return tuple(name.strip() for name in self.execution_providers.split(",") if name.strip())
 
     def url(self) -> str:
         """The database's SQLAlchemy URL: `DATABASE_URL`, else the `MYSQL_*` variables."""

@@ -21,10 +21,16 @@ IRIS_FLOWERS = IRIS / "flowers.csv"
 DEFAULT_MODEL = "default"
 """The name under which `MODEL_FILEPATH` is published; each new file is a new version of it."""
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest migration, written down here so that the API need not import Alembic to compare."""
 
 BEFORE_ALL_IDS = -(2**63)
+NO_VERSION = 0
+"""The model id of failures that no version is to blame for."""
+
+MODEL_STORED_MAX_BYTES = 256 * 1024 * 1024
+"""Larger model files are not stored in the database; every job has to reach them by themselves."""
+MODEL_PART_BYTES = 512 * 1024
 
 # What one request or one SQL row may bring.
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -76,13 +82,19 @@ RESULTS_MAX_BYTES = 2 * MAX_BODY_BYTES
 """Results that one batch gathers before it stores them and leaves the rest to the next."""
 CALL_MAX_ROWS = 1_024
 """Rows in one call of the model; between two calls the job looks whether it should stop."""
+PROOF_SECONDS = 1.0
+"""How long the largest batches may take by which it is proven that a model can be batched."""
 CALL_MAX_BYTES = 16 * 1024 * 1024
 """What one call may take in and give; the batch's results are as many bytes again, as text."""
 
+DIFF_PAGE_ITEMS = 5_000
+"""Items that `batchline models diff` reads at a time."""
 RETRY_ITEMS = 5_000
 """Failed items that one transaction of `batchline retry` puts back."""
 
 # Seconds.
+MODEL_RETRY_INTERVAL = 30.0
+"""After which a job tries to load a model again that it could not load."""
 CLAIM_LEASE = 60.0
 CLAIM_RENEWAL = 15.0
 BATCH_SECONDS = 1.0
@@ -124,6 +136,8 @@ DRAIN_TIMEOUT = 15.0
 ABANDON_TIMEOUT = 3.0
 """How long it then takes at most to give their claims back."""
 SIGNATURE_LIFETIME = 2.0
+UNKNOWN_MODEL_LIFETIME = 0.25
+"""The same where a request names a model that is not known: it may have been added just now."""
 API_SWITCH_INTERVAL = 0.001
 """After which a thread that checks lines lets the others go on; Python's own 0.005 adds up, as a
 registration beside an upload has to be let through several times."""

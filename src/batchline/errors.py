@@ -155,6 +155,19 @@ class NoModel(Unavailable):
     code = "no_model"
 
 
+class ModelUnavailable(BatchlineError):
+    """The model cannot be loaded."""
+
+    code = "model_unavailable"
+
+
+class UnknownModel(BatchlineError):
+    """No model has this name."""
+
+    code = "unknown_model"
+    status = 404
+
+
 class ClaimLost(BatchlineError):
     """The claim ran out and its items went to another job."""
 

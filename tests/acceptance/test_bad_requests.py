@@ -48,7 +48,10 @@ REFUSED = {
     "a row that is a number": ('{"data": [5.1, 3.5, 1.4, 0.2]}', "/data/0", "wrong_shape"),
     "no rows": ('{"data": []}', "/data", "no_rows"),
     "data that is null": ('{"data": null}', "/data", "wrong_shape"),
-    "data that is an object": ('{"data": {}}', "/data", "wrong_shape"),
+    "data without the input": ('{"data": {}}', "/data/X", "missing_input"),
+    "another input": ('{"data": {"X": [[1, 2, 3, 4]], "Y": 1}}', "/data/Y", "unknown_input"),
+    "data that is a text": ('{"data": "x"}', "/data", "wrong_shape"),
+    "a model that is no text": ('{"data": [[1, 2, 3, 4]], "model": 1}', "/model", "not_a_text"),
     "too many rows": (
         f'{{"data": {[IRIS] * (MAX_ROWS_PER_ITEM + 1)}}}',
         "/data",
@@ -201,6 +204,13 @@ def test_the_documentation_describes_every_endpoint(api: Service) -> None:
         "/items",
         "/health/live",
         "/health/ready",
+        "/models",
+        "/models/{name}",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{name}",
+        "/v2/models/{name}/ready",
     }
 
 

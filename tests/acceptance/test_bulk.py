@@ -14,6 +14,7 @@ from typing import Any, Self
 import pytest
 
 from batchline.api.bulk import Bulk, Upload
+from batchline.api.request_body import Signatures
 from batchline.constants import (
     BULK_ANSWER_BYTES,
     BULK_GROUP_LINES,
@@ -22,6 +23,7 @@ from batchline.constants import (
 )
 from batchline.db import cruds
 from batchline.db.database import Database
+from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 from tests.conftest import Servers
 from tests.faults.proxy import COMMIT, Proxy
@@ -276,11 +278,11 @@ class Client:
 
 
 async def serve(database: Database, client: Client) -> None:
-    async def signature() -> Signature:
-        return Signature("x", "float32", (4,))
+    async def signatures() -> Signatures:
+        return Signatures({"default": Signature((Input("x", "float32", (4,)),))})
 
     bulk = Bulk(database)
-    await Upload(bulk, signature, timeout=0.2)({"type": "http"}, client.receive, client.send)
+    await Upload(bulk, signatures, timeout=0.2)({"type": "http"}, client.receive, client.send)
     await bulk.close()
 
 

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import Connection
 
 from batchline.api.intake import Intake
+from batchline.api.request_body import Checked
+from batchline.constants import DEFAULT_MODEL
 from batchline.db import cruds
 from batchline.db.database import Database
 from batchline.errors import IntakeFull
@@ -16,6 +18,7 @@ from batchline.errors import IntakeFull
 T = TypeVar("T")
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
+ITEM = Checked(DEFAULT_MODEL, ROW)
 
 
 class Slow:
@@ -43,12 +46,12 @@ def test_a_full_intake_refuses_at_once_and_stores_what_it_took(
 
     async def fill_and_open() -> list[int | BaseException]:
         intake = Intake(cast(Database, slow))
-        taken = [asyncio.create_task(intake.register(ROW)) for _ in range(10)]
+        taken = [asyncio.create_task(intake.register(ITEM)) for _ in range(10)]
         while not any(task.done() for task in taken):
             await asyncio.sleep(0)
         slow.opened.set()
         answers = await asyncio.gather(*taken, return_exceptions=True)
-        answers.append(await intake.register(ROW))
+        answers.append(await intake.register(ITEM))
         await intake.close()
         return answers
 
@@ -69,10 +72,10 @@ def test_what_nobody_waits_for_any_more_is_not_stored_and_does_not_delay_the_end
 
     async def hang_up_and_close() -> int:
         intake = Intake(cast(Database, slow))
-        writing = asyncio.create_task(intake.register(ROW))
+        writing = asyncio.create_task(intake.register(ITEM))
         while not slow.entered.is_set():
             await asyncio.sleep(0)
-        waiting = [asyncio.create_task(intake.register(ROW)) for _ in range(3)]
+        waiting = [asyncio.create_task(intake.register(ITEM)) for _ in range(3)]
         await asyncio.sleep(0)
         for task in waiting:
             task.cancel()

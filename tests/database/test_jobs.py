@@ -3,14 +3,11 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from batchline.constants import (
     CLAIM_MAX_BYTES,
-    DEFAULT_MODEL,
-    IRIS_LABELS,
     IRIS_MODEL,
     MAX_DEATHS_ALONE,
     MAX_ROWS_PER_ITEM,
@@ -19,49 +16,23 @@ from batchline.constants import (
 from batchline.db import claims, cruds
 from batchline.db.database import Database
 from batchline.errors import ClaimLost
-from batchline.ml.data_loader import Tensor
-from batchline.ml.predictor import Predictor
-from batchline.ml.results import Result
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
 from tests import models
+from tests.jobs import Watched, active, make_job
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
 
-def make_job(
-    database: Database, model: Path = IRIS_MODEL, labels: Path | None = None, owner: str = "me"
-) -> Job:
-    if model == IRIS_MODEL:
-        labels = IRIS_LABELS
-    predictor = Predictor.load(model, labels, parallel_calls=1)
-    with database.write() as connection:
-        model_id = cruds.publish_model(
-            connection,
-            name=DEFAULT_MODEL,
-            sha256=predictor.sha256,
-            signature=predictor.signature.to_json(),
-        )
-    return Job(database, predictor, model_id, owner, threading.Event())
-
-
-class Interrupted:
-    """A predictor, but for the statement that somebody runs while it predicts."""
-
-    def __init__(self, job: Job, statement: str) -> None:
-        self._job, self._statement = job, statement
-        self.signature = job.predictor.signature
-        self.call_rows = job.predictor.call_rows
-
-    def predict(self, tensor: Tensor) -> list[Result]:
-        with self._job.database.write() as connection:
-            connection.exec_driver_sql(self._statement)
-        return self._job.predictor.predict(tensor)
-
-
 def during_prediction(job: Job, statement: str) -> Job:
-    return replace(job, predictor=cast(Predictor, Interrupted(job, statement)))
+    """The job, but for the statement that somebody runs while it predicts."""
+
+    def interrupt() -> None:
+        with job.database.write() as connection:
+            connection.exec_driver_sql(statement)
+
+    return replace(job, versions=Watched(job.database, before=interrupt))
 
 
 def run(job: Job, threads: int = 2) -> Outcome:
@@ -175,7 +146,7 @@ def test_other_labels_for_the_same_file_are_another_version(
     for names in ('["a", "b", "c"]', '["A", "b", "c"]', '["a", "b", "c"]'):
         labels.write_text(names)
         job = make_job(database, model, labels)
-        ids.append(job.model_id)
+        ids.append(active(job).id)
         register(database, ROW)
         run(job)
     assert ids[0] == ids[2] != ids[1]
@@ -258,7 +229,7 @@ def test_a_claim_among_few_pending_items_covers_as_many_ids_as_it_takes(
     ids = register(database, *[ROW] * 100)
     with database.write() as connection:
         cruds.store_failures(
-            connection, 1, [(item_id, "x", "x") for n, item_id in enumerate(ids) if n % 9]
+            connection, [(item_id, 1, "x", "x") for n, item_id in enumerate(ids) if n % 9]
         )
     taken = claim(database, "a", 60, sparse=True)
     assert taken is not None
@@ -272,7 +243,7 @@ def test_a_run_notices_that_few_items_are_pending(database: Database) -> None:
     ids = register(database, *[ROW] * 1_000)
     with database.write() as connection:
         cruds.store_failures(
-            connection, 1, [(item_id, "x", "x") for n, item_id in enumerate(ids) if n % 50]
+            connection, [(item_id, 1, "x", "x") for n, item_id in enumerate(ids) if n % 50]
         )
     batches: list[Outcome] = []
     job = replace(make_job(database), pace=Pace(10, most=10))
@@ -297,7 +268,7 @@ def test_a_batch_whose_results_are_too_large_is_stored_in_parts(
     job = make_job(database, models.repeating(tmp_path / "m.onnx", eighth))
     batches: list[Outcome] = []
     Run(job, 1, batches.append).execute()
-    two_calls = 2 * job.predictor.call_rows
+    two_calls = 2 * job.versions.predictor(active(job)).batching.call_rows
     assert [batch.items for batch in batches if batch.items] == [two_calls, 20 - two_calls]
     assert count(database, "predictions") == 20
 
@@ -367,7 +338,7 @@ def die_with(database: Database, *, alone: bool = False) -> claims.Claim:
     """A job takes what is next and dies: its claim has run out, and nobody gave it back."""
     with database.write() as connection:
         if alone:
-            taken, _ = claims.claim_suspect(connection, owner="dead", model_id=1, lease=-1)
+            taken, _ = claims.claim_suspect(connection, owner="dead", lease=-1)
         else:
             taken = claims.claim_pending(
                 connection, owner="dead", after=0, max_items=1_000, sparse=False, lease=-1
@@ -402,9 +373,7 @@ def test_a_row_at_which_jobs_die_alone_is_set_aside_and_nobody_else_is(database:
     deaths = crashed = 0
     while True:
         with database.write() as connection:
-            taken, set_aside = claims.claim_suspect(
-                connection, owner="somebody", model_id=job.model_id, lease=60
-            )
+            taken, set_aside = claims.claim_suspect(connection, owner="somebody", lease=60)
         crashed += set_aside
         if taken is None:
             break
@@ -535,10 +504,10 @@ def test_a_new_file_is_a_new_version_and_the_old_one_can_return(
     register(database, "[[1, 2]]")
     run(make_job(database, models.doubling(tmp_path / "a.onnx")))
     assert (read(database, 1).version, read(database, 1).prediction) == (1, '{"doubled":[2.0,4.0]}')
-    second = make_job(database, models.summing(tmp_path / "b.onnx"))
-    again = make_job(database, models.doubling(tmp_path / "c.onnx"))
-    assert again.model_id != second.model_id
+    second = active(make_job(database, models.summing(tmp_path / "b.onnx")))
+    again = active(make_job(database, models.doubling(tmp_path / "c.onnx")))
+    assert (second.number, again.number) == (2, 1)
     assert count(database, "models") == 2
-    with database.read() as connection:
-        signature = cruds.active_signature(connection, DEFAULT_MODEL)
-    assert signature == again.predictor.signature.to_json() | {"shape": [2]}
+    register(database, "[[3, 4]]")
+    run(make_job(database, models.doubling(tmp_path / "c.onnx")))
+    assert (read(database, 2).version, read(database, 2).prediction) == (1, '{"doubled":[6.0,8.0]}')

@@ -9,7 +9,7 @@ from batchline.errors import CommitUnknown, DatabaseUnavailable
 from batchline.task.run import Run
 from batchline.task.worker import Worker
 from tests.conftest import KINDS
-from tests.database.test_jobs import make_job
+from tests.jobs import make_job
 
 
 @pytest.fixture(params=[kind for kind in KINDS if kind != "sqlite"])

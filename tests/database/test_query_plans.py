@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, text
 
 from batchline.constants import Status
-from batchline.db import claims, cruds
+from batchline.db import backfills, claims, cruds
 from batchline.db.database import Database
+from batchline.db.scope import Backfill
 
 HISTORY = 20_000
 PENDING = 200
@@ -62,12 +64,14 @@ def work_off_a_batch(connection: Connection) -> None:
         )
         assert claim is not None
         ids = claim.first_id, claim.last_id
-        cruds.pending_bytes(connection, *ids)
+        cruds.extent(connection, *ids)
         cruds.last_within(connection, *ids, 2**20)
-        cruds.lock_pending(connection, *ids)
-        found = [item_id for item_id, _ in cruds.read_pending(connection, *ids)]
-        cruds.store_predictions(connection, 1, [(item_id, "{}") for item_id in found[::2]])
-        cruds.store_failures(connection, 1, [(item_id, "x", "x") for item_id in found[1::2]])
+        cruds.lock_open(connection, *ids)
+        cruds.read_open(connection, *ids, model="default")
+        [stored] = cruds.read_open(connection, *ids).values()
+        found = [item_id for item_id, _ in stored]
+        cruds.store_predictions(connection, [(item_id, 1, "{}") for item_id in found[::2]])
+        cruds.store_failures(connection, [(item_id, 1, "x", "x") for item_id in found[1::2]])
         claims.end_claim(connection, claim)
 
 
@@ -75,6 +79,23 @@ def test_a_batch_scans_and_sorts_nothing(history: Database) -> None:
     with statements_of(history) as said, history.write() as connection:
         work_off_a_batch(connection)
     assert len(said) > 10
+    with history.read() as connection:
+        for sql, values in said:
+            assert not faults_of(plan_of(connection, sql, values)), sql
+
+
+def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> None:
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    scope = Backfill(1, "default", 7, "succeeded", since, None)
+    ids = 100, 200
+    with statements_of(history) as said, history.write() as connection:
+        cruds.extent(connection, *ids, scope)
+        cruds.last_within(connection, *ids, 2**20, scope)
+        assert len(cruds.open_ids(connection, *ids, scope)) == 101
+        cruds.read_open(connection, *ids, scope, "default")
+        cruds.lock_open(connection, *ids, scope)
+        backfills.store(connection, [(100, 7, "{}")], [])
+    assert len(said) > 5
     with history.read() as connection:
         for sql, values in said:
             assert not faults_of(plan_of(connection, sql, values)), sql

@@ -17,12 +17,6 @@ Figures = Callable[..., None]
 
 
 @pytest.fixture
-def long(request: pytest.FixtureRequest) -> bool:
-    """Whether the long form was asked for."""
-    return bool(request.config.getoption("--long"))
-
-
-@pytest.fixture
 def figures(request: pytest.FixtureRequest, long: bool) -> Figures:
     """Call it with what a test counted: `figures("kill loop", "mysql", kills=200, lost=0)`."""
 

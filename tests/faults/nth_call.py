@@ -13,7 +13,6 @@ import signal
 import socket
 import sqlite3
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,15 +24,15 @@ from typing import Any
 from sqlalchemy import event
 
 from batchline.api.intake import Intake
+from batchline.api.request_body import Checked
 from batchline.constants import DEFAULT_MODEL
-from batchline.db import cruds
 from batchline.db.cruds import Key
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.errors import Unavailable
-from batchline.ml.predictor import Predictor
 from batchline.task.job import Job
 from tests.faults import load
+from tests.jobs import make_job
 
 PASSED, REFUSED, MENDED, BUG = 0, 3, 4, 5
 """How the process ends: no fault was reached; the fault was reported; it cost nothing; a bug."""
@@ -154,10 +153,12 @@ async def register_all(database: Database, numbers: Sequence[int]) -> dict[str, 
     return {load.key_of(number): item_id for number, item_id in zip(numbers, ids, strict=True)}
 
 
-def registration(number: int) -> tuple[str, Key]:
+def registration(number: int) -> tuple[Checked, Key | None]:
     data = json.dumps([load.row(number)])
     key = load.key_of(number)
-    return data, Key(sha256(key.encode()).hexdigest(), sha256(data.encode()).hexdigest())
+    return Checked(DEFAULT_MODEL, data), Key(
+        sha256(key.encode()).hexdigest(), sha256(data.encode()).hexdigest()
+    )
 
 
 def claim(database: Database, fault: Fault, orders: Orders) -> None:
@@ -186,18 +187,6 @@ def free_again(job: Job) -> Iterator[None]:
         sqlite = job.database.engine.dialect.name == "sqlite"
         assert sqlite or job.claim_pending() is not None
         raise
-
-
-def make_job(database: Database, model: Path) -> Job:
-    predictor = Predictor.load(model, None, parallel_calls=1)
-    with database.write() as connection:
-        model_id = cruds.publish_model(
-            connection,
-            name=DEFAULT_MODEL,
-            sha256=predictor.sha256,
-            signature=predictor.signature.to_json(),
-        )
-    return Job(database, predictor, model_id, "job", threading.Event())
 
 
 def migrate(database: Database, fault: Fault, orders: Orders) -> None:

@@ -13,7 +13,7 @@ from schemathesis import Case, DeserializationContext, HookContext, Response, Se
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from batchline.ml.signature import RANGES
+from batchline.ml.inputs import RANGES
 
 NDJSON = "application/x-ndjson"
 LOW, HIGH = RANGES["float32"]
@@ -23,11 +23,24 @@ ROW = {"type": "array", "items": NUMBER, "minItems": 4, "maxItems": 4}
 
 @schemathesis.hook
 def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
-    """A row is four float32 numbers."""
+    """A row is four float32 numbers, of the input X, for the default model."""
     body = raw_schema["paths"]["/predict"]["post"]["requestBody"]
-    body["content"]["application/json"]["schema"]["properties"]["data"]["items"] = ROW
+    _narrow(body["content"]["application/json"]["schema"]["properties"])
     lines = raw_schema["paths"]["/items"]["post"]["requestBody"]
-    lines["content"][NDJSON]["schema"]["items"]["properties"]["data"]["items"] = ROW
+    _narrow(lines["content"][NDJSON]["schema"]["items"]["properties"])
+
+
+def _narrow(fields: dict[str, Any]) -> None:
+    rows = next(each for each in fields["data"]["anyOf"] if each["type"] == "array")
+    rows["items"] = ROW
+    inputs = {
+        "type": "object",
+        "properties": {"X": rows},
+        "required": ["X"],
+        "additionalProperties": False,
+    }
+    fields["data"] = {"anyOf": [rows, inputs]}
+    fields["model"] = {"type": "string", "const": "default"}
 
 
 @schemathesis.serializer(NDJSON)

@@ -6,8 +6,9 @@ import pytest
 
 from batchline.db.database import Database
 from tests import models
-from tests.database.test_jobs import make_job, run
+from tests.database.test_jobs import run
 from tests.faults.load import Audit, audit, store
+from tests.jobs import make_job
 
 ANOTHER_VERSION = """
     INSERT INTO predictions (item_id, model_id, prediction)

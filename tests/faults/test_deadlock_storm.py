@@ -19,9 +19,9 @@ from batchline.task.pace import Pace
 from devservers import Server
 from tests import models
 from tests.conftest import KINDS, Servers
-from tests.database.test_jobs import make_job
 from tests.faults.conftest import Figures
 from tests.faults.load import Audit, audit, count_pending, key_of, row, store
+from tests.jobs import make_job
 from tests.service import PATIENCE, wait_for
 
 CLAIMERS, REGISTRARS = 32, 16

@@ -9,10 +9,10 @@ import pytest
 from batchline.db.database import Database
 from tests import models
 from tests.conftest import KINDS
-from tests.database.test_jobs import make_job
 from tests.faults.conftest import Figures
 from tests.faults.load import Audit, Registrars, audit, count_pending, key_of, read, settle, store
 from tests.faults.proxy import ANYTHING, COMMIT, Fault, Proxy
+from tests.jobs import make_job
 from tests.service import Command, Service, run, wait_for
 
 SEED = 20261124

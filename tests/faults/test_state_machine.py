@@ -35,17 +35,19 @@ from hypothesis.stateful import (
 from sqlalchemy import Connection, update
 from structlog.testing import capture_logs
 
-from batchline.constants import DEFAULT_MODEL, MAX_DEATHS_ALONE, Status
+from batchline.constants import MAX_DEATHS_ALONE, Status
 from batchline.db import cruds, models
 from batchline.db.claims import WORKER_CRASHED, Claim, SuspectsWaiting
 from batchline.db.cruds import Record
 from batchline.db.database import Database
 from batchline.errors import ClaimLost, DatabaseUnavailable
-from batchline.ml.predictor import Predictor
+from batchline.ml.session import Runtime
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
+from batchline.task.versions import Versions
 from tests.faults.conftest import Figures
+from tests.jobs import EVERYTHING, Watched, active, make_job
 from tests.models import picky
 
 T = TypeVar("T")
@@ -141,24 +143,31 @@ def overlap(one: Record, other: Record) -> bool:
     return bool(one.first_id <= other.last_id and other.first_id <= one.last_id)
 
 
+def version_of(job: Job) -> int:
+    versions = cast(Watched, job.versions)
+    assert versions.only is not None
+    return versions.only.id
+
+
 class World:
     """What outlives a sequence: database, predictor, threads, and what has been counted."""
 
-    def __init__(self, database: Database, predictor: Predictor, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, database: Database, model: Path, pool: ThreadPoolExecutor) -> None:
         self.database = database
-        self.predictor = predictor
         self.pool = pool
-        self.model_ids = [self._publish(sha256) for sha256 in ("one", "two")]
+        self._first = active(make_job(database, model))
+        self._predictor = Versions(database, Runtime(), EVERYTHING).predictor(self._first)
+        self.model_ids = [self._first.id, self._first.id + 1]
         self.counted: Counter[str] = Counter()
 
     def job(self, model_id: int) -> Job:
         """A job process that has just started."""
         self.counted["jobs"] += 1
         owner = f"job-{self.counted['jobs']}"
-        stop = threading.Event()
-        return Job(
-            self.database, self.predictor, model_id, owner, stop, Pace(CLAIM_ITEMS, CLAIM_ITEMS)
-        )
+        version = replace(self._first, id=model_id)
+        versions = Watched(self.database, only=version, predictor=self._predictor)
+        pace = Pace(CLAIM_ITEMS, CLAIM_ITEMS)
+        return Job(self.database, versions, owner, threading.Event(), pace)
 
     def empty(self) -> None:
         for table in ("items", "predictions", "failures", "claims", "runs"):
@@ -172,13 +181,6 @@ class World:
     def rows(self, *tables: Any) -> list[Sequence[Record]]:
         with self.database.read() as connection:
             return [connection.execute(table.select()).all() for table in tables]
-
-    def _publish(self, sha256: str) -> int:
-        signature = self.predictor.signature.to_json()
-        with self.database.write() as connection:
-            return cruds.publish_model(
-                connection, name=DEFAULT_MODEL, sha256=sha256, signature=signature
-            )
 
 
 class Jobs(RuleBasedStateMachine):
@@ -450,7 +452,7 @@ class Jobs(RuleBasedStateMachine):
     def expect_stored(self, batch: Batch) -> None:
         """Those that were read and are still pending; the claim is over."""
         for item_id in set(batch.seen).intersection(self.pending):
-            self.items[item_id].is_answered(batch.job.model_id)
+            self.items[item_id].is_answered(version_of(batch.job))
         for item_id in range(batch.claim.first_id, batch.claim.last_id + 1):
             self.deaths.pop(item_id, None)
         self.end_claim(batch.claim)
@@ -488,7 +490,7 @@ class Jobs(RuleBasedStateMachine):
                 self.batches.remove(batch)
             else:
                 self.end(batch, FOR_EVER)
-        self.jobs[job] = self.world.job(self.jobs[job].model_id)
+        self.jobs[job] = self.world.job(version_of(self.jobs[job]))
         self.counted["crashes"] += 1
 
     def expire(self, *claim_ids: int) -> None:
@@ -557,7 +559,7 @@ class Jobs(RuleBasedStateMachine):
         self.count_losses()
         self.set_aside()
         for item_id in self.pending:
-            self.items[item_id].is_answered(job.model_id)
+            self.items[item_id].is_answered(version_of(job))
         self.the_tables_are_as_they_should_be()
         assert not self.world.rows(models.claims)[0]
 
@@ -566,9 +568,9 @@ class Jobs(RuleBasedStateMachine):
 def world(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     # One batch at a time has a transaction: there is nobody to wait for before the next attempt.
     monkeypatch.setattr("batchline.db.database.BACKOFF", 0)
-    predictor = Predictor.load(picky(tmp_path / "picky.onnx"), None, parallel_calls=1)
+    model = picky(tmp_path / "picky.onnx")
     with capture_logs(), ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:  # many thousand lines
-        yield World(database, predictor, pool)
+        yield World(database, model, pool)
 
 
 def test_jobs_and_clients_in_any_order_leave_the_tables_as_they_should_be(

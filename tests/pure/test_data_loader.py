@@ -1,32 +1,79 @@
 """Stored items to a tensor, and results back to items."""
 
 import numpy as np
+import orjson
 
 from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import ModelFailed
-from batchline.ml.data_loader import Tensor, assemble, load_batch, predict_rows
+from batchline.ml.data_loader import Batch, Results, assemble, load_batch, merge, predict_rows
+from batchline.ml.inputs import Input
 from batchline.ml.results import Failure, Result
+from batchline.ml.rows import Rows
 from batchline.ml.signature import Signature
 
-PAIRS = Signature("x", "float32", (2,))
-IMAGES = Signature("x", "int64", (2, 2))
+PAIRS = Signature((Input("x", "float32", (2,)),))
+IMAGES = Signature((Input("x", "int64", (2, 2)),))
+TEXTS = Signature((Input("ids", "int64", ("n",)), Input("mask", "bool", ("n",))))
+SOUNDS = Signature((Input("x", "float32", ("",)), Input("rate", "int64", (), per_item=True)))
+
+MODEL = 5
+
+
+def tensor(batch: Batch, name: str = "x") -> np.ndarray:
+    (part,) = batch.parts
+    assert list(part.places) == list(range(len(part.rows)))
+    return part.rows.tensors[name]
 
 
 def test_rows_of_many_items_become_one_tensor() -> None:
     batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]"), (3, "oops")], PAIRS)
-    assert batch.tensor.tolist() == [[1, 2], [3, 4], [5, 6]]
-    assert batch.tensor.dtype == np.float32
+    assert tensor(batch).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert tensor(batch).dtype == np.float32
     assert (batch.item_ids, batch.row_counts) == ([1, 2], [1, 2])
     assert batch.failures[3].code == "invalid_json"
 
 
 def test_rows_of_several_axes_keep_their_shape() -> None:
     batch = load_batch([(1, b"[[[1, 2], [3, 4]]]"), (2, b"[[[5, 6], [7, 8]]]")], IMAGES)
-    assert batch.tensor.tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+    assert tensor(batch).tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
 
 
-def test_a_batch_in_which_nothing_is_right_is_an_empty_tensor() -> None:
-    assert load_batch([(1, "{}"), (2, None)], PAIRS).tensor.shape == (0, 2)
+def test_a_batch_in_which_nothing_is_right_has_no_rows() -> None:
+    batch = load_batch([(1, "{}"), (2, None)], PAIRS)
+    assert (batch.parts, batch.item_ids) == ([], [])
+
+
+def test_inputs_come_together_row_by_row() -> None:
+    items = [
+        (1, '{"mask": [[true, false]], "ids": [[1, 2]]}'),
+        (2, '{"ids":[[3,4]],"mask":[[true,true]]}'),
+    ]
+    batch = load_batch(items, TEXTS)
+    assert tensor(batch, "ids").tolist() == [[1, 2], [3, 4]]
+    assert tensor(batch, "mask").tolist() == [[True, False], [True, True]]
+
+
+def test_rows_of_other_shapes_are_predicted_apart() -> None:
+    def item(*lengths: int) -> str:
+        rows = [list(range(length)) for length in lengths]
+        return orjson.dumps({"ids": rows, "mask": [[True] * len(row) for row in rows]}).decode()
+
+    batch = load_batch([(1, item(2)), (2, item(3, 2)), (3, item(2, 2)), (4, item(3))], TEXTS)
+    assert batch.row_counts == [1, 2, 2, 1]
+    assert [list(part.places) for part in batch.parts] == [[0, 3, 4], [1], [2], [5]]
+    assert [part.rows.tensors["ids"].shape for part in batch.parts] == [
+        (3, 2),
+        (1, 3),
+        (1, 2),
+        (1, 3),
+    ]
+
+
+def test_rows_share_a_call_only_with_those_of_the_same_value_for_the_item() -> None:
+    texts = [(n, f'{{"x": [[0.5, {n}]], "rate": {rate}}}') for n, rate in ((1, 8), (2, 16), (3, 8))]
+    batch = load_batch(texts, SOUNDS)
+    assert [list(part.places) for part in batch.parts] == [[0, 2], [1]]
+    assert [int(part.rows.once["rate"]) for part in batch.parts] == [8, 16]
 
 
 def test_texts_that_only_together_are_json_stay_bad() -> None:
@@ -36,32 +83,44 @@ def test_texts_that_only_together_are_json_stay_bad() -> None:
 
 def test_items_get_an_object_for_one_row_and_a_list_for_several() -> None:
     batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]")], PAIRS)
-    assert assemble(batch, ['"a"', '"b"', '"c"']).predictions == [(1, '"a"'), (2, '["b","c"]')]
+    assert assemble(batch, ['"a"', '"b"', '"c"'], MODEL).predictions == [
+        (1, MODEL, '"a"'),
+        (2, MODEL, '["b","c"]'),
+    ]
 
 
 def test_an_item_fails_with_the_reason_of_its_first_bad_row() -> None:
     batch = load_batch([(7, "[[3, 4], [5, 6]]")], PAIRS)
-    results = assemble(batch, ["1", Failure("model_error", "no")])
+    results = assemble(batch, ["1", Failure("model_error", "no")], MODEL)
     assert results.predictions == []
-    assert results.failures == [(7, "model_error", "row 1: no")]
+    assert results.failures == [(7, MODEL, "model_error", "row 1: no")]
 
 
 def test_items_whose_rows_have_not_all_a_result_are_left_out() -> None:
     batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]"), (3, "[[7, 8]]")], PAIRS)
-    results = assemble(batch, ["1", "2"])
-    assert results.predictions == [(1, "1")]
+    results = assemble(batch, ["1", "2", None, None], MODEL)
+    assert results.predictions == [(1, MODEL, "1")]
     assert results.until == 1
-    assert assemble(batch, ["1", "2", "3"]).until == 2
-    assert assemble(batch, ["1", "2", "3", "4"]).until is None
+    assert assemble(batch, ["1", "2", "3", None], MODEL).until == 2
+    assert assemble(batch, ["1", "2", "3", "4"], MODEL).until is None
 
 
 def test_a_prediction_that_is_too_large_fails_its_item_also_when_only_half_of_it_is_there() -> None:
     batch = load_batch([(1, "[[1, 2], [3, 4]]"), (2, "[[5, 6]]")], PAIRS)
     large = f'"{"x" * MAX_BODY_BYTES}"'
-    for rows in ([large], [large, "1", "2"]):
-        code = assemble(batch, rows).failures[0][:2]
-        assert code == (1, "prediction_too_large")
-    assert assemble(batch, [large]).until == 1
+    for rows in ([large, None, None], [large, "1", "2"]):
+        code = assemble(batch, rows, MODEL).failures[0][:3]
+        assert code == (1, MODEL, "prediction_too_large")
+    assert assemble(batch, [large, None, None], MODEL).until == 1
+
+
+def test_the_results_of_several_models_end_at_the_first_item_without_one() -> None:
+    some = Results([(1, 1, "a"), (5, 1, "b"), (7, 1, "c")], [])
+    others = Results([(2, 2, "x")], [(4, 2, "model_error", "no"), (8, 2, "model_error", "no")], 6)
+    merged = merge([some, others])
+    assert merged.predictions == [(1, 1, "a"), (5, 1, "b"), (2, 2, "x")]
+    assert merged.failures == [(4, 2, "model_error", "no")]
+    assert merged.until == 6
 
 
 class Raising:
@@ -70,8 +129,9 @@ class Raising:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, tensor: Tensor) -> list[Result]:
+    def __call__(self, rows: Rows) -> list[Result]:
         self.calls += 1
+        tensor = rows.tensors["x"]
         if (tensor < 0).any():
             raise ModelFailed("negative")
         return [str(int(value)) for value in tensor[:, 0]]
@@ -81,7 +141,7 @@ def test_bad_rows_are_found_by_halving() -> None:
     model = Raising()
     tensor = np.arange(1024, dtype=np.float32).reshape(-1, 1)
     tensor[[100, 700]] *= -1
-    results = predict_rows(model, tensor)
+    results = predict_rows(model, Rows({"x": tensor}))
     failed = [place for place, result in enumerate(results) if isinstance(result, Failure)]
     assert failed == [100, 700]
     assert results[101] == "101"

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchline.api.lines import blocks, check_lines, split, tell_ids, tell_refusals
+from batchline.api.request_body import Signatures
 from batchline.constants import BULK_BLOCK_BYTES, BULK_GROUP_LINES, BULK_TOLD_REFUSALS
+from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 
-IRIS = Signature("x", "float32", (4,))
+IRIS = Signatures({"default": Signature((Input("x", "float32", (4,)),))})
 LINE = b'{"data":[[5.1,3.5,1.4,0.2]]}'
 
 
@@ -63,6 +65,11 @@ bodies = st.one_of(
     st.builds(lambda data: {"data": data}, st.lists(rows)),
     st.builds(lambda key: {"data": [[1, 2, 3, 4]], "idempotency_key": key}, st.text() | values),
     st.just({"data": [[1, 2, 3, 4]], "more": 1}),
+    st.just({"data": {"x": [[1, 2, 3, 4]]}}),
+    st.builds(
+        lambda model: {"data": [[1, 2, 3, 4]], "model": model},
+        st.sampled_from(["default", "other", 1, None]),
+    ),
     st.just([]),
 )
 GOOD = {"data": [[1, 2, 3, 4]]}
@@ -78,7 +85,7 @@ def test_a_line_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
             lines.append(str(body).replace("'", '"').encode())
     together = check_lines(lines, 1, IRIS, 0)
     alone = [check_lines([line], number, IRIS, 0) for number, line in enumerate(lines, start=1)]
-    for name in ("numbers", "data", "keys", "refused"):
+    for name in ("numbers", "data", "models", "keys", "refused"):
         assert getattr(together, name) == [x for group in alone for x in getattr(group, name)]
 
 

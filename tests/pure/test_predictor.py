@@ -9,18 +9,23 @@ import numpy as np
 import pytest
 
 from batchline.constants import CALL_MAX_BYTES, CALL_MAX_ROWS, IRIS_FLOWERS, IRIS_LABELS, IRIS_MODEL
-from batchline.errors import ConfigurationError, ModelFailed
+from batchline.errors import ConfigurationError
 from batchline.ml.predictor import Predictor
+from batchline.ml.rows import Rows
+from batchline.task.registry import ModelFile
 from scripts import train_iris
 from tests import models
 
 
 def load(model: Path, labels: Path | None = None) -> Predictor:
-    return Predictor.load(model, labels, parallel_calls=1)
+    file = ModelFile.read(str(model), labels)
+    found = file.examine(None, None)
+    return Predictor.load(file.content, model.name, found.signature, found.batching)
 
 
 def predict(predictor: Predictor, rows: np.ndarray) -> list[Any]:
-    return [json.loads(str(result)) for result in predictor.predict(rows)]
+    name = predictor.signature.inputs[0].name
+    return [json.loads(str(result)) for result in predictor.predict(Rows({name: rows}))]
 
 
 def flowers() -> tuple[np.ndarray, list[str]]:
@@ -76,19 +81,13 @@ def test_labels_may_be_a_list(tmp_path: Path) -> None:
 def test_a_model_without_classes_has_no_labels(tmp_path: Path) -> None:
     predictor = load(models.doubling(tmp_path / "m.onnx", width=3))
     assert predictor.signature.labels is None
-    assert predictor.signature.shape == (3,)
+    assert predictor.signature.inputs[0].shape == (3,)
 
 
 def test_one_call_takes_fewer_rows_of_a_model_that_gives_much(tmp_path: Path) -> None:
-    assert load(IRIS_MODEL).call_rows == CALL_MAX_ROWS
+    assert load(IRIS_MODEL).batching.call_rows == CALL_MAX_ROWS
     wide = load(models.doubling(tmp_path / "m.onnx", width=1_000_000))
-    assert wide.call_rows == CALL_MAX_BYTES // (2 * 4 * 1_000_000)
-
-
-def test_another_number_of_results_than_rows_is_an_error(tmp_path: Path) -> None:
-    predictor = load(models.summing(tmp_path / "m.onnx"))
-    with pytest.raises(ModelFailed, match="1 results for 2 rows"):
-        predictor.predict(np.zeros((2, 2), np.float32))
+    assert wide.batching.call_rows == CALL_MAX_BYTES // (2 * 4 * 1_000_000)
 
 
 def refused(model: Path, labels: Path | None = None) -> str:
@@ -108,10 +107,6 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     assert refused(broken)
     assert "cannot be read" in refused(tmp_path / "missing.onnx")
     assert "cannot be read" in refused(tmp_path)
-
-
-def test_a_model_of_two_inputs_is_refused(tmp_path: Path) -> None:
-    assert "takes 2 inputs" in refused(models.two_inputs(tmp_path / "m.onnx"))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ import pytest
 
 from batchline.errors import ModelFailed
 from batchline.ml.results import Failure, to_results
-from batchline.ml.signature import Signature
 
-OTHER = Signature("x", "float32", (2,))
-CLASSES = Signature("x", "float32", (2,), ("no", "yes"))
+OTHER = None
+CLASSES = ("no", "yes")
 
 PROBABILITIES = np.array([[0.25, 0.75], [1, 0]], np.float32)
 ZIPMAP = [{0: 0.25, 1: 0.75}, {0: 1.0, 1: 0.0}]
@@ -60,9 +59,7 @@ def test_each_row_is_written_as_it_would_be_alone(output: np.ndarray) -> None:
 
 def test_labels_may_hold_any_text() -> None:
     labels = ('100 %s "a"', "{}")
-    (text,) = to_results(
-        [np.array([[0.5, 0.5]], np.float32)], ["p"], Signature("x", "f", (), labels)
-    )
+    (text,) = to_results([np.array([[0.5, 0.5]], np.float32)], ["p"], labels)
     assert json.loads(str(text)) == {labels[0]: 0.5, labels[1]: 0.5}
 
 
@@ -90,3 +87,20 @@ def test_numbers_that_json_has_not_are_failures() -> None:
 def test_float32_numbers_are_written_in_their_shortest_form() -> None:
     results = to_results([np.array([[0.1, 0.9]], np.float32)], ["p"], CLASSES)
     assert results == ['{"no":0.1,"yes":0.9}']
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        np.array([[1.0], [math.nan]]),
+        [np.array([1.0]), np.array([2.0, math.inf])],
+        [[1.0], [math.nan]],
+        [{"a": 1.0}, {"a": math.inf}],
+    ],
+    ids=["tensor", "tensors", "lists", "maps"],
+)
+def test_what_is_not_finite_is_null_only_where_that_is_allowed(output: object) -> None:
+    _, refused = to_results([output], ["p"], OTHER)
+    assert isinstance(refused, Failure)
+    _, allowed = to_results([output], ["p"], OTHER, allow_non_finite=True)
+    assert "null" in str(allowed)

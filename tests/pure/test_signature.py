@@ -5,12 +5,26 @@ from math import inf, nan
 import pytest
 
 from batchline.constants import MAX_REPORTED_FAULTS
-from batchline.ml.signature import Signature
+from batchline.ml.inputs import Input
+from batchline.ml.signature import Output, Signature
 
-IRIS = Signature("x", "float32", (4,), ("a", "b"))
-IMAGE = Signature("x", "float32", (2, 3))
-COUNTS = Signature("x", "int64", (2,))
-DOUBLES = Signature("x", "float64", (2,))
+
+def one(dtype: str, *shape: int | str, labels: tuple[str, ...] | None = None) -> Signature:
+    return Signature((Input("x", dtype, shape),), (Output("y", "float32"),), labels)
+
+
+IRIS = one("float32", 4, labels=("a", "b"))
+IMAGE = one("float32", 2, 3)
+COUNTS = one("int64", 2)
+DOUBLES = one("float64", 2)
+HALVES = one("float16", 1)
+BYTES = one("uint8", 1)
+FLAGS = one("bool", 1)
+WORDS = one("str", 1)
+SERIES = one("float32", "n", 2)
+SCALARS = one("float32")
+TWO = Signature((Input("a/b", "int64", ("n",)), Input("mask", "int64", ("n",))))
+SOUND = Signature((Input("x", "float32", ("",)), Input("rate", "int64", (), per_item=True)))
 
 
 def codes(signature: Signature, data: object) -> list[tuple[str, str]]:
@@ -25,6 +39,15 @@ def codes(signature: Signature, data: object) -> list[tuple[str, str]]:
         (IMAGE, [[[1, 2, 3], [4.0, 5, 6]]]),
         (COUNTS, [[-(2**63), 2**63 - 1]]),
         (DOUBLES, [[1.7e308, 1.7e308], [-1.7e308, 10**300]]),
+        (HALVES, [[65_504]]),
+        (BYTES, [[0], [255]]),
+        (FLAGS, [[True], [False]]),
+        (WORDS, [[""], ["é"]]),
+        (SERIES, [[[1, 2]], [[1, 2], [3, 4]]]),
+        (SCALARS, [1, 2.5]),
+        (IRIS, {"x": [[1, 2, 3, 4]]}),
+        (TWO, {"mask": [[1], [1, 0]], "a/b": [[7], [8, 9]]}),
+        (SOUND, {"x": [[0.1], [0.1, 0.2]], "rate": 16_000}),
     ],
 )
 def test_good_rows_have_no_faults(signature: Signature, data: object) -> None:
@@ -49,6 +72,27 @@ def test_good_rows_have_no_faults(signature: Signature, data: object) -> None:
         (COUNTS, [[1, 2**63]], [("/0/1", "out_of_range")]),
         (DOUBLES, [[1.5, 10**309]], [("/0/1", "out_of_range")]),
         (DOUBLES, [[1.5, inf]], [("/0/1", "not_finite")]),
+        (HALVES, [[65_520]], [("/0/0", "out_of_range")]),
+        (BYTES, [[-1], [256]], [("/0/0", "out_of_range"), ("/1/0", "out_of_range")]),
+        (BYTES, [[True]], [("/0/0", "not_a_number")]),
+        (FLAGS, [[1], ["true"]], [("/0/0", "not_a_bool"), ("/1/0", "not_a_bool")]),
+        (
+            WORDS,
+            [[1], [None], [["a"]]],
+            [("/0/0", "not_a_text"), ("/1/0", "not_a_text"), ("/2/0", "nested_too_deep")],
+        ),
+        (SERIES, [[]], [("/0", "wrong_width")]),
+        (SERIES, [[[1, 2], [3]]], [("/0/1", "wrong_width")]),
+        (SCALARS, [[1]], [("/0", "nested_too_deep")]),
+        (IRIS, {"y": [[1, 2, 3, 4]]}, [("/x", "missing_input"), ("/y", "unknown_input")]),
+        (IRIS, {"x": [[1, 2, 3]]}, [("/x/0", "wrong_width")]),
+        (TWO, [[1]], [("", "wrong_shape")]),
+        (TWO, {"a/b": [[1]]}, [("/mask", "missing_input")]),
+        (TWO, {"a/b": [[1]], "mask": [[1], [1]]}, [("", "wrong_row_count")]),
+        (TWO, {"a/b": [[1], [1, "x"]], "mask": [[1], [1, 1]]}, [("/a~1b/1/1", "not_a_number")]),
+        (TWO, {"a/b": [[1], [1, 1]], "mask": [[1], [1]]}, [("/mask/1", "axes_differ")]),
+        (SOUND, {"x": [[0.1]], "rate": [1]}, [("/rate", "nested_too_deep")]),
+        (SOUND, {"x": [], "rate": 1}, [("/x", "no_rows")]),
     ],
 )
 def test_each_fault_has_its_place_and_its_kind(
@@ -62,5 +106,5 @@ def test_only_the_first_faults_are_listed() -> None:
 
 
 def test_a_signature_survives_its_storage() -> None:
-    for signature in (IRIS, IMAGE, COUNTS):
+    for signature in (IRIS, SERIES, TWO, SOUND):
         assert Signature.from_json(signature.to_json()) == signature

@@ -7,7 +7,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from batchline import __version__
-from batchline.api import problems
+from batchline.api import models, problems
 from batchline.api.routers import router
 from batchline.api.service import Service
 from batchline.configurations import Settings
@@ -35,5 +35,6 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.include_router(router)
+    app.include_router(models.router)
     problems.install(app)
     return app

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from operator import itemgetter
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from batchline.api.intake import Answer, store
 from batchline.api.lines import Group, blocks, check_lines, refusal, split, tell_ids, tell_refusals
+from batchline.api.request_body import Signatures
 from batchline.constants import (
     BULK_ANSWER_BYTES,
     BULK_PROGRESS_BYTES,
@@ -38,7 +40,6 @@ from batchline.errors import (
     ShuttingDown,
     Unavailable,
 )
-from batchline.ml.signature import Signature
 
 NDJSON = "application/x-ndjson"
 
@@ -75,11 +76,11 @@ class Bulk:
             self._uploads -= 1
 
     async def check(
-        self, lines: Sequence[bytes], first: int, signature: Signature, told: int
+        self, lines: Sequence[bytes], first: int, signatures: Signatures, told: int
     ) -> Group:
         """`check_lines` in a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._checker, check_lines, lines, first, signature, told)
+        check = partial(check_lines, lines, first, signatures, told)
+        return await asyncio.get_running_loop().run_in_executor(self._checker, check)
 
     async def store(self, group: Group) -> Sequence[Answer]:
         """The ids of the group's lines, or their refusals, once they are committed.
@@ -94,7 +95,7 @@ class Bulk:
         return await loop.run_in_executor(
             self._storer,
             self._database.transaction,
-            lambda connection: store(connection, group.data, group.keys),
+            lambda connection: store(connection, group.data, group.models, group.keys),
         )
 
     async def close(self) -> None:
@@ -107,7 +108,7 @@ class Upload(Response):
     """The answer to one body; it begins before the body has ended.
 
     Args:
-        signature: gives the active one; it may change while a long body arrives.
+        signatures: gives the active ones; they may change while a long body arrives.
         timeout: seconds in which the client has to send or to read `BULK_PROGRESS_BYTES`.
     """
 
@@ -116,13 +117,13 @@ class Upload(Response):
     def __init__(
         self,
         bulk: Bulk,
-        signature: Callable[[], Awaitable[Signature]],
+        signatures: Callable[[], Awaitable[Signatures]],
         timeout: float = BULK_TIMEOUT,
     ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._bulk = bulk
-        self._signature = signature
+        self._signatures = signatures
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "refused": 0}  # of what was answered
         self._tried = 0  # the last line that a transaction has had
@@ -181,7 +182,7 @@ class Upload(Response):
         first, told = 1, 0
         async for block in blocks(self._pieces(receive)):
             for lines in split(block):
-                group = await self._bulk.check(lines, first, await self._signature(), told)
+                group = await self._bulk.check(lines, first, await self._signatures(), told)
                 yield group
                 first = group.last + 1
                 told += len(group.refused)

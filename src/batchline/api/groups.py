@@ -96,8 +96,7 @@ class Groups(Generic[A, B]):
         while group := self._next_group():
             wanted = [waiting for waiting in group if not waiting.answer.done()]
             answers = self._answers([waiting.asked for waiting in wanted]) if wanted else []
-            self._loop.call_soon_threadsafe(self._answer, wanted, answers)
-            self._loop.call_soon_threadsafe(self._forget, group)
+            self._loop.call_soon_threadsafe(self._end, group, wanted, answers)
 
     def _answers(self, asked: list[A]) -> Sequence[B | Exception]:
         try:
@@ -120,6 +119,15 @@ class Groups(Generic[A, B]):
                 break
             group.append(self._waiting.popleft())
         return group
+
+    def _end(
+        self,
+        group: list[_Waiting[A, B]],
+        wanted: list[_Waiting[A, B]],
+        answers: Sequence[B | Exception],
+    ) -> None:
+        self._forget(group)  # first: whoever is answered may ask again, and finds room
+        self._answer(wanted, answers)
 
     def _answer(self, group: list[_Waiting[A, B]], answers: Sequence[B | Exception]) -> None:
         for waiting, answer in zip(group, answers, strict=True):

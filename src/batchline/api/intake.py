@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from batchline.api.groups import Bounds, Groups
+from batchline.api.request_body import Checked
 from batchline.constants import (
     INTAKE_GROUP_BYTES,
     INTAKE_GROUP_ITEMS,
@@ -27,9 +28,9 @@ Answer = int | IdempotencyKeyReused
 
 @dataclass(slots=True)
 class Registration:
-    """The rows of one request, as JSON."""
+    """What one request asks for."""
 
-    data: str
+    item: Checked
     key: Key | None
 
 
@@ -41,7 +42,7 @@ class Intake:
         bounds = Bounds(INTAKE_GROUP_ITEMS, INTAKE_GROUP_BYTES)
         self._groups = Groups[Registration, int]("intake", self._store, bounds, _not_confirmed)
 
-    async def register(self, data: str, key: Key | None = None) -> int:
+    async def register(self, item: Checked, key: Key | None = None) -> int:
         """Store one item; its id, once it is committed. A key that is known gives its item's id.
 
         Raises:
@@ -52,7 +53,7 @@ class Intake:
         """
         if self._is_full():
             raise IntakeFull("the intake is full", hint="send it again in a moment")
-        return await self._groups.ask(Registration(data, key), len(data))
+        return await self._groups.ask(Registration(item, key), len(item.data))
 
     async def close(self) -> None:
         """Store what waits, and end the writer."""
@@ -64,12 +65,16 @@ class Intake:
         return groups.closing or full
 
     def _store(self, group: list[Registration]) -> Sequence[Answer]:
-        data, keys = [each.data for each in group], [each.key for each in group]
-        return self._database.transaction(lambda connection: store(connection, data, keys))
+        data, models = [each.item.data for each in group], [each.item.model for each in group]
+        keys = [each.key for each in group]
+        return self._database.transaction(lambda c: store(c, data, models, keys))
 
 
 def store(
-    connection: Connection, data: Sequence[str], keys: Sequence[Key | None]
+    connection: Connection,
+    data: Sequence[str],
+    models: Sequence[str],
+    keys: Sequence[Key | None],
 ) -> Sequence[Answer]:
     """The id, or the refusal, for each registration; keys are stored with their items.
 
@@ -77,7 +82,7 @@ def store(
         IntegrityError: another transaction was faster with one of the keys; try again.
     """
     if not any(keys):
-        return cruds.register_items(connection, data)
+        return cruds.register_items(connection, data, models)
     known = cruds.items_of_keys(connection, [key.key for key in keys if key])
     # What becomes an item: each registration without a key, and the first with each new key.
     slots = [key.key if key else str(place) for place, key in enumerate(keys)]
@@ -85,7 +90,11 @@ def store(
     for place, slot in enumerate(slots):
         if slot not in known:
             new.setdefault(slot, place)
-    ids = cruds.register_items(connection, [data[place] for place in new.values()])
+    ids = cruds.register_items(
+        connection,
+        [data[place] for place in new.values()],
+        [models[place] for place in new.values()],
+    )
     stored = [(slot, keys[new[slot]], item_id) for slot, item_id in zip(new, ids, strict=True)]
     cruds.store_keys(connection, [(key, item_id) for _, key, item_id in stored if key])
     known |= {slot: (key.data if key else "", item_id) for slot, key, item_id in stored}

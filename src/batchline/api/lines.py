@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 
 import orjson
 
-from batchline.api.request_body import parse, to_key, to_text
+from batchline.api.request_body import Checked, Signatures, parse, to_item, to_key
 from batchline.constants import (
     BULK_BLOCK_BYTES,
     BULK_GROUP_LINES,
     BULK_TOLD_REFUSALS,
+    DEFAULT_MODEL,
     MAX_BODY_BYTES,
 )
 from batchline.db.cruds import Key
 from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
-from batchline.ml.signature import Signature
 
 TOGETHER = 100
 """Lines that are checked in one go; where one of them is bad, each is checked by itself."""
@@ -34,14 +34,15 @@ Refusal = dict[str, Any]
 class Group:
     """Lines that are stored in one transaction, and those among them that are refused.
 
-    Of those that can be stored: their numbers, their rows as JSON text, and the keys of those that
-    have one. Three lists, because an object for each line would cost as much as its check.
+    Of those that can be stored: their numbers, their rows as JSON text, their models, and the keys
+    of those that have one. Lists, because an object for each line would cost as much as its check.
     """
 
     first: int
     last: int
     numbers: list[int] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
     keys: list[Key | None] = field(default_factory=list)
     refused: list[tuple[int, Refusal]] = field(default_factory=list)
 
@@ -91,7 +92,7 @@ def split(block: bytes) -> Iterator[list[bytes]]:
 # Checking --------------------------------------------------------------------------------------
 
 
-def check_lines(lines: Sequence[bytes], first: int, signature: Signature, told: int) -> Group:
+def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told: int) -> Group:
     """What can be stored of these lines, and why the others cannot.
 
     After `told` refusals in a body, the others have their code and no more.
@@ -99,12 +100,12 @@ def check_lines(lines: Sequence[bytes], first: int, signature: Signature, told: 
     group = Group(first, first + len(lines) - 1)
     for start in range(0, len(lines), TOGETHER):
         part = lines[start : start + TOGETHER]
-        if not _take_all(part, first + start, signature, group):
-            _take_each(part, first + start, signature, group, told)
+        if not _take_all(part, first + start, signatures, group):
+            _take_each(part, first + start, signatures, group, told)
     return group
 
 
-def _take_all(lines: Sequence[bytes], first: int, signature: Signature, group: Group) -> bool:
+def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group: Group) -> bool:
     """Add all of these lines to the group, or none, where one of them needs a closer look."""
     if max(map(len, lines)) > MAX_BODY_BYTES // TOGETHER:
         return False  # as Python's objects, long lines are better looked at one at a time
@@ -114,49 +115,61 @@ def _take_all(lines: Sequence[bytes], first: int, signature: Signature, group: G
             return False
         data = [body.pop("data") for body in bodies]
         sent_keys = [body.pop("idempotency_key", None) for body in bodies]
-        if any(bodies) or signature.values(data) is None:
+        model = bodies[0].get("model", DEFAULT_MODEL)
+        if any(body.pop("model", DEFAULT_MODEL) != model or body for body in bodies):
+            return False
+        if not isinstance(model, str):
+            return False
+        signature = signatures.of(model)
+        if set(map(type, data)) == {dict} or signature.columns(data) is None:
             return False
         texts = [text.decode() for text in map(orjson.dumps, data)]
         none = sent_keys.count(None) == len(sent_keys)
-        keys = sent_keys if none else list(map(_to_key, sent_keys, texts))
-    except (orjson.JSONDecodeError, KeyError, InvalidIdempotencyKey):
+        keys = (
+            sent_keys
+            if none
+            else list(map(_to_key, sent_keys, map(Checked, [model] * len(texts), texts)))
+        )
+    except (orjson.JSONDecodeError, KeyError, BatchlineError):
         return False
     group.numbers += range(first, first + len(lines))
     group.data += texts
+    group.models += [model] * len(texts)
     group.keys += keys
     return True
 
 
 def _take_each(
-    lines: Sequence[bytes], first: int, signature: Signature, group: Group, told: int
+    lines: Sequence[bytes], first: int, signatures: Signatures, group: Group, told: int
 ) -> None:
     for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
         try:
-            data, key = _check(line, signature)
+            item, key = _check(line, signatures)
         except BatchlineError as error:
             in_full = told + len(group.refused) < BULK_TOLD_REFUSALS
             group.refused.append((number, refusal(error, in_full=in_full)))
         else:
             group.numbers.append(number)
-            group.data.append(data)
+            group.data.append(item.data)
+            group.models.append(item.model)
             group.keys.append(key)
 
 
-def _check(line: bytes, signature: Signature) -> tuple[str, Key | None]:
+def _check(line: bytes, signatures: Signatures) -> tuple[Checked, Key | None]:
     if len(line) > MAX_BODY_BYTES:
         raise LineTooLarge(f"a line may have at most {MAX_BODY_BYTES} bytes")
     body, reason = parse(line)
     key = body.pop("idempotency_key", None) if isinstance(body, dict) else None
-    data = to_text(body, reason, signature)
-    return data, _to_key(key, data)
+    item = to_item(body, reason, signatures)
+    return item, _to_key(key, item)
 
 
-def _to_key(key: Any, data: str) -> Key | None:
+def _to_key(key: Any, item: Checked) -> Key | None:
     if not isinstance(key, str | None):
         raise InvalidIdempotencyKey("an idempotency_key is a text", hint="or leave it out")
-    return to_key(key, data)
+    return to_key(key, item)
 
 
 def refusal(error: BatchlineError, *, in_full: bool = True) -> Refusal:

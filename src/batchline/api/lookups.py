@@ -22,8 +22,8 @@ class Lookups:
         bounds = Bounds(LOOKUP_GROUP_ITEMS, bytes=0)
         self._groups = Groups[int, Record | None]("lookups", self._read_all, bounds, _not_answered)
 
-    async def item(self, item_id: int) -> Record | None:
-        """An item with what became of it, or None.
+    async def item(self, item_id: int, version: int | None = None) -> Record | None:
+        """An item with what became of it, or None; the answer of this version, if given.
 
         Raises:
             Overloaded: too many wait for theirs already.
@@ -31,6 +31,8 @@ class Lookups:
         """
         if self._groups.closing or self._groups.count >= LOOKUPS_MAX_ITEMS:
             raise Overloaded("too many items are being read", hint="ask again in a moment")
+        if version is not None:  # rarely, so one by one
+            return await asyncio.to_thread(self._read_answer, item_id, version)
         record = await self._groups.ask(item_id)
         if record is not None and cruds.is_large(record):
             return await asyncio.to_thread(self._read_one, item_id)
@@ -48,6 +50,10 @@ class Lookups:
     def _read_one(self, item_id: int) -> Record | None:
         with self._database.read() as connection:
             return cruds.get_item(connection, item_id)
+
+    def _read_answer(self, item_id: int, version: int) -> Record | None:
+        with self._database.read() as connection:
+            return cruds.get_answer(connection, item_id, version)
 
 
 def _not_answered() -> DatabaseUnavailable:

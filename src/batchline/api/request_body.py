@@ -1,7 +1,9 @@
-"""The body of `POST /predict`: read within a bound, parsed, checked against the signature."""
+"""The body of `POST /predict`: read within a bound, parsed, checked with the model's signature."""
 
 import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -12,6 +14,7 @@ from fastapi import Request
 from batchline.constants import (
     BODIES_MAX_BYTES,
     BODY_TIMEOUT,
+    DEFAULT_MODEL,
     MAX_BODY_BYTES,
     MAX_KEY_LENGTH,
     MAX_REPORTED_FAULTS,
@@ -26,10 +29,22 @@ from batchline.errors import (
     InvalidData,
     InvalidIdempotencyKey,
     InvalidJson,
+    NoModel,
+    UnknownModel,
 )
-from batchline.ml.signature import Signature
+from batchline.ml.inputs import kind_of
+from batchline.ml.signature import Signature, escape
 
+FIELDS = {"data", "model"}
 EXAMPLE = 'send {"data": [[…], …]}'
+
+
+@dataclass(slots=True)
+class Checked:
+    """What becomes an item: the model's name, and its rows as the JSON text that is stored."""
+
+    model: str
+    data: str
 
 
 class Bodies:
@@ -91,8 +106,8 @@ def _counted(size: int) -> int:
     return max(0, size - SMALL_BODY_BYTES)
 
 
-def to_key(header: str | None, data: str) -> Key | None:
-    """The request's Idempotency-Key, if it has one, with the data that it stands for.
+def to_key(header: str | None, item: Checked) -> Key | None:
+    """The request's Idempotency-Key, if it has one, with what it stands for.
 
     Raises:
         InvalidIdempotencyKey: it is empty, too long, or not printable ASCII.
@@ -104,7 +119,9 @@ def to_key(header: str | None, data: str) -> Key | None:
             f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters",
             hint="a random UUID is a good key",
         )
-    return Key(sha256(header.encode()).hexdigest(), sha256(data.encode()).hexdigest())
+    of_model = "" if item.model == DEFAULT_MODEL else f"{item.model} "
+    meant = sha256(f"{of_model}{item.data}".encode())
+    return Key(sha256(header.encode()).hexdigest(), meant.hexdigest())
 
 
 def _too_large() -> BodyTooLarge:
@@ -113,42 +130,68 @@ def _too_large() -> BodyTooLarge:
     )
 
 
-async def check_data(body: bytes, signature: Signature) -> str:
-    """The rows of the request, as the JSON text that is stored.
+class Signatures:
+    """The signatures of the active versions, by the model's name, as of one moment."""
+
+    def __init__(self, by_name: Mapping[str, Signature]) -> None:
+        self._by_name = by_name
+
+    def of(self, name: str) -> Signature:
+        """The signature of a model.
+
+        Raises:
+            NoModel: the default model has not been published yet.
+            UnknownModel: there is no model of this name.
+        """
+        if name in self._by_name:
+            return self._by_name[name]
+        if name == DEFAULT_MODEL:
+            raise NoModel("no model has been published", hint="start `batchline job`")
+        known = ", ".join(islice(sorted(self._by_name), MAX_REPORTED_FAULTS))
+        raise UnknownModel(
+            f"there is no model {name[:80]!r}", hint=f"the models are: {known or 'none'}"
+        )
+
+
+async def check_data(body: bytes, signatures: Signatures) -> Checked:
+    """The item that a request asks for.
 
     A large body is checked in a thread, so that the others need not wait for it.
 
     Raises:
         InvalidJson: the body is not JSON.
         InvalidData: it is, but not `{"data": rows}` with rows that the model takes.
+        UnknownModel: there is no such model.
     """
     if len(body) <= SMALL_BODY_BYTES:
-        return _checked(body, signature)
-    return await asyncio.to_thread(_checked, body, signature)
+        return _checked(body, signatures)
+    return await asyncio.to_thread(_checked, body, signatures)
 
 
-def _checked(body: bytes, signature: Signature) -> str:
-    return to_text(*parse(body), signature)
+def _checked(body: bytes, signatures: Signatures) -> Checked:
+    return to_item(*parse(body), signatures)
 
 
-def to_text(parsed: Any, reason: str, signature: Signature) -> str:
-    """What `parse` gave, as the JSON text of its rows.
+def to_item(parsed: Any, reason: str, signatures: Signatures) -> Checked:
+    """What `parse` gave, as the item that it asks for.
 
     Raises:
         InvalidJson: there is a reason why it is no JSON.
         InvalidData: it is, but not `{"data": rows}` with rows that the model takes.
+        UnknownModel: there is no such model.
         BodyTooLarge: written out, it is.
     """
-    data = _data_of(parsed)
+    model, data = _fields_of(parsed)
+    signature = signatures.of(model)
     faults = signature.faults(data)
     if faults:
         raise _refused([Fault("/data" + f.pointer, f.code, f.detail) for f in faults])
     if reason:
         raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE)
-    text = orjson.dumps(data)
+    text = orjson.dumps(signature.first(data) if signature.is_plain else data)
     if len(text) > MAX_BODY_BYTES:  # 1e15 is written out as 1000000000000000.0
         raise _too_large()
-    return text.decode()
+    return Checked(model, text.decode())
 
 
 def parse(body: bytes) -> tuple[Any, str]:
@@ -177,21 +220,22 @@ def _to_number(digits: str) -> float:
     return int(digits) if len(digits) < len(str(2**63)) else float(digits)
 
 
-def _data_of(body: Any) -> Any:
+def _fields_of(body: Any) -> tuple[str, Any]:
     if not isinstance(body, dict):
         raise _refused([Fault("", "wrong_shape", 'expected an object {"data": rows}')])
-    faults = [_unknown(key) for key in islice(body, MAX_REPORTED_FAULTS) if key != "data"]
+    faults = [_unknown(key) for key in islice(body, MAX_REPORTED_FAULTS) if key not in FIELDS]
     if "data" not in body:
         faults.insert(0, Fault("/data", "missing", "is missing"))
+    model = body.get("model", DEFAULT_MODEL)
+    if not isinstance(model, str):
+        faults.append(Fault("/model", "not_a_text", f"expected a name, got {kind_of(model)}"))
     if faults:
         raise _refused(faults)
-    return body["data"]
+    return model, body["data"]
 
 
 def _unknown(key: str) -> Fault:
-    text = key[:100].encode(errors="replace").decode()  # half of a surrogate pair is no text
-    pointer = text.replace("~", "~0").replace("/", "~1")  # as RFC 6901 escapes them
-    return Fault(f"/{pointer}", "unknown_field", "is no field of this request")
+    return Fault(f"/{escape(key)}", "unknown_field", "is no field of this request")
 
 
 def _refused(faults: list[Fault]) -> InvalidData:

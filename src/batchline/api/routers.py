@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from batchline.api.bulk import Upload
-from batchline.api.request_body import check_data, to_key
+from batchline.api.request_body import to_key
 from batchline.api.schemas import (
     Health,
     Item,
@@ -22,15 +22,16 @@ from batchline.api.schemas import (
 from batchline.api.service import Service
 from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Status
 from batchline.db import cruds
-from batchline.errors import InvalidIdempotencyKey, ItemNotFound, SchemaOutdated
+from batchline.errors import InvalidIdempotencyKey, ItemNotFound
 
 router = APIRouter()
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def known_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI shows for the errors that an endpoint may answer."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    answer = {"description": "Problem", "model": Problem, "content": content}
-    return dict.fromkeys(statuses, answer)
+    problem = {"description": "Problem", "model": Problem, "content": content}
+    return dict.fromkeys(statuses, problem)
 
 
 BULK_ANSWER: dict[int | str, dict[str, Any]] = {
@@ -75,7 +76,7 @@ REQUEST = {
     "/predict",
     status_code=202,
     response_model=Registered,
-    responses=_problems(400, 408, 413, 422, 503),
+    responses=known_problems(400, 404, 408, 413, 422, 503),
     openapi_extra=REQUEST,
     tags=["predict"],
 )
@@ -84,32 +85,41 @@ async def register(request: Request) -> Response:
     service: Service = request.app.state.service
     body = await service.bodies.read(request)
     try:
-        data = await check_data(body, await service.signature())
+        item = await service.checked(body)
     finally:
         service.bodies.forget(body)
     item_id = await service.intake.register(
-        data, to_key(request.headers.get("idempotency-key"), data)
+        item, to_key(request.headers.get("idempotency-key"), item)
     )
     headers = {"Location": f"/predict/id/{item_id}"}
-    return _json({"id": item_id}, status=202, headers=headers)
+    return answer({"id": item_id}, status=202, headers=headers)
 
 
 @router.get(
     "/predict/id/{item_id}",
     response_model=Item,
-    responses=_problems(404, 422, 503),
+    responses=known_problems(404, 422, 503),
     tags=["predict"],
 )
-async def read_item(request: Request, item_id: int) -> Response:
+async def read_item(
+    request: Request,
+    item_id: int,
+    version: Annotated[
+        int | None, Query(ge=1, lt=2**31, description="of the model; else the active one")
+    ] = None,
+) -> Response:
     """Read what became of an item: `prediction` is null until the batch has run."""
     service: Service = request.app.state.service
-    record = await service.lookups.item(item_id)
+    record = await service.lookups.item(item_id, version)
     if record is None:
-        raise ItemNotFound(f"there is no item {item_id}", hint="ids come from POST /predict")
-    return _json(_item(record))
+        of_version = "" if version is None else f" with an answer of version {version}"
+        raise ItemNotFound(
+            f"there is no item {item_id}{of_version}", hint="ids come from POST /predict"
+        )
+    return answer(_item(record, of_version=version is not None))
 
 
-@router.get("/items", response_model=Page, responses=_problems(422, 503), tags=["items"])
+@router.get("/items", response_model=Page, responses=known_problems(422, 503), tags=["items"])
 def list_items(
     request: Request,
     status: Status | None = None,
@@ -123,14 +133,14 @@ def list_items(
         shown = cruds.with_large(connection, records[:limit], MAX_PAGE_BYTES)
     page = [_item(record) for record in shown]
     last_id = page[-1]["id"] if page else None
-    return _json({"items": page, "has_more": len(records) > len(page), "last_id": last_id})
+    return answer({"items": page, "has_more": len(records) > len(page), "last_id": last_id})
 
 
 @router.post(
     "/items",
     status_code=200,
     response_class=Upload,
-    responses=BULK_ANSWER | _problems(400, 408, 503),
+    responses=BULK_ANSWER | known_problems(400, 408, 503),
     openapi_extra=BULK_REQUEST,
     tags=["items"],
 )
@@ -141,28 +151,28 @@ async def register_lines(request: Request) -> Upload:
         raise InvalidIdempotencyKey(
             "many items cannot have one key", hint="give each line an idempotency_key"
         )
-    return Upload(service.bulk, service.signature)
+    return Upload(service.bulk, service.signatures)
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])
 async def live() -> Response:
     """The process answers."""
-    return _json({"status": "ok"})
+    return answer({"status": "ok"})
 
 
-@router.get("/health/ready", response_model=Health, responses=_problems(503), tags=["health"])
+@router.get("/health/ready", response_model=Health, responses=known_problems(503), tags=["health"])
 def ready(request: Request) -> Response:
     """The database answers and its schema is current."""
     service: Service = request.app.state.service
-    with service.database.read() as connection:
-        if not cruds.schema_is_current(connection):
-            raise SchemaOutdated("the schema is not current", hint="run `batchline db upgrade`")
-    return _json({"status": "ok"})
+    service.must_be_ready()
+    return answer({"status": "ok"})
 
 
-def _item(record: cruds.Record) -> dict[str, Any]:
-    failed = record.status == Status.FAILED and record.code is not None
-    done = record.status == Status.SUCCEEDED and record.prediction is not None
+def _item(record: cruds.Record, *, of_version: bool = False) -> dict[str, Any]:
+    """An item with the answer that its status tells of, or with that of one version."""
+    done = (of_version or record.status == Status.SUCCEEDED) and record.prediction is not None
+    failed = (of_version or record.status == Status.FAILED) and record.code is not None
+    failed = failed and not done
     return {
         "id": record.id,
         "status": record.status,
@@ -175,6 +185,7 @@ def _item(record: cruds.Record) -> dict[str, Any]:
     }
 
 
-def _json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A response in JSON, with times in UTC."""
     content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
     return Response(content, status, headers, media_type="application/json")

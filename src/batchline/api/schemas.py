@@ -5,7 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchline.constants import MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM, Status
+from batchline.constants import DEFAULT_MODEL, MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM, Status
+
+Rows = Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS_PER_ITEM)]
+Data = Rows | dict[str, Any]
+"""Rows of the one input, or for each input its rows (or its value, where it has none)."""
 
 
 class PredictRequest(BaseModel):
@@ -13,9 +17,8 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    data: list[Any] = Field(
-        min_length=1, max_length=MAX_ROWS_PER_ITEM, examples=[[[5.1, 3.5, 1.4, 0.2]]]
-    )
+    data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
+    model: str = Field(DEFAULT_MODEL, description="its name, see GET /models")
 
 
 class Registered(BaseModel):
@@ -85,9 +88,8 @@ class Line(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    data: list[Any] = Field(
-        min_length=1, max_length=MAX_ROWS_PER_ITEM, examples=[[[5.1, 3.5, 1.4, 0.2]]]
-    )
+    data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
+    model: str = Field(DEFAULT_MODEL, description="its name, see GET /models")
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[ -~]+$")] | None
     ) = Field(None, examples=["flower-1"])
@@ -129,3 +131,90 @@ class UploadEnd(BaseModel):
     from_line: int | None = Field(None, description="from here on nothing was stored")
     maybe_stored: Pair | None = Field(None, description="lines whose COMMIT was not confirmed")
     error: LineError | None = None
+
+
+class ModelInput(BaseModel):
+    """One input of a model; a text in its shape is the name of a free axis."""
+
+    name: str
+    dtype: str = Field(examples=["float32"])
+    shape: list[int | str] = Field(description="of one row", examples=[[4]])
+    per_item: bool = Field(description="whether it is given once an item, without rows")
+
+
+class ModelOutput(BaseModel):
+    """One output of a model."""
+
+    name: str
+    dtype: str = Field(examples=["float32"])
+    shape: list[int | str] = Field(examples=[[3]])
+    per_row: bool
+
+
+class ModelBatching(BaseModel):
+    """How many rows one call takes, as was proven when the model was added."""
+
+    size: int | None = Field(description="null: any number")
+    axis: bool
+    row_bytes: int
+    difference: float | None = Field(description="the largest between a row alone and in company")
+    reason: str
+
+
+class Model(BaseModel):
+    """The active version of a model."""
+
+    name: str = Field(examples=["default"])
+    version: int = Field(examples=[1])
+    sha256: str
+    created_at: datetime | None
+    inputs: list[ModelInput]
+    outputs: list[ModelOutput]
+    labels: list[str] | None
+    batching: ModelBatching | None
+    example: PredictRequest
+    versions: list[int] | None = None
+
+
+class Models(BaseModel):
+    """All models."""
+
+    models: list[Model]
+
+
+class V2Server(BaseModel):
+    """Open Inference Protocol: metadata of the server."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class V2Live(BaseModel):
+    """Open Inference Protocol: liveness."""
+
+    live: bool
+
+
+class V2Ready(BaseModel):
+    """Open Inference Protocol: readiness."""
+
+    ready: bool
+
+
+class V2Tensor(BaseModel):
+    """Open Inference Protocol: a tensor; -1 is an axis of any size."""
+
+    name: str
+    datatype: str = Field(examples=["FP32"])
+    shape: list[int] = Field(examples=[[-1, 4]])
+
+
+class V2Model(BaseModel):
+    """Open Inference Protocol: metadata of a model."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[V2Tensor]
+    outputs: list[V2Tensor]

@@ -43,6 +43,8 @@ def _answer(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
     if scope["type"] != "http":
         return None
     method, path = scope["method"], scope["path"]
+    if scope["query_string"]:
+        return None
     if method == "POST" and path == "/predict":
         return register
     if method == "GET" and path.startswith(READ_ITEM):

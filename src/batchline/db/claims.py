@@ -18,8 +18,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, select, update
 
 from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS
-from batchline.db import cruds
+from batchline.db import backfills, cruds, registry
 from batchline.db.models import claims
+from batchline.db.scope import PENDING, Backfill, Scope
 
 WORKER_CRASHED = "worker_crashed"
 LONG_AGO = timedelta(days=1)
@@ -27,13 +28,14 @@ LONG_AGO = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right of `owner` to predict the pending items from `first_id` to `last_id`."""
+    """The right of `owner` to predict the items of a scope from `first_id` to `last_id`."""
 
     id: int
     owner: str
     first_id: int
     last_id: int
     suspect: bool = False
+    scope: Scope = PENDING
 
 
 class SuspectsWaiting(Exception):
@@ -57,7 +59,8 @@ def claim_pending(
     now = cruds.pass_gate(connection)
     if _ended_claims(connection, now):
         raise SuspectsWaiting
-    taken = connection.execute(_claims()).all()
+    of_pending = claims.c.backfill_id.is_(None)
+    taken = connection.execute(_claims().where(of_pending)).all()
     first = _first_free(connection, after, taken)
     newest = cruds.last_pending(connection)
     if first is None or newest is None:
@@ -68,9 +71,23 @@ def claim_pending(
     return Claim(_insert(connection, owner, ids, now + timedelta(seconds=lease)), owner, *ids)
 
 
-def claim_suspect(
-    connection: Connection, *, owner: str, model_id: int, lease: float
-) -> tuple[Claim | None, int]:
+def claim_backfill(
+    connection: Connection, *, owner: str, max_items: int, lease: float
+) -> Claim | None:
+    """Claim the next ids of the oldest backfill, or None."""
+    now = cruds.pass_gate(connection)
+    if _ended_claims(connection, now):
+        raise SuspectsWaiting
+    found = backfills.next_range(connection, max_items)
+    if found is None:
+        return None
+    scope, ids = found
+    expires_at = now + timedelta(seconds=lease)
+    claim_id = _insert(connection, owner, ids, expires_at, backfill_id=scope.id)
+    return Claim(claim_id, owner, *ids, scope=scope)
+
+
+def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[Claim | None, int]:
     """Take a claim that ran out, or a part of it; and how many rows were set aside on the way.
 
     None if no claim has run out.
@@ -79,18 +96,28 @@ def claim_suspect(
     crashed = 0
     for ended in _ended_claims(connection, now):
         connection.execute(delete(claims).where(claims.c.id == ended.id))
-        ids = cruds.pending_ids(connection, ended.first_id, ended.last_id)
-        deaths = _deaths_alone(ended)
+        scope = _scope(connection, ended)
+        ids = cruds.open_ids(connection, ended.first_id, ended.last_id, scope)
+        deaths, of_backfill = _deaths_alone(ended), ended.backfill_id
         if len(ids) == 1 and deaths >= MAX_DEATHS_ALONE:
-            _set_aside(connection, model_id, ids[0], deaths)
+            _set_aside(connection, ids[0], deaths, scope)
             crashed += 1
         elif ids:
             first, *rest = [(ids[0], ids[-1])] if ended.owner is None else split(ids, SUSPECT_PARTS)
             for part in rest:
-                _insert(connection, None, part, now - LONG_AGO, suspect=True)
-            expires_at = now + timedelta(seconds=lease)
-            claim_id = _insert(connection, owner, first, expires_at, suspect=True, deaths=deaths)
-            return Claim(claim_id, owner, *first, suspect=True), crashed
+                _insert(
+                    connection, None, part, now - LONG_AGO, suspect=True, backfill_id=of_backfill
+                )
+            claim_id = _insert(
+                connection,
+                owner,
+                first,
+                now + timedelta(seconds=lease),
+                suspect=True,
+                deaths=deaths,
+                backfill_id=of_backfill,
+            )
+            return Claim(claim_id, owner, *first, suspect=True, scope=scope), crashed
     return None, crashed
 
 
@@ -107,13 +134,24 @@ def _deaths_alone(ended: cruds.Record) -> int:
     return int(ended.deaths) + died
 
 
-def _set_aside(connection: Connection, model_id: int, item_id: int, deaths: int) -> None:
-    if not cruds.lock_pending(connection, item_id, item_id):
+def _scope(connection: Connection, claim: cruds.Record) -> Scope:
+    if claim.backfill_id is None:
+        return PENDING
+    return backfills.scope(connection, claim.backfill_id)
+
+
+def _set_aside(connection: Connection, item_id: int, deaths: int, scope: Scope) -> None:
+    if not cruds.lock_open(connection, item_id, item_id, scope):
         return
     detail = f"{deaths} times a job died while it predicted this item alone"
+    if isinstance(scope, Backfill):
+        failure = item_id, scope.model_id, WORKER_CRASHED, detail
+        backfills.store(connection, [], [failure])
+        return
     # An old failure, left where a client set the status back by hand, must not stop every job.
-    cruds.forget_answers(connection, model_id, item_id, item_id)
-    cruds.store_failures(connection, model_id, [(item_id, WORKER_CRASHED, detail)])
+    cruds.forget_answers(connection, [], item_id, item_id)
+    model_id = registry.active_version_of(connection, item_id)
+    cruds.store_failures(connection, [(item_id, model_id, WORKER_CRASHED, detail)])
 
 
 def _first_free(connection: Connection, after: int, taken: Sequence[cruds.Record]) -> int | None:
@@ -144,6 +182,7 @@ def _insert(
     *,
     suspect: bool = False,
     deaths: int = 0,
+    backfill_id: int | None = None,
 ) -> int:
     return cruds.insert_one(
         connection,
@@ -154,6 +193,7 @@ def _insert(
         expires_at=expires_at,
         suspect=suspect,
         deaths=deaths,
+        backfill_id=backfill_id,
     )
 
 
@@ -175,10 +215,17 @@ def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float)
 def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
     """Keep the claim up to `last_id`; the rest goes to whoever comes next, as what it was."""
     connection.execute(update(claims).where(claims.c.id == claim.id).values(last_id=last_id))
-    if claim.suspect and last_id < claim.last_id:
+    if last_id < claim.last_id and (claim.suspect or isinstance(claim.scope, Backfill)):
         rest = last_id + 1, claim.last_id
-        _insert(connection, None, rest, cruds.database_time(connection) - LONG_AGO, suspect=True)
+        _free(connection, rest, claim.scope)
     return replace(claim, last_id=last_id)
+
+
+def _free(connection: Connection, ids: tuple[int, int], scope: Scope) -> None:
+    """Leave these ids, which nobody would come by again, to whoever takes suspects next."""
+    long_ago = cruds.database_time(connection) - LONG_AGO
+    backfill_id = scope.id if isinstance(scope, Backfill) else None
+    _insert(connection, None, ids, long_ago, suspect=True, backfill_id=backfill_id)
 
 
 def hold_claim(connection: Connection, claim: Claim) -> bool:
@@ -195,10 +242,10 @@ def end_claim(connection: Connection, claim: Claim) -> None:
 def give_back(connection: Connection, owner: str) -> None:
     """Leave the items to whoever comes next; a suspect stays one, with its deaths."""
     # Looked for first: a DELETE by owner would wait for the rows of other jobs that it passes.
-    mine = select(claims.c.id, claims.c.suspect).where(claims.c.owner == owner)
-    for claim_id, suspect in connection.execute(mine).all():
+    mine = select(claims.c.id, claims.c.suspect, claims.c.backfill_id)
+    for claim_id, suspect, backfill_id in connection.execute(mine.where(claims.c.owner == owner)):
         this = claims.c.id == claim_id
-        if suspect:
+        if suspect or backfill_id is not None:  # its ids would not be come by again
             long_ago = cruds.database_time(connection) - LONG_AGO
             connection.execute(update(claims).where(this).values(owner=None, expires_at=long_ago))
         else:

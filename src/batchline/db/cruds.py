@@ -1,7 +1,6 @@
 """Every statement, one small function each. Foreign text only ever travels as a parameter."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -9,7 +8,6 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     FromClause,
     Integer,
@@ -20,14 +18,17 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
 
 from batchline.constants import (
     BEFORE_ALL_IDS,
+    DEFAULT_MODEL,
     LARGE_PREDICTION_BYTES,
     MAX_BODY_BYTES,
     SCHEMA_REVISION,
@@ -41,6 +42,7 @@ from batchline.db.dialects import (
     utc_now,
 )
 from batchline.db.models import failures, gate, idempotency_keys, items, models, predictions, runs
+from batchline.db.scope import PENDING, Scope
 
 Record = Row[*tuple[Any, ...]]
 
@@ -48,11 +50,20 @@ Record = Row[*tuple[Any, ...]]
 # Registering and reading -----------------------------------------------------------------------
 
 
-def register_items(connection: Connection, data: Sequence[str]) -> list[int]:
-    """Store one item for each JSON text; their ids, in the same order."""
+def register_items(
+    connection: Connection, data: Sequence[str], of_models: Sequence[str] = ()
+) -> list[int]:
+    """Store one item for each JSON text; their ids, in the same order.
+
+    Args:
+        of_models: for each item the name of its model; () if all are for the default one.
+    """
     if not data:
         return []
-    return insert_returning_ids(connection, "items", "data", data)
+    if set(of_models) <= {DEFAULT_MODEL}:
+        return insert_returning_ids(connection, "items", ("data",), [(text,) for text in data])
+    rows = list(zip(data, of_models, strict=True))
+    return insert_returning_ids(connection, "items", ("data", "model"), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +94,29 @@ def store_keys(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
 
 
 def get_item(connection: Connection, item_id: int) -> Record | None:
-    """One item with its newest prediction or its failure, or None."""
+    """One item with its prediction or its failure, or None; see `_rank`."""
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
     query = _answers(items, predictions.c.prediction).where(items.c.id == item_id)
-    return connection.execute(query).first()
+    return max(connection.execute(query).all(), key=_rank, default=None)
+
+
+def get_answer(connection: Connection, item_id: int, version: int) -> Record | None:
+    """One item with the prediction or the failure of this version of its model, or None."""
+    if not BEFORE_ALL_IDS < item_id < 2**63:
+        return None
+    number = models.c.name == items.c.model, models.c.version == version
+    model_id = select(models.c.id).where(*number).correlate(items).scalar_subquery()
+    query = _answers(items, predictions.c.prediction, of_version=model_id)
+    answered = or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None))
+    return connection.execute(query.where(items.c.id == item_id, answered)).first()
 
 
 def get_items(connection: Connection, item_ids: Sequence[int]) -> dict[int, Record]:
     """Those of the items that there are; without large predictions, see `with_large`."""
     possible = [item_id for item_id in item_ids if BEFORE_ALL_IDS < item_id < 2**63]
-    return {record.id: record for record in connection.execute(_by_ids(), {"ids": possible})}
+    found = connection.execute(_by_ids(), {"ids": possible}).all()
+    return {record.id: record for record in sorted(found, key=_rank)}
 
 
 def list_items(
@@ -105,7 +128,13 @@ def list_items(
     """
     values = {"after": after, "limit": limit, "status": status}
     found = connection.execute(_page(of_status=status is not None), values).all()
-    return sorted(found, key=attrgetter("id"))
+    best = {record.id: record for record in sorted(found, key=_rank)}
+    return sorted(best.values(), key=attrgetter("id"))
+
+
+def _rank(record: Record) -> tuple[bool, int]:
+    """Of several versions' predictions of an item the active one's counts, else the newest."""
+    return bool(record.active), record.version or 0
 
 
 def with_large(
@@ -138,7 +167,7 @@ def _by_ids() -> Select[Any]:
 def _page(*, of_status: bool) -> Select[Any]:
     # The limit is inside: with it at the end, MySQL joins all items first, sorts them, and then
     # takes the first hundred.
-    page = select(items.c.id, items.c.status, items.c.created_at)
+    page = select(items.c.id, items.c.status, items.c.created_at, items.c.model)
     page = page.where(items.c.id > bindparam("after")).order_by(items.c.id)
     if of_status:
         page = page.where(items.c.status == bindparam("status"))
@@ -151,35 +180,31 @@ def _small_answers(of: FromClause) -> Select[Any]:
     return _answers(of, small, size.label("size"))
 
 
-def _answers(of: FromClause, *columns: Any) -> Select[Any]:
-    """The items in `of` beside what became of them, in no order.
-
-    An item that several versions predicted shows the newest: the highest model id.
-    """
-    others = predictions.alias()
-    newest = (
-        select(func.max(others.c.model_id)).where(others.c.item_id == of.c.id).scalar_subquery()
-    )
-    prediction_of_item = and_(predictions.c.item_id == of.c.id, predictions.c.model_id == newest)
+def _answers(of: FromClause, *columns: Any, of_version: Any = None) -> Select[Any]:
+    """The items in `of` beside what became of them, in no order; see `_rank`."""
+    prediction, failure = predictions.c.item_id == of.c.id, failures.c.item_id == of.c.id
+    if of_version is not None:
+        prediction = and_(prediction, predictions.c.model_id == of_version)
+        failure = and_(failure, failures.c.model_id == of_version)
+    answered_by = func.coalesce(predictions.c.model_id, failures.c.model_id)
     return (
         select(
             of.c.id,
             of.c.status,
             of.c.created_at,
+            of.c.model,
             *columns,
             predictions.c.created_at.label("predicted_at"),
             failures.c.code,
             failures.c.detail,
             failures.c.created_at.label("failed_at"),
-            models.c.name.label("model"),
             models.c.version,
+            models.c.active,
         )
         .select_from(of)
-        .outerjoin(predictions, prediction_of_item)
-        .outerjoin(failures, failures.c.item_id == of.c.id)
-        .outerjoin(
-            models, models.c.id == func.coalesce(predictions.c.model_id, failures.c.model_id)
-        )
+        .outerjoin(predictions, prediction)
+        .outerjoin(failures, failure)
+        .outerjoin(models, models.c.id == answered_by)
     )
 
 
@@ -201,51 +226,14 @@ def pass_gate(connection: Connection) -> datetime:
     return now
 
 
+def touch_gate(connection: Connection) -> None:
+    """Write without changing anything: it succeeds where the database can be written to."""
+    connection.execute(update(gate).values(id=gate.c.id))
+
+
 def database_time(connection: Connection) -> datetime:
     """The database's clock."""
     return connection.execute(select(utc_now())).scalar_one()
-
-
-# Models ----------------------------------------------------------------------------------------
-
-
-def active_signature(connection: Connection, name: str) -> dict[str, Any] | None:
-    """The signature of the model's active version, as the JSON object that was published."""
-    query = select(models.c.signature).where(models.c.name == name, models.c.active)
-    text = connection.execute(query).scalars().first()
-    return None if text is None else json.loads(text)
-
-
-def publish_model(
-    connection: Connection, *, name: str, sha256: str, signature: dict[str, Any]
-) -> int:
-    """Make this file, with these labels, the active version; a new one if it was not there yet."""
-    pass_gate(connection)  # two jobs that start at once must not both take the next number
-    text = json.dumps(signature)
-    query = select(models.c.id, models.c.signature)
-    known = connection.execute(query.where(models.c.name == name, models.c.sha256 == sha256))
-    # Compared here, for a collation may take two labels for the same.
-    model_id = next((row.id for row in known if row.signature == text), None)
-    if model_id is None:
-        model_id = _insert_model(connection, name, sha256, text)
-    connection.execute(
-        update(models).where(models.c.name == name).values(active=models.c.id == model_id)
-    )
-    return model_id
-
-
-def _insert_model(connection: Connection, name: str, sha256: str, signature: str) -> int:
-    newest = select(func.max(models.c.version)).where(models.c.name == name)
-    version = (connection.execute(newest).scalar() or 0) + 1
-    return insert_one(
-        connection,
-        models,
-        name=name,
-        version=version,
-        sha256=sha256,
-        signature=signature,
-        active=False,
-    )
 
 
 # Pending items ---------------------------------------------------------------------------------
@@ -255,8 +243,8 @@ def _pending(*columns: Any) -> Select[Any]:
     return select(*columns).where(items.c.status == Status.PENDING).order_by(items.c.id)
 
 
-def _pending_in(first_id: int, last_id: int) -> tuple[ColumnElement[bool], ...]:
-    return items.c.status == Status.PENDING, items.c.id.between(first_id, last_id)
+def _open(scope: Scope, first_id: int, last_id: int, *columns: Any) -> Select[Any]:
+    return select(*columns).where(*scope.within(first_id, last_id)).order_by(items.c.id)
 
 
 def first_pending(connection: Connection, after: int = BEFORE_ALL_IDS) -> int | None:
@@ -265,10 +253,11 @@ def first_pending(connection: Connection, after: int = BEFORE_ALL_IDS) -> int | 
     return connection.execute(query).scalar()
 
 
-def pending_ids(connection: Connection, first_id: int, last_id: int) -> list[int]:
-    """The ids of the pending items of a range."""
-    query = _pending(items.c.id).where(*_pending_in(first_id, last_id))
-    return list(connection.execute(query).scalars())
+def open_ids(
+    connection: Connection, first_id: int, last_id: int, scope: Scope = PENDING
+) -> list[int]:
+    """The ids of the items of a range that are still to be predicted."""
+    return list(connection.execute(_open(scope, first_id, last_id, items.c.id)).scalars())
 
 
 def last_pending(connection: Connection) -> int | None:
@@ -283,15 +272,22 @@ def nth_pending(connection: Connection, first_id: int, n: int) -> int | None:
     return connection.execute(query).scalar()
 
 
-def pending_bytes(connection: Connection, first_id: int, last_id: int) -> int:
-    """The size of the data of a range's pending items."""
-    total = select(func.sum(byte_length(items.c.data))).where(*_pending_in(first_id, last_id))
-    return int(connection.execute(total).scalar() or 0)
+def extent(
+    connection: Connection, first_id: int, last_id: int, scope: Scope = PENDING
+) -> tuple[int, str | None, bool]:
+    """A range's open items: the size of their data, one of their models, whether it is all's."""
+    query = select(
+        func.sum(byte_length(items.c.data)), func.min(items.c.model), func.max(items.c.model)
+    ).where(*scope.within(first_id, last_id))
+    size, model, last_model = connection.execute(query).one()
+    return int(size or 0), model, model == last_model
 
 
-def last_within(connection: Connection, first_id: int, last_id: int, max_bytes: int) -> int:
-    """The id up to which a range's pending items, one at least, have `max_bytes` of data."""
-    sizes = _pending(items.c.id, byte_length(items.c.data)).where(*_pending_in(first_id, last_id))
+def last_within(
+    connection: Connection, first_id: int, last_id: int, max_bytes: int, scope: Scope = PENDING
+) -> int:
+    """The id up to which a range's open items, one at least, have `max_bytes` of data."""
+    sizes = _open(scope, first_id, last_id, items.c.id, byte_length(items.c.data))
     last, total = first_id, 0
     for place, (item_id, size) in enumerate(connection.execute(sizes)):
         total += size
@@ -307,13 +303,28 @@ def count_pending(connection: Connection) -> int:
     return connection.execute(query).scalar_one()
 
 
-def read_pending(
-    connection: Connection, first_id: int, last_id: int
-) -> Sequence[tuple[int, str | bytes | None]]:
-    """The pending items of a range: id and JSON text, or None where the text is too large."""
+def read_open(
+    connection: Connection,
+    first_id: int,
+    last_id: int,
+    scope: Scope = PENDING,
+    model: str | None = None,
+) -> dict[str, list[tuple[int, str | bytes | None]]]:
+    """The open items of a range, by model: id and JSON text, or None where that is too large.
+
+    Args:
+        model: the one of all of them, if that is known; then it is not read with each.
+    """
     fits = case((byte_length(items.c.data) <= MAX_BODY_BYTES, raw_text(items.c.data)))
-    query = _pending(items.c.id, fits).where(*_pending_in(first_id, last_id))
-    return connection.execute(query).all()
+    if model is not None:
+        query = _open(scope, first_id, last_id, items.c.id, fits)
+        of_model: list[Any] = list(connection.execute(query))
+        return {model: of_model} if of_model else {}
+    query = _open(scope, first_id, last_id, items.c.id, fits, items.c.model)
+    found: dict[str, list[tuple[int, str | bytes | None]]] = {}
+    for item_id, text, name in connection.execute(query):
+        found.setdefault(name, []).append((item_id, text))
+    return found
 
 
 # Results ---------------------------------------------------------------------------------------
@@ -323,49 +334,54 @@ class ItemsChanged(Exception):
     """Items that were pending when they were read are gone, or have another status."""
 
 
-def store_predictions(
-    connection: Connection, model_id: int, answers: Sequence[tuple[int, str]]
-) -> None:
-    """Store predictions (item id and JSON text) and mark their items, which are pending.
+def store_predictions(connection: Connection, answers: Sequence[tuple[int, int, str]]) -> None:
+    """Store predictions (item, model id and JSON text) and mark their items, which are pending.
 
     Raises:
-        ItemsChanged: not all of them are; see `lock_pending`.
+        ItemsChanged: not all of them are; see `lock_open`.
         IntegrityError: one of the items has a prediction by this model; see `forget_answers`.
     """
-    _finish(connection, [item_id for item_id, _ in answers], Status.SUCCEEDED)
-    rows = [(item_id, model_id, answer) for item_id, answer in answers]
-    insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), rows)
+    _finish(connection, [answer[0] for answer in answers], Status.SUCCEEDED)
+    insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), answers)
 
 
-def store_failures(
-    connection: Connection, model_id: int, reasons: Sequence[tuple[int, str, str]]
-) -> None:
-    """Store failures (item id, code and detail) and mark their items, which are pending.
+def store_failures(connection: Connection, reasons: Sequence[tuple[int, int, str, str]]) -> None:
+    """Store failures (item, model id, code, detail) and mark their items, which are pending.
 
     Raises:
-        ItemsChanged: not all of them are; see `lock_pending`.
+        ItemsChanged: not all of them are; see `lock_open`.
         IntegrityError: one of the items has a failure already; see `forget_answers`.
     """
-    _finish(connection, [item_id for item_id, _, _ in reasons], Status.FAILED)
-    rows = [(item_id, model_id, code, detail) for item_id, code, detail in reasons]
-    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), rows)
+    _finish(connection, [reason[0] for reason in reasons], Status.FAILED)
+    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), reasons)
 
 
-def forget_answers(connection: Connection, model_id: int, first_id: int, last_id: int) -> None:
-    """Remove what pending items of a range have been answered before.
+def forget_answers(
+    connection: Connection, model_ids: Collection[int], first_id: int, last_id: int
+) -> None:
+    """Remove what pending items of a range have been answered before by these versions.
 
     Only a client that set their status back by hand can have made such items.
     """
-    pending = select(items.c.id).where(*_pending_in(first_id, last_id))
-    of_model = predictions.c.model_id == model_id
-    connection.execute(delete(predictions).where(of_model, predictions.c.item_id.in_(pending)))
+    pending = select(items.c.id).where(*PENDING.within(first_id, last_id))
+    of_models = predictions.c.model_id.in_(model_ids)
+    connection.execute(delete(predictions).where(of_models, predictions.c.item_id.in_(pending)))
     connection.execute(delete(failures).where(failures.c.item_id.in_(pending)))
 
 
-def lock_pending(connection: Connection, first_id: int, last_id: int) -> set[int]:
-    """The ids of a range's pending items, which stay so until this transaction ends."""
-    query = select(items.c.id).where(*_pending_in(first_id, last_id)).with_for_update()
+def lock_open(
+    connection: Connection, first_id: int, last_id: int, scope: Scope = PENDING
+) -> set[int]:
+    """The ids of a range's open items, which stay so until this transaction ends."""
+    query = select(items.c.id).where(*scope.within(first_id, last_id)).with_for_update()
     return set(connection.execute(query).scalars())
+
+
+def mark_answered(connection: Connection, item_ids: Sequence[int]) -> None:
+    """Failed items that have a prediction now have succeeded."""
+    if item_ids:
+        failed = items.c.id.in_(item_ids), items.c.status == Status.FAILED
+        connection.execute(update(items).where(*failed).values(status=Status.SUCCEEDED))
 
 
 def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> None:
@@ -390,15 +406,17 @@ def retry_failed(
     Returns how many there were.
     """
     pass_gate(connection)  # of two at once, one would delete failures that are newer than its retry
-    query = select(failures.c.item_id).order_by(failures.c.item_id).limit(limit)
+    failed = exists().where(items.c.id == failures.c.item_id, items.c.status == Status.FAILED)
+    query = select(failures.c.item_id).distinct().where(failed)
+    query = query.order_by(failures.c.item_id).limit(limit)
     if item_ids:
         query = query.where(failures.c.item_id.in_(item_ids))
     if code is not None:
         query = query.where(failures.c.code == code)
     found = connection.execute(query).scalars().all()
     if found:
-        failed = items.c.id.in_(found), items.c.status == Status.FAILED
-        connection.execute(update(items).where(*failed).values(status=Status.PENDING))
+        these = items.c.id.in_(found), items.c.status == Status.FAILED
+        connection.execute(update(items).where(*these).values(status=Status.PENDING))
         connection.execute(delete(failures).where(failures.c.item_id.in_(found)))
     return len(found)
 

@@ -13,7 +13,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, DateTime, Enum, Integer, Text, event
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Enum,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    event,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, Dialect, Engine, make_url
 from sqlalchemy.exc import (
@@ -106,6 +116,13 @@ Id = BigInteger().with_variant(Integer, "sqlite")
 Json = Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4"), "mysql", "mariadb")
 """JSON is kept as text: what comes back is what went in, with keys in label order (MySQL's JSON
 type sorts them), and text that is no JSON fails as an item, with a reason."""
+
+Blob = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+
+Name = String(64).with_variant(
+    mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+)
+"""A text that is the same only if each character is; elsewhere that is the rule."""
 
 StatusWord = Enum(
     *Status, name="items_status", native_enum=False, create_constraint=True, length=9
@@ -482,27 +499,28 @@ def _poll(connection: Connection, take: str) -> None:
 
 
 def insert_returning_ids(
-    connection: Connection, table: str, column: str, values: Sequence[str]
+    connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> list[int]:
-    """One multi-row INSERT; the new ids in the order of the values.
+    """One multi-row INSERT; the new ids in the order of the rows.
 
     MySQL, MariaDB and SQLite give one statement's rows consecutive ids and name the first or the
     last, which is a multiple quicker than RETURNING them. The step is `@@auto_increment_increment`,
     which is not 1 under group replication or Galera. On PostgreSQL ids grow along a statement's
     rows, so sorted ids are in that order too (RETURNING promises none).
     """
-    if connection.dialect.name == "postgresql" and len(values) >= COPY_ROWS:
-        return _copy_returning_ids(connection, table, column, values)
-    statement = _multi_row(connection, table, [column], len(values))
+    if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS:
+        return _copy_returning_ids(connection, table, columns, rows)
+    statement = _multi_row(connection, table, columns, len(rows))
+    values = tuple(chain.from_iterable(rows))
     if connection.dialect.name == "sqlite":
-        last = connection.exec_driver_sql(statement, tuple(values)).lastrowid
-        return list(range(last - len(values) + 1, last + 1))
+        last = connection.exec_driver_sql(statement, values).lastrowid
+        return list(range(last - len(rows) + 1, last + 1))
     if connection.dialect.name == "postgresql":
-        returned = connection.exec_driver_sql(f"{statement} RETURNING id", tuple(values))
+        returned = connection.exec_driver_sql(f"{statement} RETURNING id", values)
         return sorted(returned.scalars())
-    first = connection.exec_driver_sql(statement, tuple(values)).lastrowid
+    first = connection.exec_driver_sql(statement, values).lastrowid
     step = _id_step(connection)
-    return list(range(first, first + step * len(values), step))
+    return list(range(first, first + step * len(rows), step))
 
 
 def _id_step(connection: Connection) -> int:
@@ -514,17 +532,17 @@ def _id_step(connection: Connection) -> int:
 
 
 def _copy_returning_ids(
-    connection: Connection, table: str, column: str, values: Sequence[str]
+    connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> list[int]:
     """Take the ids first, as one text, and COPY them with their rows; see `_copy`."""
     take = (
         f"SELECT string_agg(nextval(pg_get_serial_sequence('{table}', 'id'))::text, ',')"
         " FROM generate_series(1, %s)"
     )
-    taken: str = connection.exec_driver_sql(take, (len(values),)).scalar_one()
+    taken: str = connection.exec_driver_sql(take, (len(rows),)).scalar_one()
     ids = sorted(map(int, taken.split(",")))
-    rows = list(zip(ids, values, strict=True))
-    connection.exec_driver_sql(f"COPY {table} (id, {column}) FROM STDIN", rows)
+    numbered = [(item_id, *row) for item_id, row in zip(ids, rows, strict=True)]
+    connection.exec_driver_sql(f"COPY {table} (id, {', '.join(columns)}) FROM STDIN", numbered)
     return ids
 
 

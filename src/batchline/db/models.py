@@ -1,8 +1,9 @@
 """The tables. SQL clients read and write them too, so names and meanings are a contract.
 
 `items` and `predictions` are the contract's; `failures` holds the reason of each failed item,
-`models` the published model versions with their signatures, `claims` who predicts which range of
-ids until when, and `runs` what each run of the batch job did.
+`models` the versions of each model with what is known of them, `model_files` their content in
+parts, `backfills` what a version shall predict too, `claims` who predicts which range of ids until
+when, and `runs` what each run of the batch job did.
 """
 
 from datetime import datetime
@@ -22,7 +23,16 @@ from sqlalchemy import (
     text,
 )
 
-from batchline.db.dialects import TABLE_OPTIONS, Id, Json, StatusWord, UtcDateTime, utc_now
+from batchline.db.dialects import (
+    TABLE_OPTIONS,
+    Blob,
+    Id,
+    Json,
+    Name,
+    StatusWord,
+    UtcDateTime,
+    utc_now,
+)
 
 
 def created_at(name: str = "created_at") -> Column[datetime]:
@@ -41,6 +51,7 @@ items = Table(
     Column("data", Json, nullable=False),
     Column("status", StatusWord, nullable=False, server_default=text("'pending'")),
     created_at(),
+    Column("model", Name, nullable=False, server_default=text("'default'")),
     Index("items_status_id", "status", "id"),
     **TABLE_OPTIONS,
 )
@@ -59,13 +70,29 @@ models = Table(
     "models",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("name", Word, nullable=False),
+    Column("name", Name, nullable=False),
     Column("version", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("signature", Json, nullable=False),
     Column("active", Boolean, nullable=False),
     created_at(),
+    Column("label_file", Json, nullable=True),
+    Column("allow_non_finite", Boolean, nullable=True),
+    Column("batching", Json, nullable=True),  # null: of a version of Batchline that stored no files
+    Column("notes", Json, nullable=True),
+    Column("size", Id, nullable=True),
+    Column("location", Text, nullable=True),  # null: the content is in `model_files`
     UniqueConstraint("name", "version", name="models_name_version"),
+    **TABLE_OPTIONS,
+)
+
+model_files = Table(
+    "model_files",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("content", Blob, nullable=False),
+    created_at(),
     **TABLE_OPTIONS,
 )
 
@@ -85,7 +112,7 @@ failures = Table(
     "failures",
     metadata,
     Column("item_id", Id, primary_key=True, autoincrement=False),
-    Column("model_id", Integer, nullable=False),
+    Column("model_id", Integer, primary_key=True, autoincrement=False),
     Column("code", Word, nullable=False),
     Column("detail", Text, nullable=False),
     created_at(),
@@ -103,7 +130,25 @@ claims = Table(
     Column("last_id", Id, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     created_at(),
+    Column("backfill_id", Integer, nullable=True),  # null: of pending items
     CheckConstraint("first_id <= last_id", name="claims_range"),
+    **TABLE_OPTIONS,
+)
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", Name, nullable=False),
+    Column("model_id", Integer, nullable=False),
+    Column("status", StatusWord, nullable=False),
+    Column("since", UtcDateTime, nullable=True),
+    Column("until", UtcDateTime, nullable=True),
+    Column("first_id", Id, nullable=False),
+    Column("last_id", Id, nullable=False),
+    Column("next_id", Id, nullable=False),  # the first one that nobody has claimed
+    created_at(),
+    Column("ended_at", UtcDateTime, nullable=True),
     **TABLE_OPTIONS,
 )
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
 import orjson
 
 from batchline.errors import ModelFailed
-from batchline.ml.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +23,33 @@ Result = str | Failure
 """What became of one row: its prediction as JSON text, or why it has none."""
 
 
-def to_results(outputs: Sequence[Any], names: Sequence[str], signature: Signature) -> list[Result]:
-    """One result for each row, from what the model gave for a batch.
+def to_results(
+    outputs: Sequence[Any],
+    names: Sequence[str],
+    labels: Sequence[str] | None,
+    *,
+    allow_non_finite: bool = False,
+) -> list[Result]:
+    """One result for each row, from what the model gave for a batch: the rows' axis comes first.
 
     A classifier, with probabilities as a tensor (rows, classes) or as a ZipMap (a list of
     dictionaries), gives label -> probability; any other model gives output name -> value.
 
+    Args:
+        allow_non_finite: NaN and infinity are written as null, instead of being a failure.
+
     Raises:
         ModelFailed: the probabilities do not fit the labels.
     """
-    if signature.labels is not None:
-        probabilities = _probabilities(outputs, len(signature.labels))
-        outputs, names = list(np.ascontiguousarray(probabilities.T)), signature.labels
+    if labels is not None:
+        probabilities = _probabilities(outputs, len(labels))
+        outputs, names = list(np.ascontiguousarray(probabilities.T)), labels
     try:
         texts = _objects(names, [_texts(output) for output in outputs])
     except TypeError as error:  # numbers that JSON has not, such as complex ones
         why = f"the prediction cannot be written as JSON: {error}"
         return [Failure(ModelFailed.code, why)] * len(outputs[0])
-    return _only_finite(texts, outputs)
+    return list(texts) if allow_non_finite else _only_finite(texts, outputs)
 
 
 def _probabilities(outputs: Sequence[Any], labels: int) -> Any:
@@ -81,24 +90,44 @@ def _texts(output: Any) -> list[str]:
     Numbers are written all at once and then cut apart, which takes a third of the time.
     """
     if not (isinstance(output, np.ndarray) and output.dtype.kind in "fiub" and output.size):
-        return [_dump(row) for row in output]
+        return [_dump(_plain(row)) for row in output]
     opening, closing = "[" * (output.ndim - 1), "]" * (output.ndim - 1)
     text = _dump(np.ascontiguousarray(output))
     rows = text[output.ndim : -output.ndim].split(f"{closing},{opening}")
     return [f"{opening}{row}{closing}" for row in rows] if opening else rows
 
 
+def _plain(value: Any) -> Any:
+    """Texts come as arrays of objects, which JSON writes as lists."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
+        return value.tolist()
+    return value
+
+
 def _dump(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(value, option=options).decode()
 
 
 def _only_finite(texts: list[str], outputs: Sequence[Any]) -> list[Result]:
     """The results, with a failure in place of each that holds NaN or infinity."""
     fine = np.ones(len(texts), dtype=bool)
     for output in outputs:
-        if isinstance(output, np.ndarray) and output.dtype.kind == "f":
+        if isinstance(output, np.ndarray) and output.dtype.kind == "f" and output.size:
             fine &= np.isfinite(output).reshape(len(texts), -1).all(axis=1)
+        elif not isinstance(output, np.ndarray):
+            fine &= [_is_finite(row) for row in output]
     if fine.all():
         return list(texts)
     bad = Failure("prediction_not_finite", "the model gave NaN or infinity for this row")
     return [text if fine[place] else bad for place, text in enumerate(texts)]
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    return not isinstance(value, float | np.floating) or isfinite(value)

@@ -2,45 +2,36 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
-from math import inf
+from itertools import islice
 from typing import Any, Self
 
 from batchline.constants import MAX_REPORTED_FAULTS, MAX_ROWS_PER_ITEM
 from batchline.errors import Fault
-
-FLOAT32_LIMIT = 3.4028235677973366e38
-"""The smallest float that rounds to infinity as a float32."""
-
-FLOAT64_LIMIT = 2**1024 - 2**970
-"""The same for a float64; an integer, because a longer one that JSON may hold is no float."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    "float32": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
-    "float64": (-FLOAT64_LIMIT, FLOAT64_LIMIT),
-    "int32": (-(2**31) - 1, 2**31),
-    "int64": (-(2**63) - 1, 2**63),
-}
-"""The dtypes that a row may have, with the numbers between which (exclusive) a value lies."""
-
-NUMBERS: dict[str, set[type]] = {
-    "float32": {float, int},
-    "float64": {float, int},
-    "int32": {int},
-    "int64": {int},
-}
+from batchline.ml.inputs import Dims, Input, kind_of
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """One input: rows of the shape `shape` (without the batch axis) and the type `dtype`.
+class Output:
+    """One output: its declared shape without the rows' axis, where it has an entry for each row.
 
-    `labels` are the class names, in the order of their index, where the model is a classifier.
+    `per_row` is false for what a model that takes one row at a time gives as a whole.
     """
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...] = ()
+    per_row: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The inputs and outputs of one version of a model.
+
+    `labels` are the class names, in the order of their index, where the model is a classifier.
+    """
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...] = ()
     labels: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -50,95 +41,142 @@ class Signature:
     def from_json(cls, stored: dict[str, Any]) -> Self:
         labels = stored["labels"]
         return cls(
-            name=stored["name"],
-            dtype=stored["dtype"],
-            shape=tuple(stored["shape"]),
+            inputs=tuple(
+                Input(**{**each, "shape": tuple(each["shape"])}) for each in stored["inputs"]
+            ),
+            outputs=tuple(
+                Output(**{**each, "shape": tuple(each["shape"])}) for each in stored["outputs"]
+            ),
             labels=None if labels is None else tuple(labels),
         )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one input, whose rows can be sent as a list."""
+        return len(self.inputs) == 1
+
+    @property
+    def row_inputs(self) -> list[Input]:
+        """The inputs that have rows; at least one."""
+        return [each for each in self.inputs if not each.per_item]
+
+    @property
+    def once(self) -> list[Input]:
+        """The inputs that are given once an item."""
+        return [each for each in self.inputs if each.per_item]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all rows have the same shape."""
+        return all(type(size) is int for each in self.inputs for size in each.shape)
+
+    def rows(self, data: Any, of: Input) -> Any:
+        """What the data of an item without faults gives for one input."""
+        return data[of.name] if type(data) is dict else data
+
+    def example(self) -> Any:
+        """Data of one row, as a request may have it."""
+        values = {each.name: each.example() for each in self.inputs}
+        if self.is_plain:
+            return [values[self.inputs[0].name]]
+        return {e.name: values[e.name] if e.per_item else [values[e.name]] for e in self.inputs}
+
+    def first(self, data: Any) -> Any:
+        """The rows of an item without faults, for the first input that has rows."""
+        return self.rows(data, self.row_inputs[0])
+
     def faults(self, data: object) -> list[Fault]:
-        """What is wrong with the rows of one item, as JSON pointers into `data`; [] if nothing.
+        """What is wrong with the data of one item, as JSON pointers into it; [] if nothing.
 
         At most `MAX_REPORTED_FAULTS` are listed: a caller who mends those may meet more.
         """
-        if type(data) is not list:
-            return [Fault("", "wrong_shape", f"expected a list of rows, got {_kind(data)}")]
-        if not data:
-            return [Fault("", "no_rows", "expected at least one row, got none")]
-        if len(data) > MAX_ROWS_PER_ITEM:
-            detail = f"one item takes at most {MAX_ROWS_PER_ITEM} rows, got {len(data)}"
-            return [Fault("", "too_many_rows", detail)]
-        if self.values([data]) is not None:
-            return []
-        return list(islice(self._faults_of_rows(data), MAX_REPORTED_FAULTS))
+        if self.is_plain and type(data) is not dict:
+            return self._faults_of_rows([(self.inputs[0], "", data)])
+        if type(data) is not dict:
+            names = ", ".join(each.name for each in self.inputs)
+            expected = f"expected an object with the inputs {names}"
+            return [Fault("", "wrong_shape", f"{expected}, got {kind_of(data)}")]
+        faults = list(islice(self._faults_of_names(data), MAX_REPORTED_FAULTS))
+        if faults:
+            return faults
+        return self._faults_of_rows(
+            [(each, f"/{escape(each.name)}", data[each.name]) for each in self.inputs]
+        )
 
-    def values(self, items: Sequence[Any]) -> list[Any] | None:
-        """All numbers of these items in one flat list; None where any item may have a fault.
+    def columns(self, items: Sequence[Any]) -> list[tuple[list[Any], Dims]] | None:
+        """The values of each input for all rows of these items: in one flat list, and their shape.
 
-        It looks at whole lists at a time, which is quick, because nearly all items are all right.
+        None where any item may have a fault, or where not all rows have the same shape. It looks at
+        whole lists at a time, which is quick, because nearly all items are all right.
         """
-        if set(map(type, items)) != {list}:
+        if self.is_plain and set(map(type, items)) == {list}:
+            column = self.inputs[0].values(items)
+            return None if column is None else [column]
+        if any(each.per_item for each in self.inputs) or set(map(type, items)) != {dict}:
             return None
-        if not (min(map(len, items)) > 0 and max(map(len, items)) <= MAX_ROWS_PER_ITEM):
+        names = {each.name for each in self.inputs}
+        if any(item.keys() != names for item in items):
             return None
-        level = list(chain.from_iterable(items))
-        for size in self.shape:
-            if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
+        columns, counts, sizes = [], None, dict[str, int]()
+        for each in self.inputs:
+            rows = [item[each.name] for item in items]
+            column = each.values(rows)
+            if column is None or counts not in (None, list(map(len, rows))):
                 return None
-            level = list(chain.from_iterable(level))
-        if not NUMBERS[self.dtype].issuperset(map(type, level)):
-            return None
-        low, high = RANGES[self.dtype]
-        if not (low < min(level) and max(level) < high):
-            return None
-        total = sum(level)  # NaN hides from min and max, but not from a sum
-        return level if total == total else None
+            if not each.agrees(column[1], sizes):
+                return None
+            counts = list(map(len, rows))
+            columns.append(column)
+        return columns
 
-    def _faults_of_rows(self, rows: list[Any]) -> Iterator[Fault]:
-        for place, row in enumerate(rows):
-            yield from self._faults_of(row, self.shape, f"/{place}")
+    def _faults_of_names(self, data: dict[str, Any]) -> Iterator[Fault]:
+        for each in self.inputs:
+            if each.name not in data:
+                detail = f"the model takes the input {each.name}, which is missing"
+                yield Fault(f"/{escape(each.name)}", "missing_input", detail)
+        names = {each.name for each in self.inputs}
+        for name in data:
+            if name not in names:
+                detail = f"is no input of the model, which takes {', '.join(sorted(names))}"
+                yield Fault(f"/{escape(name)}", "unknown_input", detail)
 
-    def _faults_of(self, value: object, shape: tuple[int, ...], pointer: str) -> Iterator[Fault]:
-        if not shape:
-            yield from self._faults_of_number(value, pointer)
-        elif type(value) is not list:
-            expected = f"expected a list of {_numbers(shape[0])}"
-            yield Fault(pointer, "wrong_shape", f"{expected}, got {_kind(value)}")
-        elif len(value) != shape[0]:
-            detail = f"the model takes {_numbers(shape[0])} here, got {len(value)}"
-            yield Fault(pointer, "wrong_width", detail)
-        else:
-            for place, part in enumerate(value):
-                yield from self._faults_of(part, shape[1:], f"{pointer}/{place}")
+    def _faults_of_rows(self, given: Sequence[tuple[Input, str, Any]]) -> list[Fault]:
+        counts: dict[str, int] = {}
+        for each, pointer, value in given:
+            if each.per_item:
+                continue
+            if fault := _fault_of_count(value, pointer):
+                return [fault]
+            counts[pointer] = len(value)
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{len(value)} for {each.name}" for each, _, value in given)
+            return [Fault("", "wrong_row_count", f"the inputs differ in their rows: {told}")]
+        return list(islice(self._faults_of_values(given), MAX_REPORTED_FAULTS))
 
-    def _faults_of_number(self, value: Any, pointer: str) -> Iterator[Fault]:
-        low, high = RANGES[self.dtype]
-        if type(value) is list:
-            yield Fault(pointer, "nested_too_deep", "expected a number, got a list")
-        elif type(value) not in (int, float):
-            yield Fault(pointer, "not_a_number", f"expected a number, got {_kind(value)}")
-        elif value != value or value in (inf, -inf):
-            yield Fault(pointer, "not_finite", "NaN and infinity are no values to predict from")
-        elif type(value) not in NUMBERS[self.dtype]:
-            yield Fault(pointer, "not_an_integer", f"the model takes integers here, got {value}")
-        elif not low < value < high:
-            yield Fault(
-                pointer, "out_of_range", f"{str(value)[:20]} does not fit into {self.dtype}"
-            )
-
-
-def _numbers(count: int) -> str:
-    return "1 value" if count == 1 else f"{count} values"
+    def _faults_of_values(self, given: Sequence[tuple[Input, str, Any]]) -> Iterator[Fault]:
+        once: dict[str, int] = {}
+        for each, pointer, value in given:
+            if each.per_item:
+                yield from each.faults(value, pointer, once)
+        rows = [(each, pointer, value) for each, pointer, value in given if not each.per_item]
+        for place in range(len(rows[0][2])):
+            sizes = dict(once)  # named axes agree within a row
+            for each, pointer, value in rows:
+                yield from each.faults(value[place], f"{pointer}/{place}", sizes)
 
 
-def _kind(value: object) -> str:
-    """The JSON name of a value, with a glimpse of it where that helps."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"the text {value[:40]!r}"
-    if isinstance(value, dict):
-        return "an object"
-    return "a list" if isinstance(value, list) else f"the number {value}"
+def _fault_of_count(rows: object, pointer: str) -> Fault | None:
+    if type(rows) is not list:
+        return Fault(pointer, "wrong_shape", f"expected a list of rows, got {kind_of(rows)}")
+    if not rows:
+        return Fault(pointer, "no_rows", "expected at least one row, got none")
+    if len(rows) > MAX_ROWS_PER_ITEM:
+        detail = f"one item takes at most {MAX_ROWS_PER_ITEM} rows, got {len(rows)}"
+        return Fault(pointer, "too_many_rows", detail)
+    return None
+
+
+def escape(name: str) -> str:
+    """A name as RFC 6901 writes it into a pointer."""
+    text = name[:100].encode(errors="replace").decode()  # half of a surrogate pair is no text
+    return text.replace("~", "~0").replace("/", "~1")

@@ -7,7 +7,7 @@ checks that the claim still stands.
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,19 +19,38 @@ from batchline.constants import (
     BEFORE_ALL_IDS,
     CLAIM_LEASE,
     CLAIM_MAX_BYTES,
+    NO_VERSION,
     RESULTS_MAX_BYTES,
 )
-from batchline.db import claims, cruds
+from batchline.db import backfills, claims, cruds
 from batchline.db.claims import Claim
 from batchline.db.cruds import ItemsChanged
 from batchline.db.database import Database
-from batchline.errors import ClaimLost, CommitUnknown, Unavailable
-from batchline.ml.data_loader import Results, Tensor, assemble, load_batch, predict_rows
+from batchline.db.scope import Backfill
+from batchline.errors import (
+    ClaimLost,
+    CommitUnknown,
+    ModelUnavailable,
+    Unavailable,
+    UnknownModel,
+)
+from batchline.ml.data_loader import (
+    Batch,
+    Results,
+    assemble,
+    fail_all,
+    load_batch,
+    merge,
+    predict_rows,
+)
 from batchline.ml.predictor import Predictor
-from batchline.ml.results import Result
+from batchline.ml.results import Failure, Result
 from batchline.task.pace import Pace
+from batchline.task.versions import Version, Versions
 
 T = TypeVar("T")
+
+Items = list[tuple[int, str | bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +80,7 @@ class Job:
     """What every batch of one job process shares; worker threads call it at the same time."""
 
     database: Database
-    predictor: Predictor
-    model_id: int
+    versions: Versions
     owner: str
     stop: threading.Event
     pace: Pace = field(default_factory=Pace)
@@ -87,6 +105,18 @@ class Job:
             )
         )
 
+    def claim_backfill(self) -> Claim | None:
+        """Claim the next items of a backfill; None if there are none.
+
+        Raises:
+            SuspectsWaiting: claims have run out, and come first.
+        """
+        return self._claim(
+            lambda connection, owner: claims.claim_backfill(
+                connection, owner=owner, max_items=self.pace.items, lease=CLAIM_LEASE
+            )
+        )
+
     def claim_suspect(self) -> tuple[Claim | None, Outcome]:
         """Claim items of a job that died, and how many rows were set aside on the way.
 
@@ -94,7 +124,7 @@ class Job:
         """
         claim, crashed = self._claim(
             lambda connection, owner: claims.claim_suspect(
-                connection, owner=owner, model_id=self.model_id, lease=CLAIM_LEASE
+                connection, owner=owner, lease=CLAIM_LEASE
             )
         )
         return claim, Outcome(failed=crashed)
@@ -144,32 +174,48 @@ class Job:
             raise
 
     def _work_off(self, claim: Claim) -> Outcome:
-        claim, items = self._read(claim)
-        batch = load_batch(items, self.predictor.signature)
-        row_results = self._predict(batch.tensor)
-        results = assemble(batch, row_results)
+        claim, items, active = self._read(claim)
+        results, rows = self._predict_all(items, active)
         try:
             stored = self.database.transaction(lambda c: self._store(c, claim, results))
         except (IntegrityError, ItemsChanged):
+            if isinstance(claim.scope, Backfill):
+                raise
             stored = self.database.transaction(lambda c: self._store_anew(c, claim, results))
         except CommitUnknown:
             if not self._is_stored(claim, results):
                 raise
             stored = results
-        return Outcome(len(stored.predictions), len(stored.failures), len(row_results))
+        return Outcome(len(stored.predictions), len(stored.failures), rows)
 
-    def _read(self, claim: Claim) -> tuple[Claim, Sequence[tuple[int, str | bytes | None]]]:
-        """The claimed items; of a claim that is too large for the memory only its first part."""
+    def _read(self, claim: Claim) -> tuple[Claim, dict[str, Items], dict[str, Version]]:
+        """The claimed items by model; of a claim that is too large for the memory its first part.
+
+        With the active versions of the same moment: an item is predicted by the version that is
+        active when it is read.
+        """
         with self.database.read() as connection:
             ids = claim.first_id, claim.last_id
-            if cruds.pending_bytes(connection, *ids) <= CLAIM_MAX_BYTES:
-                return claim, cruds.read_pending(connection, *ids)
-            last = cruds.last_within(connection, *ids, CLAIM_MAX_BYTES)
+            size, model, is_only = cruds.extent(connection, *ids, claim.scope)
+            only = model if is_only else None
+            if size <= CLAIM_MAX_BYTES:
+                return claim, *self._read_items(connection, claim, only)
+            last = cruds.last_within(connection, *ids, CLAIM_MAX_BYTES, claim.scope)
         shorter = self.database.transaction(
             lambda connection: self._shorten(connection, claim, last)
         )
         with self.database.read() as connection:
-            return shorter, cruds.read_pending(connection, shorter.first_id, shorter.last_id)
+            return shorter, *self._read_items(connection, shorter, only)
+
+    def _read_items(
+        self, connection: Connection, claim: Claim, model: str | None
+    ) -> tuple[dict[str, Items], dict[str, Version]]:
+        ids = claim.first_id, claim.last_id
+        items = cruds.read_open(connection, *ids, claim.scope, model)
+        if isinstance(claim.scope, Backfill):
+            version = self.versions.get(connection, claim.scope.model_id)
+            return items, {version.name: version}
+        return items, self.versions.active(connection)
 
     def give_back(self, claim: Claim) -> None:
         """Leave the items to whoever comes next; if the database is away, as soon as it is back."""
@@ -182,45 +228,90 @@ class Job:
             self.database.transaction(lambda connection: claims.give_back(connection, owner))  # noqa: B023, called at once
             self.leftovers.discard(owner)
 
-    def _predict(self, tensor: Tensor) -> list[Result]:
+    def _predict_all(
+        self, items: dict[str, Items], active: dict[str, Version]
+    ) -> tuple[Results, int]:
+        """The results of each model's items, and how many rows were predicted.
+
+        Of all items, or of the first so many as `RESULTS_MAX_BYTES` hold.
+        """
+        found: list[Results] = []
+        size = rows = 0
+        for name, stored in items.items():  # in the order of their first items
+            if size > RESULTS_MAX_BYTES:
+                found.append(Results([], [], until=stored[0][0] - 1))
+                continue
+            results, predicted = self._predict_items(name, stored, active, RESULTS_MAX_BYTES - size)
+            found.append(results)
+            rows += predicted
+            size += sum(len(text) for _, _, text in results.predictions)
+        return merge(found), rows
+
+    def _predict_items(
+        self, name: str, stored: Items, active: dict[str, Version], max_bytes: int
+    ) -> tuple[Results, int]:
+        version = active.get(name)
+        ids = [item_id for item_id, _ in stored]
+        if version is None:
+            detail = f"there is no model {name}; there are {', '.join(sorted(active)) or 'none'}"
+            return fail_all(ids, Failure(UnknownModel.code, detail), NO_VERSION), 0
+        try:
+            predictor = self.versions.predictor(version)
+        except ModelUnavailable as error:
+            return fail_all(ids, Failure(error.code, error.detail), version.id), 0
+        batch = load_batch(stored, predictor.signature)
+        row_results = self._predict(batch, predictor, max_bytes)
+        predicted = len(row_results) - row_results.count(None)
+        return assemble(batch, row_results, version.id), predicted
+
+    def _predict(self, batch: Batch, predictor: Predictor, max_bytes: int) -> list[Result | None]:
         """Results in calls of a bounded size, between which the job may stop.
 
-        Of all rows, or of as many as `RESULTS_MAX_BYTES` hold.
+        Those that are missing at the end did not fit into `max_bytes`.
         """
-        results: list[Result] = []
-        size, rows = 0, self.predictor.call_rows
-        for start in range(0, len(tensor), rows):
-            if self.stop.is_set():
-                raise Stopped
-            part = predict_rows(self.predictor.predict, tensor[start : start + rows])
-            results.extend(part)
-            size += sum(len(result) for result in part if isinstance(result, str))
-            if size > RESULTS_MAX_BYTES:
-                break
+        results: list[Result | None] = [None] * sum(batch.row_counts)
+        size, rows = 0, predictor.batching.call_rows
+        for part in batch.parts:
+            for start in range(0, len(part.rows), rows):
+                if self.stop.is_set():
+                    raise Stopped
+                if size > max_bytes:
+                    return results
+                found = predict_rows(predictor.predict, part.rows[start : start + rows])
+                for place, result in zip(part.places[start : start + rows], found, strict=True):
+                    results[place] = result
+                size += sum(len(result) for result in found if isinstance(result, str))
         return results
 
     def _store_anew(self, connection: Connection, claim: Claim, results: Results) -> Results:
         """Store where clients have changed items by hand: what they took away is left out, and
         an older answer of what they set back to pending makes room."""
         self._hold(connection, claim)
-        pending = cruds.lock_pending(connection, claim.first_id, claim.last_id)
-        cruds.forget_answers(connection, self.model_id, claim.first_id, claim.last_id)
+        pending = cruds.lock_open(connection, claim.first_id, claim.last_id)
+        cruds.forget_answers(connection, results.model_ids, claim.first_id, claim.last_id)
         return self._store(connection, claim, results.of(pending))
 
     def _store(self, connection: Connection, claim: Claim, results: Results) -> Results:
         self._hold(connection, claim)
-        cruds.store_predictions(connection, self.model_id, results.predictions)
-        cruds.store_failures(connection, self.model_id, results.failures)
+        if isinstance(claim.scope, Backfill):
+            ids = claim.first_id, claim.last_id
+            results = results.of(cruds.lock_open(connection, *ids, claim.scope))
+            backfills.store(connection, results.predictions, results.failures)
+        else:
+            cruds.store_predictions(connection, results.predictions)
+            cruds.store_failures(connection, results.failures)
         if results.until is not None:
             claim = claims.shorten(connection, claim, results.until)
         claims.end_claim(connection, claim)
+        if isinstance(claim.scope, Backfill):
+            backfills.end_if_done(connection, claim.scope.id)
         return results
 
     def _is_stored(self, claim: Claim, results: Results) -> bool:
         """Look up what became of a COMMIT that was not confirmed: it is all or nothing."""
         with self.database.read() as connection:
-            pending = cruds.pending_ids(connection, claim.first_id, claim.last_id)
-        return results.item_ids.isdisjoint(pending)
+            still = cruds.open_ids(connection, claim.first_id, claim.last_id, claim.scope)
+        return results.item_ids.isdisjoint(still)
 
     def _shorten(self, connection: Connection, claim: Claim, last_id: int) -> Claim:
         self._hold(connection, claim)

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from batchline.constants import BEFORE_ALL_IDS
-from batchline.db import cruds
+from batchline.db import backfills, cruds
 from batchline.db.claims import Claim, SuspectsWaiting
+from batchline.db.scope import PENDING
 from batchline.errors import ClaimLost
 from batchline.task.job import Job, Outcome, Stopped
 
@@ -35,16 +36,16 @@ class Run:
         self._run_id: int | None = None
 
     def execute(self) -> Outcome:
-        """Predict everything that is pending and free, and record it in `runs`.
+        """Predict everything that is pending and free, then backfills, and record it in `runs`.
 
-        An idle run costs one probe of the index and writes nothing, and one that finds only what
-        other jobs have claimed leaves no record.
+        An idle run costs a probe of the index and one of `backfills`, and writes nothing; one that
+        finds only what other jobs have claimed leaves no record.
 
         Raises:
             DatabaseUnavailable: what was stored until then stays stored.
         """
         with self._job.database.read() as connection:
-            if cruds.first_pending(connection) is None:
+            if cruds.first_pending(connection) is None and not backfills.has_unfinished(connection):
                 return self._outcome
         started = time.perf_counter()
         try:
@@ -70,7 +71,11 @@ class Run:
                 self._count(set_aside)
             if claim is None:
                 return
-            log.warning("a job died with these items", first=claim.first_id, last=claim.last_id)
+            log.warning(
+                "a job died with these items, or gave them back",
+                first=claim.first_id,
+                last=claim.last_id,
+            )
             self._predict(claim)
 
     def _work(self) -> bool:
@@ -86,13 +91,14 @@ class Run:
         return False
 
     def _next_claim(self) -> Claim | None:
-        """Above what this run has claimed so far, else of what it passed over."""
+        """Above what this run has claimed so far, else what it passed over, else of a backfill."""
         after = self._after
         claim = self._job.claim_pending(after, sparse=self._sparse)
         if claim is None and after != BEFORE_ALL_IDS:
             claim = self._job.claim_pending(sparse=self._sparse)
-        if claim is not None:
-            self._after = max(self._after, claim.last_id)
+        if claim is None:
+            return self._job.claim_backfill()
+        self._after = max(self._after, claim.last_id)
         return claim
 
     def _predict(self, claim: Claim) -> None:
@@ -106,7 +112,8 @@ class Run:
             outcome = self._job.predict(claim)
             if not claim.suspect:
                 self._job.pace.note(outcome.items, time.perf_counter() - started)
-            self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * FEW
+            if claim.scope == PENDING:
+                self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * FEW
             self._count(outcome)
         except Stopped:
             log.info("batch given back", first=claim.first_id, last=claim.last_id)

@@ -59,6 +59,14 @@ class Worker:
         """Run until nothing is pending; waits for what other jobs have claimed, and in an outage.
 
         Raises:
+            DatabaseUnavailable: as `run_until`.
+        """
+        return self.run_until(lambda: not self._pending())
+
+    def run_until(self, done: Callable[[], bool]) -> Outcome:
+        """Run until it is done; between the runs waits for other jobs, and in an outage.
+
+        Raises:
             DatabaseUnavailable: the database has not answered for `OUTAGE_ATTEMPTS` times; what
                 was stored until then stays stored.
         """
@@ -74,7 +82,7 @@ class Worker:
                 before = len(outcomes)
                 try:
                     self._run(on_batch)
-                    if not self._pending():
+                    if done():
                         break
                     attempts = 0
                     pause = WAIT_FOR_OTHER_JOBS

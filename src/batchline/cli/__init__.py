@@ -1,0 +1,41 @@
+"""The command line. Imports are late, so that `--help` is quick."""
+
+from typing import Annotated
+
+import typer
+
+from batchline import __version__
+from batchline.cli import models, service
+
+app = typer.Typer(
+    name="batchline",
+    help="Register rows now over HTTP or SQL, predict them in batches, read them by id.\n\n"
+    "Start with `batchline demo`, then `batchline up`. Every option can also be set by the "
+    "environment variable that its help names.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(service.app)
+app.add_typer(models.app)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"batchline {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; what Batchline can name ends with a sentence, not with a traceback."""
+    from batchline.errors import BatchlineError
+
+    try:
+        app()
+    except BatchlineError as error:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        typer.echo(f"error: {error.detail}{hint}", err=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,132 @@
+"""What the commands put together; imports are late, so that `--help` is quick."""
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchline.configurations import Settings
+    from batchline.db.database import Database
+    from batchline.ml.session import Runtime
+    from batchline.task.job import Job
+
+
+def configure(flags: dict[str, Any]) -> "Settings":
+    from batchline import logs, processes
+    from batchline.configurations import read_settings
+
+    settings = read_settings(**flags)
+    logs.configure(settings.log_level, settings.log_format)
+    processes.end_with_parent()
+    return settings
+
+
+def connect(settings: "Settings") -> "Database":
+    """The database, which answers and is not too old."""
+    from sqlalchemy.exc import DBAPIError
+
+    from batchline.db.database import Database
+    from batchline.db.dialects import check_version
+    from batchline.errors import ConfigurationError
+
+    database = Database(settings.url(), pool_size=max(8, 2 * settings.worker_threads))
+    try:
+        with database.read() as connection:
+            check_version(connection)
+    except (TypeError, ValueError, OSError, DBAPIError) as error:  # a driver refuses an option
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise ConfigurationError(
+            f"DATABASE_URL cannot be used: {str(reason).strip()}",
+            hint="check what follows the ? in it",
+        ) from error
+    return database
+
+
+def open_database(settings: "Settings") -> "Database":
+    """The database, migrated."""
+    from batchline.db import cruds
+    from batchline.errors import SchemaOutdated
+
+    database = connect(settings)
+    with database.read() as connection:
+        if not cruds.schema_is_current(connection):
+            raise SchemaOutdated(
+                "the database is of another version of Batchline", hint="run `batchline db upgrade`"
+            )
+    return database
+
+
+def check_model(settings: "Settings") -> None:
+    from batchline.task.registry import ModelFile
+
+    ModelFile.read(str(settings.model_filepath), settings.labels).examine(None, None)
+
+
+def prepare(settings: "Settings") -> None:
+    """Migrate, and publish the model: then the API can check rows before any job has started."""
+    from batchline.db.migrations import upgrade
+
+    database = connect(settings)
+    upgrade(database)
+    publish(database, settings)
+    database.close()
+
+
+def announce(role: str, database: "Database", **facts: str) -> None:
+    import structlog
+
+    structlog.get_logger(__name__).info(f"{role} starts", database=database.url, **facts)
+
+
+def publish(database: "Database", settings: "Settings") -> None:
+    """Let the model that the user has named be the default one; else one that is packaged."""
+    from batchline.constants import DEFAULT_MODEL
+    from batchline.db import registry
+
+    with database.read() as connection:
+        if registry.has_active(connection, DEFAULT_MODEL) and not settings.chose_model:
+            return
+    from batchline.task.registry import publish_default
+
+    publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
+
+
+def make_job(database: "Database", settings: "Settings", stop: threading.Event) -> "Job":
+    import socket
+    import uuid
+
+    from batchline.db import cruds
+    from batchline.task.job import Job
+    from batchline.task.versions import Versions
+
+    database.transaction(cruds.touch_gate)  # it can be written to, or that is said now
+    owner = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    versions = Versions(database, runtime_of(settings), settings.models_max_megabytes * 1024 * 1024)
+    return Job(database, versions, owner, stop)
+
+
+def stop_event() -> threading.Event:
+    """An event that the first SIGTERM or Ctrl-C sets; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)  # an exception would wait for the threads
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def runtime_of(settings: "Settings") -> "Runtime":
+    """How models are run here."""
+    from batchline.ml.session import Runtime
+
+    return Runtime(
+        providers=settings.providers,
+        threads=settings.model_threads,
+        parallel_calls=settings.worker_threads,
+        optimization=settings.graph_optimization,
+    )

@@ -1,0 +1,119 @@
+"""The statements about backfills: which items a version shall predict, too, and how far that is."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, update
+
+from batchline.db import cruds
+from batchline.db.cruds import Record
+from batchline.db.dialects import insert_many, utc_now
+from batchline.db.models import backfills, claims, items
+from batchline.db.scope import Backfill
+
+Range = tuple[int, int]
+
+
+def start(
+    connection: Connection,
+    version: Record,
+    *,
+    status: str,
+    since: datetime | None,
+    until: datetime | None,
+) -> int | None:
+    """Begin a backfill of all items that there are now; its id, or None if there are none."""
+    first, last = connection.execute(select(func.min(items.c.id), func.max(items.c.id))).one()
+    if first is None:
+        return None
+    values = {"status": status, "since": since, "until": until, "first_id": first, "last_id": last}
+    return cruds.insert_one(
+        connection, backfills, model=version.name, model_id=version.id, next_id=first, **values
+    )
+
+
+def count_open(connection: Connection, backfill_id: int) -> int:
+    """How many items are still to be predicted; looks at all of them, so for people."""
+    found = get(connection, backfill_id)
+    within = _scope(found).within(found.first_id, found.last_id)
+    return connection.execute(select(func.count()).select_from(items).where(*within)).scalar_one()
+
+
+def has_unfinished(connection: Connection) -> bool:
+    """Whether any backfill has not ended; perhaps all of it is claimed."""
+    return bool(_unfinished(connection))
+
+
+def get(connection: Connection, backfill_id: int) -> Record:
+    """One backfill."""
+    return connection.execute(select(backfills).where(backfills.c.id == backfill_id)).one()
+
+
+def scope(connection: Connection, backfill_id: int) -> Backfill:
+    """What a backfill is about."""
+    return _scope(get(connection, backfill_id))
+
+
+def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | None:
+    """The next `width` ids of the oldest open backfill, which nobody gets again; None if all are.
+
+    The caller has passed the gate, and claims them in the same transaction.
+    """
+    unfinished = _unfinished(connection)
+    oldest = next((each for each in unfinished if each.next_id <= each.last_id), None)
+    if oldest is None:
+        for each in unfinished:
+            end_if_done(connection, each.id)
+        return None
+    first, last = oldest.next_id, min(oldest.next_id + width - 1, oldest.last_id)
+    next_id = {"next_id": last + 1}
+    connection.execute(update(backfills).where(backfills.c.id == oldest.id).values(next_id))
+    return _scope(oldest), (first, last)
+
+
+def end_if_done(connection: Connection, backfill_id: int) -> bool:
+    """Whether all of it has been predicted; if so, that is written down."""
+    found = get(connection, backfill_id)
+    if found.ended_at is not None:
+        return True
+    if found.next_id <= found.last_id or _is_claimed(connection, backfill_id):
+        return False
+    this = backfills.c.id == backfill_id
+    connection.execute(update(backfills).where(this).values(ended_at=utc_now()))
+    return True
+
+
+def store(
+    connection: Connection,
+    predictions: list[tuple[int, int, str]],
+    failures: list[tuple[int, int, str, str]],
+) -> None:
+    """Store answers beside those that the items have. A failed item that has one now succeeded.
+
+    Raises:
+        IntegrityError: another transaction was faster with one of them; try again.
+    """
+    insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), predictions)
+    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), failures)
+    cruds.mark_answered(connection, [item_id for item_id, _, _ in predictions])
+
+
+def _unfinished(connection: Connection) -> Sequence[Record]:
+    query = select(backfills).where(backfills.c.ended_at.is_(None))
+    return connection.execute(query.order_by(backfills.c.id)).all()
+
+
+def _is_claimed(connection: Connection, backfill_id: int) -> bool:
+    query = select(claims.c.id).where(claims.c.backfill_id == backfill_id)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _scope(record: Record) -> Backfill:
+    return Backfill(
+        id=record.id,
+        model=record.model,
+        model_id=record.model_id,
+        status=record.status,
+        since=record.since,
+        until=record.until,
+    )

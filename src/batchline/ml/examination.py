@@ -1,0 +1,172 @@
+"""What a new model turns out to be: its signature, its labels, and how its rows may be batched."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from batchline.errors import ConfigurationError, ModelFailed
+from batchline.ml import samples
+from batchline.ml.batching import Batching, call, prove, splits
+from batchline.ml.labels import Labels, class_names, has_unnamed_classes
+from batchline.ml.layouts import Layout, layouts
+from batchline.ml.onnx_file import lists_of_labels
+from batchline.ml.rows import Rows
+from batchline.ml.samples import LEAST
+from batchline.ml.session import DTYPES, Runtime, Session
+from batchline.ml.signature import Output, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found; `notes` are for people."""
+
+    signature: Signature
+    batching: Batching
+    notes: tuple[str, ...] = ()
+
+
+def examine(
+    content: bytes,
+    name: str,
+    *,
+    labels: Labels = None,
+    sample: tuple[str, bytes] | None = None,
+    runtime: Runtime | None = None,
+) -> Examination:
+    """Open the model, try it on rows, and prove how they may be batched.
+
+    Args:
+        name: what to call the model in errors.
+        labels: of a label file; None for the model's own.
+        sample: name and content of a file with rows to try it on; made up if it is None.
+
+    Raises:
+        ConfigurationError: the model cannot be served, and why.
+    """
+    session = Session.open(content, name, runtime or Runtime())
+    reason = ""
+    for layout in layouts(session.inputs, DTYPES, name):
+        try:
+            rows, per_row = _try(session, layout, sample, name)
+        except ModelFailed as error:
+            reason = reason or error.detail
+            continue
+        asked = Batching(layout.size, layout.axis)
+        batching = prove(session, rows, asked, per_row)
+        if _is_refuted(asked, batching):
+            reason = batching.reason
+            continue
+        why = batching.reason or _why(layout, reason)
+        batching = replace(batching, reason=why)
+        outputs = _together(session, rows, batching, per_row)
+        names = class_names(outputs, labels, partial(lists_of_labels, content))
+        return _found(session, layout, outputs, per_row, batching, names)
+    raise ConfigurationError(
+        f"{name} does not take rows that were made up for it: {reason}",
+        hint="give rows that it takes: `batchline models add NAME FILE --sample ROWS.json`",
+    )
+
+
+def _is_refuted(asked: Batching, found: Batching) -> bool:
+    """Whether what looked like a batch of a fixed size has to be seen as one row."""
+    return asked.size is not None and found.size != asked.size
+
+
+def _why(layout: Layout, reason: str) -> str:
+    if not layout.axis:
+        return f"its inputs have no axis for rows{'; ' if reason else ''}{reason}"
+    if layout.size is not None:
+        return f"its batch has the fixed size {layout.size}"
+    return ""
+
+
+def _try(
+    session: Session, layout: Layout, sample: tuple[str, bytes] | None, name: str
+) -> tuple[Rows, list[bool]]:
+    """Rows that the model takes, and which outputs have an entry for each of them."""
+    problem = ModelFailed("there are not enough rows to try it on")
+    for rows in _candidates(layout, sample):
+        taken = []
+        for place in range(len(rows)):
+            try:
+                splits(session, rows[[place]], layout)
+            except ModelFailed as error:
+                problem = error
+            else:
+                taken.append(place)
+        if len(taken) >= LEAST:
+            return rows[taken], splits(session, rows[taken], layout)
+    if sample is not None:
+        raise ConfigurationError(
+            f"{name} does not take the sample rows: {problem.detail}",
+            hint=f"give at least {LEAST} rows that it takes",
+        )
+    raise problem
+
+
+def _candidates(layout: Layout, sample: tuple[str, bytes] | None) -> Iterator[Rows]:
+    if sample is None:
+        yield from samples.made_up(layout.inputs)
+    else:
+        name, text = sample
+        yield samples.given(text, Signature(layout.inputs), name)
+
+
+def _found(
+    session: Session,
+    layout: Layout,
+    outputs: Sequence[Any],
+    per_row: Sequence[bool],
+    batching: Batching,
+    names: Labels,
+) -> Examination:
+    declared = [
+        Output(each.name, _dtype(output), _shape(each, row_axis), row_axis)
+        for each, output, row_axis in zip(session.outputs, outputs, per_row, strict=True)
+    ]
+    notes = [
+        f"the output {each.name} is declared as {list(each.shape)}, but comes as {list(came)}"
+        for each, output in zip(declared, outputs, strict=True)
+        if isinstance(output, np.ndarray) and not _fits(each.shape, came := output.shape[1:])
+    ]
+    if has_unnamed_classes(outputs, names):
+        notes.append("which probability is whose is not known; --labels FILE can name them")
+    signature = Signature(layout.inputs, tuple(declared), names)
+    return Examination(signature, batching, tuple(notes))
+
+
+def _together(
+    session: Session, rows: Rows, batching: Batching, per_row: Sequence[bool]
+) -> list[Any]:
+    """The outputs of all rows, each predicted alone, where their shapes allow it as one array."""
+    single = replace(batching, size=1) if batching.size is None else batching
+    alone = [call(session, rows[[place]], single, per_row) for place in range(len(rows))]
+    joined: list[Any] = []
+    for parts in zip(*alone, strict=True):
+        if all(isinstance(part, list) for part in parts):
+            joined.append([entry for part in parts for entry in part])
+        elif len({part.shape for part in parts}) == 1:
+            joined.append(np.concatenate(parts))
+        else:
+            joined.append(list(np.concatenate([part.ravel() for part in parts])))
+    return joined
+
+
+def _dtype(output: Any) -> str:
+    if not isinstance(output, np.ndarray):
+        return "map" if output and isinstance(output[0], dict) else "list"
+    return "str" if output.dtype.kind in "OU" else str(output.dtype)
+
+
+def _shape(declared: Any, per_row: bool) -> tuple[int | str, ...]:
+    shape = [size if isinstance(size, int) else str(size or "") for size in declared.shape or ()]
+    return tuple(shape[1:] if per_row else shape)
+
+
+def _fits(declared: Sequence[int | str], found: Sequence[int]) -> bool:
+    return len(declared) == len(found) and all(
+        type(size) is str or size == other for size, other in zip(declared, found, strict=True)
+    )

@@ -1,0 +1,201 @@
+"""One input of a model: which values it takes, and what is wrong with others. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import inf
+from typing import Any
+
+from batchline.constants import MAX_ROWS_PER_ITEM
+from batchline.errors import Fault
+
+Dims = tuple[int, ...]
+
+FLOAT16_LIMIT = 65520
+"""The smallest number that rounds to infinity as a float16."""
+
+FLOAT32_LIMIT = 3.4028235677973366e38
+"""The same for a float32."""
+
+FLOAT64_LIMIT = 2**1024 - 2**970
+"""The same for a float64; an integer, because a longer one that JSON may hold is no float."""
+
+FLOATS = {"float16": FLOAT16_LIMIT, "float32": FLOAT32_LIMIT, "float64": FLOAT64_LIMIT}
+INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+TYPES: dict[str, set[type]] = {
+    **{dtype: {float, int} for dtype in FLOATS},
+    **{dtype: {int} for dtype in INTEGERS},
+    "bool": {bool},
+    "str": {str},
+}
+"""The dtypes that an input may have, with what JSON's values are in Python."""
+
+
+def _range(dtype: str) -> tuple[float, float]:
+    if dtype in FLOATS:
+        return -FLOATS[dtype], FLOATS[dtype]
+    bits = int(dtype.lstrip("uint"))
+    if dtype.startswith("u"):
+        return -1, 2**bits
+    return -(2 ** (bits - 1)) - 1, 2 ** (bits - 1)
+
+
+RANGES = {dtype: _range(dtype) for dtype in (*FLOATS, *INTEGERS)}
+"""The numbers between which (exclusive) a value lies."""
+
+WHAT = {"bool": ("true or false", "not_a_bool"), "str": ("a text", "not_a_text")}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input: of numpy's type `dtype` ("str" for texts).
+
+    `shape` is that of one row, without the axis of the rows; a text in it is the name of a free
+    axis, "" where it has none. What is asked for once an item (`per_item`) has no rows.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    per_item: bool = False
+
+    def values(self, items: Sequence[Any]) -> tuple[list[Any], Dims] | None:
+        """All values of these items' rows in one flat list, and the shape that each row has.
+
+        None where any item may have a fault, or where not all rows have the same shape.
+        """
+        if set(map(type, items)) != {list}:
+            return None
+        if not (min(map(len, items)) > 0 and max(map(len, items)) <= MAX_ROWS_PER_ITEM):
+            return None
+        level = list(chain.from_iterable(items))
+        dims = []
+        for size in self.shape:
+            if set(map(type, level)) != {list}:
+                return None
+            sizes = set(map(len, level))
+            if len(sizes) != 1 or sizes == {0} or (type(size) is int and sizes != {size}):
+                return None
+            dims.append(sizes.pop())
+            level = list(chain.from_iterable(level))
+        return (level, tuple(dims)) if self._all_fit(level) else None
+
+    def agrees(self, dims: Dims, sizes: dict[str, int]) -> bool:
+        """Whether axes of the same name have the same size in `sizes`, which these join."""
+        named = zip(self.shape, dims, strict=True)
+        return all(
+            sizes.setdefault(name, size) == size
+            for name, size in named
+            if type(name) is str and name
+        )
+
+    def dims(self, value: Any) -> Dims:
+        """The shape of a value that has no fault."""
+        found = []
+        for _ in self.shape:
+            found.append(len(value))
+            value = value[0]
+        return tuple(found)
+
+    def example(self) -> Any:
+        """A value of one row; wide ones hold the same value throughout."""
+        value: Any = {"bool": True, "str": "text"}.get(
+            self.dtype, 1.5 if self.dtype in FLOATS else 1
+        )
+        for size in reversed(self.shape):
+            value = [value] * (size if type(size) is int else 3)
+        return value
+
+    def faults(self, value: object, pointer: str, sizes: dict[str, int]) -> Iterator[Fault]:
+        """What is wrong with one row, or with what is asked for once an item.
+
+        Args:
+            sizes: the axes that other inputs of the same row have named; this one's join them.
+        """
+        dims: list[int | None] = [None] * len(self.shape)
+        yield from self._faults_of(value, 0, pointer, dims)
+        if None not in dims and not self.agrees(tuple(d or 0 for d in dims), sizes):
+            named = {name: sizes[name] for name in self.shape if type(name) is str and name}
+            detail = f"axes of the same name have other sizes in other inputs of this row: {named}"
+            yield Fault(pointer, "axes_differ", detail)
+
+    def _all_fit(self, level: list[Any]) -> bool:
+        if not TYPES[self.dtype].issuperset(map(type, level)):
+            return False
+        if self.dtype not in RANGES:
+            return True
+        low, high = RANGES[self.dtype]
+        if not (low < min(level) and max(level) < high):
+            return False
+        total = sum(level)  # NaN hides from min and max, but not from a sum
+        return bool(total == total)
+
+    def _faults_of(
+        self, value: object, axis: int, pointer: str, dims: list[int | None]
+    ) -> Iterator[Fault]:
+        if axis == len(self.shape):
+            yield from self._faults_of_value(value, pointer)
+            return
+        size = self.shape[axis]
+        if type(value) is not list:
+            expected = f"a list of {_values(size)}" if type(size) is int else "a list"
+            yield Fault(pointer, "wrong_shape", f"expected {expected}, got {kind_of(value)}")
+            return
+        wanted = size if type(size) is int else dims[axis]
+        if not value or (wanted is not None and len(value) != wanted):
+            yield Fault(pointer, "wrong_width", _wrong_width(size, wanted, len(value)))
+            return
+        dims[axis] = len(value)
+        for place, part in enumerate(value):
+            yield from self._faults_of(part, axis + 1, f"{pointer}/{place}", dims)
+
+    def _faults_of_value(self, value: Any, pointer: str) -> Iterator[Fault]:
+        if self.dtype in RANGES:
+            yield from self._faults_of_number(value, pointer)
+            return
+        expected, code = WHAT[self.dtype]
+        if type(value) is list:
+            yield Fault(pointer, "nested_too_deep", f"expected {expected}, got a list")
+        elif type(value) not in TYPES[self.dtype]:
+            yield Fault(pointer, code, f"expected {expected}, got {kind_of(value)}")
+
+    def _faults_of_number(self, value: Any, pointer: str) -> Iterator[Fault]:
+        low, high = RANGES[self.dtype]
+        if type(value) is list:
+            yield Fault(pointer, "nested_too_deep", "expected a number, got a list")
+        elif type(value) not in (int, float):
+            yield Fault(pointer, "not_a_number", f"expected a number, got {kind_of(value)}")
+        elif value != value or value in (inf, -inf):
+            yield Fault(pointer, "not_finite", "NaN and infinity are no values to predict from")
+        elif type(value) not in TYPES[self.dtype]:
+            yield Fault(pointer, "not_an_integer", f"the model takes integers here, got {value}")
+        elif not low < value < high:
+            yield Fault(
+                pointer, "out_of_range", f"{str(value)[:20]} does not fit into {self.dtype}"
+            )
+
+
+def _wrong_width(size: int | str, wanted: int | None, found: int) -> str:
+    if type(size) is int:
+        return f"the model takes {_values(size)} here, got {found}"
+    if wanted is None:
+        return "expected at least one value, got none"
+    return f"expected {_values(wanted)}, as many as in the list before, got {found}"
+
+
+def _values(count: int | str) -> str:
+    return "1 value" if count == 1 else f"{count} values"
+
+
+def kind_of(value: object) -> str:
+    """The JSON name of a value, with a glimpse of it where that helps."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else f"the number {value}"

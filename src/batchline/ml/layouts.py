@@ -1,0 +1,66 @@
+"""Which axis of a model's inputs is that of the rows, as far as its declaration tells. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchline.errors import ConfigurationError
+from batchline.ml.inputs import Input
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way to see the inputs: `size` rows in a call (None: any number), if there is an axis."""
+
+    inputs: tuple[Input, ...]
+    size: int | None
+    axis: bool
+
+
+def layouts(declared: Sequence[Any], dtypes: dict[str, str], name: str) -> Iterator[Layout]:
+    """The layouts to try, the best first; the last one takes the model as it is, a row a call.
+
+    A free first axis is that of the rows. Inputs that have none beside others that have one are
+    asked for once an item. A fixed first axis may be a batch of a fixed size.
+
+    Raises:
+        ConfigurationError: an input is of a type that no row can have.
+    """
+    _check_types(declared, dtypes, name)
+    free = [each for each in declared if each.shape and not isinstance(each.shape[0], int)]
+    fixed = {each.shape[0] for each in declared if each.shape}
+    if free:
+        rows_axis = str(free[0].shape[0] or "")
+        inputs = tuple(_input(each, dtypes, each in free, rows_axis) for each in declared)
+        yield Layout(inputs, None, True)
+        return
+    if len(fixed) == 1 and (size := fixed.pop()) > 0:
+        inputs = tuple(_input(each, dtypes, bool(each.shape), "") for each in declared)
+        yield Layout(inputs, size, True)
+    whole = tuple(Input(e.name, dtypes[e.type], tuple(map(_axis, e.shape))) for e in declared)
+    yield Layout(whole, 1, False)
+
+
+def _check_types(declared: Sequence[Any], dtypes: dict[str, str], name: str) -> None:
+    if not declared:
+        raise ConfigurationError(
+            f"{name} has no inputs", hint="a model that takes nothing has nothing to predict from"
+        )
+    for each in declared:
+        if each.type not in dtypes:
+            raise ConfigurationError(
+                f"{name} takes {each.type} as {each.name}, which rows of JSON cannot give",
+                hint=f"export it with tensors of {', '.join(sorted(set(dtypes.values())))}",
+            )
+
+
+def _input(declared: Any, dtypes: dict[str, str], has_rows: bool, rows_axis: str) -> Input:
+    if has_rows:
+        return Input(declared.name, dtypes[declared.type], tuple(map(_axis, declared.shape[1:])))
+    # An axis for rows at another place: one row a call, so it has the size 1.
+    shape = (1 if rows_axis and size == rows_axis else _axis(size) for size in declared.shape)
+    return Input(declared.name, dtypes[declared.type], tuple(shape), per_item=True)
+
+
+def _axis(size: Any) -> int | str:
+    return size if isinstance(size, int) else str(size or "")

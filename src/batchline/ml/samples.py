@@ -1,0 +1,96 @@
+"""Rows to try a model with: made from its inputs, or given by the user."""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import orjson
+
+from batchline.errors import ConfigurationError
+from batchline.ml.data_loader import load_batch
+from batchline.ml.inputs import FLOATS, Input
+from batchline.ml.rows import Rows, to_tensor
+from batchline.ml.signature import Signature
+
+SAMPLES = 12
+SAMPLES_MAX_VALUES = 2_000_000
+LEAST = 2
+"""Rows that are needed to see whether they influence each other."""
+
+SIZES = (8, 16, 3, 32, 64, 224, 1, 512)
+"""What a free axis may measure; the first at which the model takes the rows."""
+
+WORDS = ("a", "red", "house", "the quick brown fox", "2026-01-31", "", "12.5", "état")
+
+
+def made_up(inputs: Sequence[Input]) -> Iterator[Rows]:
+    """Rows of these inputs: of several scales, for each size that free axes may have."""
+    free = any(type(size) is str for each in inputs for size in each.shape)
+    for size in SIZES if free else SIZES[:1]:
+        for random_values in (True, False):
+            random = np.random.default_rng(size)
+            yield _rows(inputs, size, random if random_values else None)
+
+
+def _rows(inputs: Sequence[Input], size: int, random: np.random.Generator | None) -> Rows:
+    tensors, once = {}, {}
+    shapes = [[s if type(s) is int else size for s in each.shape] for each in inputs]
+    count = max(LEAST, min(SAMPLES, SAMPLES_MAX_VALUES // max(map(prod, shapes))))
+    for each, shape in zip(inputs, shapes, strict=True):
+        rows = [_values(each, place, prod(shape), random) for place in range(count)]
+        if each.per_item:
+            once[each.name] = to_tensor(rows[1], each, *shape)
+        else:
+            tensors[each.name] = to_tensor(rows, each, count, *shape)
+    return Rows(tensors, once)
+
+
+def _values(of: Input, place: int, count: int, random: np.random.Generator | None) -> Any:
+    """Values of one row: the first rows are all zeros and all ones, the others random."""
+    if of.dtype == "str":
+        return [WORDS[(place * 3 + n) % len(WORDS)] for n in range(count)]
+    if of.dtype == "bool":
+        return (np.arange(count) + place) % 2 == 0
+    if random is None or place < LEAST:
+        return np.full(count, place % 2)
+    if of.dtype not in FLOATS:
+        return random.integers(10, size=count)
+    return random.normal(scale=10.0 ** (place % 3), size=count)
+
+
+def given(text: bytes, signature: Signature, name: str) -> Rows:
+    """The rows of a sample file: data as in `POST /predict`, or one such object a line.
+
+    Raises:
+        ConfigurationError: it cannot be read, or the model does not take it.
+    """
+    try:
+        items = [_data(text)]
+    except ValueError:
+        try:
+            items = [_data(line) for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise _refused(name, f"it is not JSON: {error}") from error
+    texts = [(place, orjson.dumps(item)) for place, item in enumerate(items)]
+    batch = load_batch(texts, signature)
+    for place, failure in batch.failures.items():
+        raise _refused(name, f"item {place}: {failure.detail}")
+    if not batch.parts:
+        raise _refused(name, "it has no rows")
+    largest = max(batch.parts, key=lambda part: len(part.rows))
+    return largest.rows
+
+
+def _data(text: bytes) -> Any:
+    parsed = orjson.loads(text)
+    if isinstance(parsed, dict) and "data" in parsed:
+        return parsed["data"]
+    return parsed
+
+
+def _refused(name: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the sample file {name} cannot be used: {problem}",
+        hint='write it as a request\'s data, [[…], …] or {"data": …}, or as one such a line',
+    )

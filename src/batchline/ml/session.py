@@ -1,0 +1,145 @@
+"""ONNX Runtime: open a model, call it, and say in a sentence what is wrong with it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Else ONNX Runtime's own builds keep a device id and usage events in the home folder, to upload.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+
+from batchline.errors import ConfigurationError, ModelFailed
+from batchline.ml.rows import Tensor
+from batchline.processes import cores
+
+DTYPES = {
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+    "tensor(string)": "str",
+    **{
+        f"tensor({sign}int{bits})": f"{sign}int{bits}"
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+}
+"""ONNX Runtime's names of the types that an input may have, and numpy's."""
+
+NO_FOLDER = "no-external-data"
+
+OPTIMIZATIONS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How models are run.
+
+    Args:
+        providers: execution providers, the preferred one first.
+        threads: of one call; 0 divides the cores among the calls.
+        parallel_calls: how many there may be at once.
+        optimization: of the graph, a key of `OPTIMIZATIONS`.
+    """
+
+    providers: Sequence[str] = ("CPUExecutionProvider",)
+    threads: int = 0
+    parallel_calls: int = 1
+    optimization: str = "all"
+
+
+class Session:
+    """One model file in memory, which many threads may call at once."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.inputs = session.get_inputs()
+        self.outputs = session.get_outputs()
+        self._names = [output.name for output in self.outputs]
+
+    @classmethod
+    def open(cls, content: bytes, name: str, runtime: Runtime) -> "Session":
+        """Load the model.
+
+        Raises:
+            ConfigurationError: it is none that this ONNX Runtime can run.
+        """
+        missing = set(runtime.providers) - set(ort.get_available_providers())
+        if missing:
+            raise ConfigurationError(
+                f"ONNX Runtime has no {', '.join(sorted(missing))} here, only "
+                f"{', '.join(ort.get_available_providers())}",
+                hint="install the build of ONNX Runtime that has it, or set EXECUTION_PROVIDERS",
+            )
+        try:
+            session = ort.InferenceSession(
+                content, _options(runtime), providers=list(runtime.providers)
+            )
+        except Exception as error:  # ONNX Runtime has no base class for its errors
+            raise ConfigurationError(
+                f"{name} is not a model that ONNX Runtime {ort.__version__} can load: "
+                f"{first_line(error)}",
+                hint=_hint_for(str(error)),
+            ) from error
+        if not session.get_outputs():
+            raise ConfigurationError(
+                f"{name} has no outputs", hint="export the model again, with what it shall answer"
+            )
+        return cls(session)
+
+    def run(self, feeds: Mapping[str, Tensor]) -> list[Any]:
+        """The outputs, in the order of their names.
+
+        Raises:
+            ModelFailed: the model raised.
+        """
+        try:
+            return list(self._session.run(self._names, dict(feeds)))
+        except Exception as error:  # ONNX Runtime has no base class for its errors
+            raise ModelFailed(first_line(error)) from error
+
+
+def _options(runtime: Runtime) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    # Calls run side by side, so each gets its share of the cores; and a thread that waits for work
+    # must not spin on a core that another call could use.
+    share = max(1, cores() // runtime.parallel_calls)
+    options.intra_op_num_threads = runtime.threads or share
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = OPTIMIZATIONS[runtime.optimization]
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What lies in the working folder is not part of what was added.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", NO_FOLDER
+    )
+    options.log_severity_level = 4  # what goes wrong is raised, and reported by us
+    return options
+
+
+HINTS = {
+    "external": "save it as one file: onnx.save(onnx.load(PATH), NEW, save_as_external_data=False)",
+    "Protobuf parsing failed": "is it an ONNX file, and was it copied as a whole?",
+    "No graph was found": "is it an ONNX file, and was it copied as a whole?",
+    "opset": "export the model again for an older opset, or upgrade onnxruntime",
+    "No Op registered": "upgrade onnxruntime, or export the model without this operator",
+    "not a registered": "upgrade onnxruntime, or export the model without this operator",
+    "locale": "install the locale that it names on each machine that runs a job",
+}
+"""What the user can do, by what ONNX Runtime says; the first that fits counts."""
+
+
+def _hint_for(said: str) -> str:
+    fitting = (hint for part, hint in HINTS.items() if part.lower() in said.lower())
+    return next(fitting, "export the model to ONNX again, for this version of ONNX Runtime")
+
+
+def first_line(error: Exception) -> str:
+    """ONNX Runtime's message without its own source lines; short enough to store and to show."""
+    return str(error).strip().partition("\n")[0][:500] or type(error).__name__

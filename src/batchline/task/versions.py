@@ -1,0 +1,154 @@
+"""The versions that a job predicts with: which are active, and those that it has loaded."""
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import sha256
+
+import structlog
+from sqlalchemy import Connection
+
+from batchline.constants import MODEL_RETRY_INTERVAL
+from batchline.db import registry
+from batchline.db.cruds import Record
+from batchline.db.database import Database
+from batchline.errors import ConfigurationError, ModelUnavailable
+from batchline.ml.batching import Batching
+from batchline.ml.files import read_file
+from batchline.ml.predictor import Predictor
+from batchline.ml.session import Runtime
+from batchline.ml.signature import Signature
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a model, as the database has it."""
+
+    id: int
+    name: str
+    number: int
+    sha256: str
+    signature: Signature
+    batching: Batching | None
+    allow_non_finite: bool
+    size: int
+    location: str | None
+
+    def __str__(self) -> str:
+        return f"version {self.number} of the model {self.name}"
+
+    @classmethod
+    def of(cls, record: Record) -> "Version":
+        batching = None if record.batching is None else json.loads(record.batching)
+        return cls(
+            id=record.id,
+            name=record.name,
+            number=record.version,
+            sha256=record.sha256,
+            signature=Signature.from_json(json.loads(record.signature)),
+            batching=None if batching is None else Batching.from_json(batching),
+            allow_non_finite=bool(record.allow_non_finite),
+            size=record.size or 0,
+            location=record.location,
+        )
+
+
+class Versions:
+    """Loads a model when its first items are claimed; the threads of a job share them.
+
+    Args:
+        max_bytes: of all loaded model files together; beyond that the least recently used ones are
+            let go, but never the last one.
+    """
+
+    def __init__(self, database: Database, runtime: Runtime, max_bytes: int) -> None:
+        self._database = database
+        self._runtime = runtime
+        self._max_bytes = max_bytes
+        self._known: dict[int, Version] = {}
+        self._loaded: OrderedDict[int, tuple[Predictor, int]] = OrderedDict()
+        self._failed: dict[int, tuple[float, ModelUnavailable]] = {}
+        self._lock = threading.Lock()
+
+    def active(self, connection: Connection) -> dict[str, Version]:
+        """The active version of each model, by its name."""
+        ids = registry.active_ids(connection)
+        return {name: self.get(connection, model_id) for name, model_id in ids.items()}
+
+    def get(self, connection: Connection, model_id: int) -> Version:
+        """The version of this id."""
+        return self._known.get(model_id) or self._learn(registry.get_version(connection, model_id))
+
+    def predictor(self, version: Version) -> Predictor:
+        """The model, loaded.
+
+        Raises:
+            ModelUnavailable: it cannot be; so for a while it is not tried again.
+            DatabaseUnavailable: its file could not be read from there.
+        """
+        with self._lock:
+            if version.id in self._loaded:
+                self._loaded.move_to_end(version.id)
+                return self._loaded[version.id][0]
+            failed_at, error = self._failed.get(version.id, (0.0, None))
+            if error is not None and time.monotonic() - failed_at < MODEL_RETRY_INTERVAL:
+                raise error
+            try:
+                predictor = self._load(version)
+            except ModelUnavailable as error:
+                self._failed[version.id] = time.monotonic(), error
+                log.error("a model cannot be loaded", model=str(version), detail=error.detail)
+                raise
+            self._loaded[version.id] = predictor, version.size
+            self._let_go()
+            return predictor
+
+    def _learn(self, record: Record) -> Version:
+        version = self._known[record.id] = Version.of(record)
+        return version
+
+    def _load(self, version: Version) -> Predictor:
+        if version.batching is None:
+            raise ModelUnavailable(
+                f"{version} was published by an older Batchline, which did not keep its file",
+                hint="add it again with `batchline models add`",
+            )
+        try:
+            predictor = Predictor.load(
+                self._content(version),
+                str(version),
+                version.signature,
+                version.batching,
+                runtime=self._runtime,
+                allow_non_finite=version.allow_non_finite,
+            )
+        except ConfigurationError as error:
+            raise ModelUnavailable(error.detail, hint=error.hint) from error
+        log.debug("model loaded", model=str(version), bytes=version.size)
+        return predictor
+
+    def _content(self, version: Version) -> bytes:
+        if version.location is not None:
+            content = read_file(version.location)
+            where = version.location
+        else:
+            with self._database.read() as connection:
+                content = registry.read_file(connection, version.sha256)
+            where = "the database"
+        if sha256(content).hexdigest() != version.sha256:
+            raise ModelUnavailable(
+                f"the file of {version} in {where} is not the one that was added",
+                hint="add it again as a new version with `batchline models add`",
+            )
+        return content
+
+    def _let_go(self) -> None:
+        while len(self._loaded) > 1 and self._bytes() > self._max_bytes:
+            self._loaded.popitem(last=False)
+
+    def _bytes(self) -> int:
+        return sum(size for _, size in self._loaded.values())

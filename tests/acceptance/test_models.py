@@ -1,0 +1,173 @@
+"""What people do with models, with the commands and over HTTP."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchline.constants import IRIS_LABELS, IRIS_MODEL
+from tests import models
+from tests.service import Service, run
+
+IRIS = [5.1, 3.5, 1.4, 0.2]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    return url
+
+
+@pytest.fixture
+def api(url: str) -> Iterator[Service]:
+    with Service(url, "api") as api:
+        yield api
+
+
+def command(url: str, *words: str, status: int = 0) -> str:
+    done = run(*words, DATABASE_URL=url)
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_model_is_added_asked_replaced_compared_and_read(
+    url: str, api: Service, tmp_path: Path
+) -> None:
+    first, second = models.doubling(tmp_path / "a.onnx"), models.centered(tmp_path / "b.onnx")
+    said = command(url, "models", "add", "pairs", str(first))
+    assert "version 1 of pairs is active" in said
+    assert "takes x: float32 [2]" in said
+    assert "its rows are predicted: batched" in said
+    body = {"model": "pairs", "data": [[1, 2], [3, 4]]}
+    item_id = api.http.post("/predict", json=body).json()["id"]
+    command(url, "job", "--once")
+    item = api.read(item_id)
+    assert (item["model"], item["version"]) == ("pairs", 1)
+    assert item["prediction"] == [{"doubled": [2, 4]}, {"doubled": [6, 8]}]
+
+    said = command(url, "models", "add", "pairs", str(second), "--no-activate")
+    assert "version 2 of pairs is stored, and not active" in said
+    assert "they differ by" in said
+    assert "1 items predicted here, 0 failed" in command(
+        url, "backfill", "pairs", "--version", "2", "--since", "2020-01-01"
+    )
+    assert api.read(item_id)["version"] == 1
+    other = api.http.get(f"/predict/id/{item_id}", params={"version": 2}).json()
+    assert (other["version"], other["prediction"]) == (2, [{"y": [0, 0]}, {"y": [0, 0]}])
+    assert api.http.get(f"/predict/id/{item_id}", params={"version": 3}).status_code == 404
+    assert "both predicted: 1" in command(url, "models", "diff", "pairs", "1", "2")
+    command(url, "models", "activate", "pairs", "2")
+    assert api.read(item_id)["version"] == 2
+    listed = command(url, "models", "list")
+    assert len(re.findall("pairs", listed)) == 2
+
+
+def test_the_request_that_show_prints_works(url: str, api: Service, tmp_path: Path) -> None:
+    command(url, "models", "add", "sums", str(models.two_inputs(tmp_path / "m.onnx")))
+    said = command(url, "models", "show", "sums")
+    [body] = re.findall(r"-d '(.*)'$", said, re.MULTILINE)
+    assert json.loads(body) == {"model": "sums", "data": {"a": [[1.5]], "b": [[1.5]]}}
+    assert api.http.post("/predict", content=body).status_code == 202
+    assert api.http.get("/models/sums").json()["example"] == json.loads(body)
+
+
+def test_the_same_file_again_stores_nothing_and_says_so(url: str, tmp_path: Path) -> None:
+    model = str(models.doubling(tmp_path / "m.onnx"))
+    command(url, "models", "add", "pairs", model)
+    assert "has this file already, as version 1" in command(url, "models", "add", "pairs", model)
+    assert "version 2" in command(url, "models", "add", "pairs", model, "--allow-non-finite")
+
+
+def test_checking_stores_nothing(url: str, api: Service, tmp_path: Path) -> None:
+    assert "batched" in command(url, "models", "check", str(models.doubling(tmp_path / "m.onnx")))
+    assert [model["name"] for model in api.http.get("/models").json()["models"]] == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["add", "a b", str(IRIS_MODEL)], "cannot be the name"),
+        (["add", "x", "missing.onnx"], "cannot be read"),
+        (["add", "x", str(IRIS_LABELS)], "is not a model"),
+        (["add", "x", str(IRIS_MODEL), "--labels", str(IRIS_MODEL)], "label file"),
+        (["add", "x", str(IRIS_MODEL), "--sample", "missing.json"], "sample file"),
+        (["add", "x", "nowhere://x.onnx"], "cannot be read"),
+        (["show", "nobody"], "there is no model nobody"),
+        (["show", "default", "--version", "9"], "has no version 9"),
+        (["activate", "default", "9"], "its versions are: 1"),
+        (["diff", "default", "1", "9"], "has no version 9"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_a_sentence_and_a_hint(
+    words: list[str], said: str, url: str, api: Service
+) -> None:
+    output = command(url, "models", *words, status=1)
+    assert said in output
+    assert "hint: " in output
+    assert "Traceback" not in output
+    assert len(api.http.get("/models").json()["models"]) == 1
+
+
+def test_a_request_for_a_model_that_there_is_not_names_those_that_there_are(
+    url: str, api: Service, tmp_path: Path
+) -> None:
+    answer = api.http.post("/predict", json={"model": "pairs", "data": [[1, 2]]})
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
+    assert "default" in answer.json()["detail"]
+    command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "m.onnx")))
+    assert api.http.post("/predict", json={"model": "pairs", "data": [[1, 2]]}).status_code == 202
+    wrong = api.http.post("/predict", json={"model": "pairs", "data": [IRIS]})
+    assert wrong.json()["errors"][0] == {
+        "pointer": "/data/0",
+        "code": "wrong_width",
+        "detail": "the model takes 2 values here, got 4",
+    }
+
+
+def test_the_default_model_is_that_of_the_setting_and_otherwise_stays(
+    url: str, api: Service, tmp_path: Path
+) -> None:
+    mine = str(models.doubling(tmp_path / "m.onnx"))
+    assert run("job", "--once", DATABASE_URL=url, MODEL_FILEPATH=mine).returncode == 0
+    command(url, "job", "--once")
+    [model] = api.http.get("/models").json()["models"]
+    assert (model["name"], model["version"]) == ("default", 2)
+
+
+def test_clients_of_the_open_inference_protocol_read_the_inputs(api: Service) -> None:
+    assert api.http.get("/v2/health/live").json() == {"live": True}
+    assert api.http.get("/v2/health/ready").json() == {"ready": True}
+    assert api.http.get("/v2").json()["name"] == "batchline"
+    model = api.http.get("/v2/models/default").json()
+    assert model["inputs"] == [{"name": "X", "datatype": "FP32", "shape": [-1, 4]}]
+    assert model["outputs"][-1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}
+    assert model["versions"] == ["1"]
+    assert api.http.get("/v2/models/default/ready").json() == {"ready": True}
+    assert api.http.get("/v2/models/nobody").status_code == 404
+
+
+def test_an_idempotency_key_belongs_to_the_model_too(
+    url: str, api: Service, tmp_path: Path
+) -> None:
+    command(url, "models", "add", "fours", str(models.doubling(tmp_path / "m.onnx", width=4)))
+
+    def send(**body: object) -> int:
+        headers = {"Idempotency-Key": "one"}
+        return api.http.post("/predict", json={"data": [IRIS], **body}, headers=headers).status_code
+
+    assert send() == send(model="default") == send(data={"X": [IRIS]}) == 202
+    assert send(model="fours") == 422
+
+
+def test_lines_of_a_file_may_be_for_several_models(url: str, api: Service, tmp_path: Path) -> None:
+    command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "m.onnx")))
+    lines = [{"data": [IRIS]}, {"data": [[1, 2]], "model": "pairs"}, {"data": [IRIS], "model": "x"}]
+    body = "\n".join(map(json.dumps, lines))
+    told = [json.loads(line) for line in api.http.post("/items", content=body).text.splitlines()]
+    assert told[0] == {"lines": [1, 2], "ids": [1, 2]}
+    assert told[1]["error"]["code"] == "unknown_model"
+    command(url, "job", "--once")
+    assert [api.read(item_id)["model"] for item_id in (1, 2)] == ["default", "pairs"]

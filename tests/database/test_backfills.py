@@ -1,0 +1,206 @@
+"""Stored items predicted again by another version, through the same claims and promises."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from batchline.constants import DEFAULT_MODEL
+from batchline.db import backfills, claims, cruds
+from batchline.db.cruds import Record
+from batchline.db.database import Database
+from batchline.db.scope import Backfill
+from batchline.task.job import Job, Outcome
+from tests import models
+from tests.database.test_jobs import count, during_prediction, read, register, run
+from tests.jobs import make_job, publish
+
+ROWS = [f"[[{n}, {n}]]" for n in range(20)]
+
+
+@pytest.fixture
+def job(database: Database, tmp_path: Path) -> Job:
+    """For the model that doubles, with twenty items that it has predicted."""
+    job = make_job(database, models.doubling(tmp_path / "doubling.onnx"))
+    register(database, *ROWS)
+    run(job)
+    return job
+
+
+@pytest.fixture
+def second(job: Job, tmp_path: Path) -> Record:
+    """Another version, which centers, and is not active."""
+    return publish(job.database, models.centered(tmp_path / "centered.onnx"), active=False)
+
+
+def begin(database: Database, version: Record, status: str = "succeeded", **times: object) -> int:
+    with database.write() as connection:
+        found = backfills.start(
+            connection,
+            version,
+            status=status,
+            since=times.get("since"),  # type: ignore[arg-type]
+            until=times.get("until"),  # type: ignore[arg-type]
+        )
+    assert found is not None
+    return found
+
+
+def answers(database: Database, version: int) -> dict[int, str]:
+    with database.read() as connection:
+        found = (cruds.get_answer(connection, item_id, version) for item_id in range(1, 50))
+        return {record.id: record.prediction for record in found if record is not None}
+
+
+def is_done(database: Database, backfill_id: int) -> bool:
+    with database.write() as connection:
+        return backfills.end_if_done(connection, backfill_id)
+
+
+def test_stored_items_are_predicted_by_the_other_version_too(job: Job, second: Record) -> None:
+    database = job.database
+    backfill = begin(database, second)
+    assert run(job) == Outcome(succeeded=20, rows=20)
+    assert is_done(database, backfill)
+    assert set(answers(database, 2).values()) == {'{"y":[0.0,0.0]}'}
+    assert answers(database, 1)[2] == '{"doubled":[2.0,2.0]}'
+    assert read(database, 2).version == 1  # which is still the active one
+    assert run(job) == Outcome()
+    begin(database, second)  # once more: nothing is left to do
+    assert run(job) == Outcome()
+    assert count(database, "predictions") == 40
+
+
+def test_what_is_pending_comes_first(job: Job, second: Record) -> None:
+    database = job.database
+    begin(database, second)
+    new = register(database, "[[7, 7]]")
+    claim = job.claim_pending()
+    assert claim is not None
+    assert (claim.first_id, claim.last_id) == (new[0], new[0])
+    behind = job.claim_backfill()
+    assert behind is not None
+    assert isinstance(behind.scope, Backfill)
+    job.predict(claim)
+    job.predict(behind)
+    assert (len(answers(database, 1)), len(answers(database, 2))) == (21, 20)
+
+
+def test_only_items_of_the_model_the_status_and_the_time_are_taken(
+    job: Job, second: Record
+) -> None:
+    database = job.database
+    (failed,) = register(database, "oops")
+    run(job)
+    with database.write() as connection:
+        cruds.register_items(connection, ["[[1, 2]]"], ["other"])
+        connection.exec_driver_sql("UPDATE items SET status = 'succeeded' WHERE model = 'other'")
+        connection.exec_driver_sql("UPDATE items SET data = '[[1, 1]]' WHERE status = 'failed'")
+        now = cruds.database_time(connection)
+    later = now + timedelta(hours=1)
+    begin(database, second, since=later)
+    begin(database, second, until=now - timedelta(hours=1))
+    assert run(job) == Outcome()
+    begin(database, second, status="failed")
+    assert run(job) == Outcome(succeeded=1, rows=1)
+    assert (read(database, failed).status, read(database, failed).version) == ("succeeded", 2)
+    begin(database, second, until=later)
+    assert run(job) == Outcome(succeeded=20, rows=20)
+
+
+def test_an_item_that_the_version_cannot_predict_keeps_what_it_has(
+    job: Job, tmp_path: Path
+) -> None:
+    database = job.database
+    narrow = publish(database, models.square_root(tmp_path / "root.onnx"), active=False)
+    begin(database, narrow)
+    assert run(job) == Outcome(failed=20)
+    assert count(database, "failures") == 20
+    assert read(database, 1).status == "succeeded"
+    assert read(database, 1).prediction == '{"doubled":[0.0,0.0]}'
+    with database.read() as connection:
+        answer = cruds.get_answer(connection, 1, 2)
+    assert answer is not None
+    assert (answer.prediction, answer.code) == (None, "invalid_data")
+    with database.write() as connection:  # there is nothing failed to be put back
+        assert cruds.retry_failed(connection, item_ids=[], code=None, limit=100) == 0
+
+
+def test_the_range_of_a_job_that_died_is_divided_and_finished(job: Job, second: Record) -> None:
+    database = job.database
+    backfill = begin(database, second)
+    with database.write() as connection:
+        dead = claims.claim_backfill(connection, owner="dead", max_items=1_000, lease=-1)
+    assert dead is not None
+    assert not is_done(database, backfill)
+    with pytest.raises(claims.SuspectsWaiting):
+        job.claim_backfill()
+    assert run(job) == Outcome(succeeded=20, rows=20)
+    assert is_done(database, backfill)
+    assert len(answers(database, 2)) == 20
+
+
+def test_an_item_at_which_jobs_die_alone_is_a_failure_of_that_version(
+    job: Job, second: Record
+) -> None:
+    database = job.database
+    begin(database, second)
+    with database.write() as connection:
+        claims.claim_backfill(connection, owner="dead", max_items=1, lease=-1)
+        crashed = 0
+        for _ in range(5):
+            taken, set_aside = claims.claim_suspect(connection, owner="dead", lease=-1)
+            crashed += set_aside
+    assert (taken, crashed) == (None, 1)
+    assert read(database, 1).status == "succeeded"
+    with database.read() as connection:
+        answer = cruds.get_answer(connection, 1, 2)
+    assert answer is not None
+    assert answer.code == "worker_crashed"
+    assert run(job) == Outcome(succeeded=19, rows=19)
+
+
+def test_a_range_that_was_given_back_is_not_forgotten(job: Job, second: Record) -> None:
+    database = job.database
+    backfill = begin(database, second)
+    claim = job.claim_backfill()
+    assert claim is not None
+    job.give_back(claim)
+    assert not is_done(database, backfill)
+    assert run(job).succeeded == 20
+    assert is_done(database, backfill)
+
+
+def test_two_backfills_of_one_version_store_each_answer_once(job: Job, second: Record) -> None:
+    database = job.database
+    for _ in range(2):
+        begin(database, second)
+    first, other = job.claim_backfill(), job.claim_backfill()
+    assert first is not None
+    assert other is not None
+    assert first.scope != other.scope
+    assert job.predict(first).succeeded == 20
+    assert job.predict(other).succeeded == 0
+    assert count(database, "predictions") == 40
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM items WHERE id = 3", "DELETE FROM claims"])
+def test_what_clients_do_meanwhile_is_respected(statement: str, job: Job, second: Record) -> None:
+    database = job.database
+    begin(database, second)
+    run(during_prediction(job, statement))
+    deleted = {3} if "items" in statement else set(range(1, 21))
+    assert set(answers(database, 2)) == set(range(1, 21)) - deleted
+    with database.read() as connection:
+        orphans = "SELECT count(*) FROM predictions WHERE item_id NOT IN (SELECT id FROM items)"
+        # The first version's answer was there before the item went.
+        assert connection.exec_driver_sql(orphans).scalar_one() == ("items" in statement)
+
+
+def test_a_backfill_of_nothing_begins_not_at_all(database: Database) -> None:
+    version = publish(database)
+    with database.write() as connection:
+        assert (
+            backfills.start(connection, version, status="succeeded", since=None, until=None) is None
+        )
+    assert version.name == DEFAULT_MODEL

@@ -1,0 +1,217 @@
+"""Models as data: versions, several models in one backlog, and files that cannot be had."""
+
+import dataclasses
+from pathlib import Path
+
+import orjson
+import pytest
+
+from batchline.constants import DEFAULT_MODEL, IRIS_MODEL
+from batchline.db import cruds, registry
+from batchline.db.database import Database
+from batchline.errors import ConfigurationError, ModelUnavailable
+from batchline.ml.files import read_file
+from batchline.ml.session import Runtime
+from batchline.task import registry as task_registry
+from batchline.task.job import Job
+from batchline.task.registry import ModelFile
+from batchline.task.versions import Versions
+from tests import models
+from tests.database.test_jobs import count, read, run
+from tests.jobs import active, make_job, publish
+
+IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
+
+
+def register(database: Database, *items: tuple[str, str]) -> list[int]:
+    names, data = [name for name, _ in items], [text for _, text in items]
+    with database.write() as connection:
+        return cruds.register_items(connection, data, names)
+
+
+def sql(database: Database, statement: str) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def with_versions(job: Job, max_bytes: int) -> Job:
+    return dataclasses.replace(job, versions=Versions(job.database, Runtime(), max_bytes))
+
+
+def test_items_of_several_models_are_each_predicted_by_their_own(
+    database: Database, tmp_path: Path
+) -> None:
+    publish(database, models.doubling(tmp_path / "a.onnx"), name="doubling")
+    publish(database, models.two_inputs(tmp_path / "b.onnx"), name="sums")
+    ids = register(
+        database,
+        (DEFAULT_MODEL, IRIS_ROW),
+        ("doubling", "[[1, 2]]"),
+        ("sums", '{"a": [[1], [2]], "b": [[3], [4]]}'),
+        ("doubling", "[[1, 2, 3]]"),
+        (DEFAULT_MODEL, IRIS_ROW),
+    )
+    outcome = run(make_job(database))
+    assert (outcome.succeeded, outcome.failed, outcome.rows) == (4, 1, 5)
+    iris, doubled, sums, wrong, _ = (read(database, item_id) for item_id in ids)
+    assert iris.prediction.startswith('{"setosa":')
+    assert (doubled.model, doubled.prediction) == ("doubling", '{"doubled":[2.0,4.0]}')
+    assert (sums.model, sums.prediction) == ("sums", '[{"sum":[4.0]},{"sum":[6.0]}]')
+    assert (wrong.model, wrong.code) == ("doubling", "invalid_data")
+
+
+def test_many_registrations_of_several_models_keep_their_models(database: Database) -> None:
+    names = ["one", "two", DEFAULT_MODEL] * 100
+    ids = register(database, *((name, f"[{n}]") for n, name in enumerate(names)))
+    with database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT id, model, data FROM items ORDER BY id").all()
+    assert [tuple(row) for row in rows] == [
+        (item_id, name, f"[{n}]") for n, (item_id, name) in enumerate(zip(ids, names, strict=True))
+    ]
+
+
+def test_sql_clients_name_the_model_in_a_column(database: Database, tmp_path: Path) -> None:
+    publish(database, models.doubling(tmp_path / "a.onnx"), name="doubling")
+    sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'doubling')")
+    sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'nobody''s')")
+    sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'Doubling')")
+    run(make_job(database))
+    assert read(database, 1).prediction == '{"doubled":[2.0,4.0]}'
+    for item_id in (2, 3):
+        assert read(database, item_id).code == "unknown_model"
+    assert "there are default, doubling" in read(database, 2).detail
+
+
+def test_items_are_predicted_by_the_version_that_is_active_when_they_are_claimed(
+    database: Database, tmp_path: Path
+) -> None:
+    job = make_job(database, models.doubling(tmp_path / "a.onnx"))
+    register(database, (DEFAULT_MODEL, "[[1, 2]]"), (DEFAULT_MODEL, "[[1, 2]]"))
+    second = publish(database, models.centered(tmp_path / "b.onnx"), active=False)
+    assert not second.active
+    claim = job.claim_pending()
+    assert claim is not None
+    with database.write() as connection:
+        registry.activate(connection, DEFAULT_MODEL, second.id)
+    job.predict(claim)
+    assert [read(database, item_id).version for item_id in (1, 2)] == [2, 2]
+
+
+def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked_for(
+    database: Database, tmp_path: Path
+) -> None:
+    job = make_job(database, models.doubling(tmp_path / "a.onnx"))
+    register(database, (DEFAULT_MODEL, "[[1, 2]]"))
+    run(job)
+    first = active(job)
+    second = publish(database, models.centered(tmp_path / "b.onnx"))
+    assert read(database, 1).version == 1  # the active one has none
+    sql(
+        database,
+        "INSERT INTO predictions (item_id, model_id, prediction) "
+        f"VALUES (1, {second.id}, '\"second\"')",
+    )
+    assert (read(database, 1).version, read(database, 1).prediction) == (2, '"second"')
+    with database.write() as connection:
+        registry.activate(connection, DEFAULT_MODEL, first.id)
+    assert read(database, 1).version == 1
+    with database.read() as connection:
+        asked = cruds.get_answer(connection, 1, version=2)
+        page = cruds.list_items(connection, after=0, limit=10, status=None)
+        assert cruds.get_answer(connection, 1, version=3) is None
+        assert cruds.get_items(connection, [1])[1].version == 1
+    assert asked is not None
+    assert asked.prediction == '"second"'
+    assert [(record.id, record.version) for record in page] == [(1, 1)]
+
+
+def test_a_model_whose_file_is_gone_fails_its_own_items_only(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_registry, "MODEL_STORED_MAX_BYTES", 10)
+    large = models.doubling(tmp_path / "large.onnx")
+    assert publish(database, large, name="large").location == str(large)
+    job = make_job(database, IRIS_MODEL)
+    register(database, ("large", "[[1, 2]]"), (DEFAULT_MODEL, IRIS_ROW))
+    content = large.read_bytes()
+    for spoilt in (None, models.centered(tmp_path / "other.onnx").read_bytes()):
+        large.unlink()
+        if spoilt:
+            large.write_bytes(spoilt)
+        run(with_versions(job, 2**30))
+        assert read(database, 1).code == "model_unavailable"
+        assert read(database, 2).status == "succeeded"
+        large.write_bytes(content)
+        with database.write() as connection:
+            cruds.retry_failed(connection, item_ids=[1], code=None, limit=1)
+    run(with_versions(job, 2**30))
+    assert read(database, 1).prediction == '{"doubled":[2.0,4.0]}'
+
+
+def test_the_least_recently_used_model_is_let_go(database: Database, tmp_path: Path) -> None:
+    job = make_job(database)
+    for name in ("a", "b"):
+        publish(database, models.doubling(tmp_path / "m.onnx", width=ord(name)), name=name)
+    size = active(job, "a").size
+    versions = Versions(database, Runtime(), 2 * size + 10)
+    a, b = active(job, "a"), active(job, "b")
+    first = versions.predictor(a)
+    versions.predictor(b)
+    assert versions.predictor(a) is first
+    versions.predictor(active(job))  # larger than both: all others go
+    assert versions.predictor(a) is not first
+
+
+def test_a_file_is_stored_once_in_parts_and_comes_back_whole(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MODEL_PART_BYTES", 100)
+    model = models.doubling(tmp_path / "a.onnx")
+    record = publish(database, model, name="a")
+    publish(database, model, name="b")
+    assert count(database, "model_files") == -(-len(model.read_bytes()) // 100)
+    with database.read() as connection:
+        assert registry.read_file(connection, record.sha256) == model.read_bytes()
+
+
+def test_a_version_that_an_older_batchline_published_says_how_to_mend_it(
+    database: Database,
+) -> None:
+    job = make_job(database)
+    sql(database, "UPDATE models SET batching = NULL")
+    with pytest.raises(ModelUnavailable, match="older Batchline") as caught:
+        job.versions.predictor(dataclasses.replace(active(job), batching=None))
+    assert "models add" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "a b", "ä", "a/b", "a'b"])
+def test_names_that_fit_nowhere_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be the name"):
+        task_registry.check_name(name)
+
+
+def test_a_model_file_may_be_a_url(tmp_path: Path) -> None:
+    path = models.doubling(tmp_path / "a.onnx")
+    assert read_file(f"file://{path}") == path.read_bytes()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_file(f"file://{tmp_path}/missing.onnx")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        ModelFile.read("nowhere://a.onnx")
+
+
+def test_rows_of_a_model_that_is_predicted_alone_have_the_models_own_answers(
+    database: Database, tmp_path: Path
+) -> None:
+    publish(database, models.fixed_batch(tmp_path / "a.onnx"), name="threes")
+    publish(database, models.scaled_by(tmp_path / "b.onnx"), name="scaled")
+    register(
+        database,
+        ("threes", "[[1, 2], [3, 4], [5, 6], [7, 8]]"),
+        ("scaled", '{"x": [[1], [1, 2]], "factor": 3}'),
+        ("scaled", '{"x": [[1]], "factor": 5}'),
+    )
+    run(make_job(database))
+    rows = orjson.loads(read(database, 1).prediction)
+    assert [row["y"] for row in rows] == [[2, 4], [6, 8], [10, 12], [14, 16]]
+    assert orjson.loads(read(database, 2).prediction) == [{"y": [3]}, {"y": [3, 6]}]
+    assert orjson.loads(read(database, 3).prediction) == {"y": [5]}

@@ -1,0 +1,81 @@
+"""Jobs inside of the test's process, on models that are added as users add them."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL
+from batchline.db.cruds import Record
+from batchline.db.database import Database
+from batchline.ml.predictor import Predictor
+from batchline.ml.results import Result
+from batchline.ml.rows import Rows
+from batchline.ml.session import Runtime
+from batchline.task import registry
+from batchline.task.job import Job
+from batchline.task.registry import ModelFile
+from batchline.task.versions import Version, Versions
+
+EVERYTHING = 2**40
+
+
+def publish(
+    database: Database,
+    model: Path = IRIS_MODEL,
+    labels: Path | None = None,
+    *,
+    name: str = DEFAULT_MODEL,
+    active: bool = True,
+) -> Record:
+    """The version that this file is; added if it was not there yet."""
+    file = ModelFile.read(str(model), IRIS_LABELS if model == IRIS_MODEL else labels)
+    found = file.examine(None, None)
+    return registry.add(database, name, file, found, active=active)
+
+
+def make_job(
+    database: Database, model: Path = IRIS_MODEL, labels: Path | None = None, owner: str = "me"
+) -> Job:
+    """A job, for which this model has been published as the active default one."""
+    publish(database, model, labels)
+    return Job(database, Versions(database, Runtime(), EVERYTHING), owner, threading.Event())
+
+
+def active(job: Job, name: str = DEFAULT_MODEL) -> Version:
+    """The version that the job would predict with."""
+    with job.database.read() as connection:
+        return job.versions.active(connection)[name]
+
+
+class Watched(Versions):
+    """Versions of which one is always the active one, or whose predictions are watched."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        before: Callable[[], None] = lambda: None,
+        only: Version | None = None,
+        predictor: Predictor | None = None,
+    ) -> None:
+        super().__init__(database, Runtime(), EVERYTHING)
+        self._before, self.only, self._predictor = before, only, predictor
+
+    def active(self, connection: Connection) -> dict[str, Version]:
+        return super().active(connection) if self.only is None else {DEFAULT_MODEL: self.only}
+
+    def predictor(self, version: Version) -> Predictor:
+        real = self._predictor or super().predictor(version)
+        return _Watched(real.session, real.signature, real.batching).calling(self._before)
+
+
+class _Watched(Predictor):
+    def calling(self, before: Callable[[], None]) -> "_Watched":
+        object.__setattr__(self, "_before", before)
+        return self
+
+    def predict(self, rows: Rows) -> list[Result]:
+        self._before()  # type: ignore[attr-defined]
+        return super().predict(rows)
