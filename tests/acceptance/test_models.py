@@ -2,14 +2,17 @@
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from batchline.constants import IRIS_LABELS, IRIS_MODEL
+from batchline.db import cruds
+from batchline.db.database import Database
 from tests import models
-from tests.service import Service, run
+from tests.service import Command, Service, run, wait_for
 
 IRIS = [5.1, 3.5, 1.4, 0.2]
 
@@ -63,6 +66,37 @@ def test_a_model_is_added_asked_replaced_compared_and_read(
     assert api.read(item_id)["version"] == 2
     listed = command(url, "models", "list")
     assert len(re.findall("pairs", listed)) == 2
+
+
+def test_a_backfill_that_is_killed_is_finished_by_the_next_job(url: str, tmp_path: Path) -> None:
+    command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "a.onnx")))
+    database = Database(url)
+    with database.write() as connection:
+        cruds.register_items(connection, ["[[1, 2]]"] * 20_000, ["pairs"] * 20_000)
+    command(url, "job", "--once")
+    command(url, "models", "add", "pairs", str(models.centered(tmp_path / "b.onnx")))
+    for _ in range(3):
+        with Command("backfill", "pairs", DATABASE_URL=url) as backfill:
+            wait_for(lambda: count(database, "claims") > 0, "a claim")
+            backfill.send(signal.SIGKILL)
+            backfill.wait()
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE claims SET expires_at = '2020-01-01 00:00:00'")
+    assert count(database, "predictions") < 40_000
+    command(url, "job", "--once")
+    command(url, "job", "--once")  # whatever was given back in the meantime
+    assert count(database, "claims") == 0
+    with database.read() as connection:
+        each = "SELECT count(*) FROM predictions GROUP BY item_id"
+        assert set(connection.exec_driver_sql(each).scalars()) == {2}
+        unfinished = "SELECT count(*) FROM backfills WHERE ended_at IS NULL"
+        assert connection.exec_driver_sql(unfinished).scalar_one() == 0
+    database.close()
+
+
+def count(database: Database, table: str) -> int:
+    with database.read() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
 def test_the_request_that_show_prints_works(url: str, api: Service, tmp_path: Path) -> None:

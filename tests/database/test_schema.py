@@ -1,5 +1,6 @@
 """The tables, as SQL clients meet them."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ from sqlalchemy.exc import DBAPIError
 
 import batchline.db.migrations as migrations
 from batchline.constants import SCHEMA_REVISION
-from batchline.db import cruds, dialects
+from batchline.db import cruds, dialects, registry
 from batchline.db.database import Database
 from batchline.db.models import metadata
 from batchline.errors import ConfigurationError, DatabaseUnavailable
+from batchline.ml.inputs import Input
+from batchline.ml.signature import Signature
 from tests.conftest import Servers
 
 
@@ -223,3 +226,39 @@ def test_a_server_that_is_too_old_is_refused_with_both_versions(
         pytest.raises(ConfigurationError, match=rf"{database_kind} [\d.]+; .* 99.1 or newer"),
     ):
         dialects.check_version(connection)
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "again after it was cut short"])
+def test_a_database_of_the_first_version_keeps_everything(database_url: str, times: int) -> None:
+    signature = {"name": "X", "dtype": "float32", "shape": [4], "labels": ["a", "b"]}
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, "0001")
+        with database.write() as connection:
+            for statement in (
+                "INSERT INTO items (data, status) VALUES ('[[1, 2, 3, 4]]', 'succeeded')",
+                "INSERT INTO items (data, status) VALUES ('oops', 'failed')",
+                "INSERT INTO predictions (item_id, model_id, prediction) VALUES (1, 1, '{}')",
+                "INSERT INTO failures (item_id, model_id, code, detail) VALUES (2, 1, 'x', 'why')",
+            ):
+                connection.exec_driver_sql(statement)
+            old = text(
+                "INSERT INTO models (name, version, sha256, signature, active) "
+                "VALUES ('default', 1, 'abc', :signature, :active)"
+            )
+            connection.execute(old, {"signature": json.dumps(signature), "active": True})
+        for _ in range(times):
+            migrations.upgrade(database)
+            if times > 1:
+                with database.write() as connection:
+                    connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+        migrations.upgrade(database)
+        with database.read() as connection:
+            good, bad = cruds.get_item(connection, 1), cruds.get_item(connection, 2)
+            [version] = registry.all_versions(connection)
+        assert good is not None
+        assert bad is not None
+        assert (good.model, good.version, good.prediction) == ("default", 1, "{}")
+        assert (bad.model, bad.code, bad.detail) == ("default", "x", "why")
+        assert Signature.from_json(json.loads(version.signature)) == Signature(
+            (Input("X", "float32", (4,)),), (), ("a", "b")
+        )

@@ -52,9 +52,7 @@ def _bad_labels(path: Path, problem: str) -> ConfigurationError:
     )
 
 
-def class_names(
-    outputs: Sequence[Any], labels: Labels, in_file: Callable[[int], set[Names]]
-) -> Labels:
+def class_names(outputs: Sequence[Any], labels: Labels, in_file: InFile) -> Labels:
     """The names for the probabilities in these outputs of many rows; None if there are none.
 
     Args:
