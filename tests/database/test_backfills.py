@@ -9,8 +9,8 @@ from batchline.constants import DEFAULT_MODEL
 from batchline.db import backfills, claims, cruds
 from batchline.db.cruds import Record
 from batchline.db.database import Database
-from batchline.db.scope import Backfill
 from batchline.task.job import Job, Outcome
+from batchline.task.run import Run
 from tests import models
 from tests.database.test_jobs import count, during_prediction, read, register, run
 from tests.jobs import make_job, publish
@@ -74,15 +74,10 @@ def test_stored_items_are_predicted_by_the_other_version_too(job: Job, second: R
 def test_what_is_pending_comes_first(job: Job, second: Record) -> None:
     database = job.database
     begin(database, second)
-    new = register(database, "[[7, 7]]")
-    claim = job.claim_pending()
-    assert claim is not None
-    assert (claim.first_id, claim.last_id) == (new[0], new[0])
-    behind = job.claim_backfill()
-    assert behind is not None
-    assert isinstance(behind.scope, Backfill)
-    job.predict(claim)
-    job.predict(behind)
+    register(database, "[[7, 7]]")
+    batches: list[Outcome] = []
+    Run(job, 1, batches.append).execute()
+    assert [batch.items for batch in batches] == [1, 20]
     assert (len(answers(database, 1)), len(answers(database, 2))) == (21, 20)
 
 

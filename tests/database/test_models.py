@@ -9,6 +9,7 @@ import pytest
 from batchline.constants import DEFAULT_MODEL, IRIS_MODEL
 from batchline.db import cruds, registry
 from batchline.db.database import Database
+from batchline.db.migrations import upgrade
 from batchline.errors import ConfigurationError, ModelUnavailable
 from batchline.ml.files import read_file
 from batchline.ml.session import Runtime
@@ -55,9 +56,12 @@ def test_items_of_several_models_are_each_predicted_by_their_own(
     assert (outcome.succeeded, outcome.failed, outcome.rows) == (4, 1, 5)
     iris, doubled, sums, wrong, _ = (read(database, item_id) for item_id in ids)
     assert iris.prediction.startswith('{"setosa":')
-    assert (doubled.model, doubled.prediction) == ("doubling", '{"doubled":[2.0,4.0]}')
-    assert (sums.model, sums.prediction) == ("sums", '[{"sum":[4.0]},{"sum":[6.0]}]')
-    assert (wrong.model, wrong.code) == ("doubling", "invalid_data")
+    assert (cruds.text_of(doubled.model), doubled.prediction) == (
+        "doubling",
+        '{"doubled":[2.0,4.0]}',
+    )
+    assert (cruds.text_of(sums.model), sums.prediction) == ("sums", '[{"sum":[4.0]},{"sum":[6.0]}]')
+    assert (cruds.text_of(wrong.model), wrong.code) == ("doubling", "invalid_data")
 
 
 def test_many_registrations_of_several_models_keep_their_models(database: Database) -> None:
@@ -215,3 +219,19 @@ def test_rows_of_a_model_that_is_predicted_alone_have_the_models_own_answers(
     assert [row["y"] for row in rows] == [[2, 4], [6, 8], [10, 12], [14, 16]]
     assert orjson.loads(read(database, 2).prediction) == [{"y": [3]}, {"y": [3, 6]}]
     assert orjson.loads(read(database, 3).prediction) == {"y": [5]}
+
+
+def test_a_name_that_is_no_text_harms_nobody(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'batchline.db'}")
+    upgrade(database)
+    job = make_job(database)
+    for name in ("CAST(x'fffe' AS TEXT)", "x'fffe'", "''"):
+        sql(database, f"INSERT INTO items (data, model) VALUES ('{IRIS_ROW}', {name})")
+    register(database, (DEFAULT_MODEL, IRIS_ROW))
+    run(job)
+    assert [read(database, n).code for n in (1, 2, 3)] == ["unknown_model"] * 3
+    assert read(database, 4).status == "succeeded"
+    with database.read() as connection:
+        page = cruds.list_items(connection, after=0, limit=10, status=None)
+    assert [cruds.text_of(record.model) for record in page][2:] == ["", DEFAULT_MODEL]
+    database.close()

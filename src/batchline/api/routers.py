@@ -178,7 +178,7 @@ def _item(record: cruds.Record, *, of_version: bool = False) -> dict[str, Any]:
         "status": record.status,
         "prediction": orjson.Fragment(record.prediction) if done else None,
         "error": {"code": record.code, "detail": record.detail} if failed else None,
-        "model": record.model,
+        "model": cruds.text_of(record.model),
         "version": record.version,
         "created_at": record.created_at,
         "finished_at": record.failed_at if failed else record.predicted_at,

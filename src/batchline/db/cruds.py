@@ -153,6 +153,11 @@ def with_large(
     return found
 
 
+def text_of(value: str | bytes | None) -> str | None:
+    """What `raw_text` read; bytes that are no text, which SQLite lets clients store, are marked."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
 def is_large(record: Record) -> bool:
     """Whether the record lacks its prediction because that is large."""
     return record.size is not None and record.size > LARGE_PREDICTION_BYTES
@@ -192,7 +197,7 @@ def _answers(of: FromClause, *columns: Any, of_version: Any = None) -> Select[An
             of.c.id,
             of.c.status,
             of.c.created_at,
-            of.c.model,
+            raw_text(of.c.model).label("model"),
             *columns,
             predictions.c.created_at.label("predicted_at"),
             failures.c.code,
@@ -276,11 +281,11 @@ def extent(
     connection: Connection, first_id: int, last_id: int, scope: Scope = PENDING
 ) -> tuple[int, str | None, bool]:
     """A range's open items: the size of their data, one of their models, whether it is all's."""
-    query = select(
-        func.sum(byte_length(items.c.data)), func.min(items.c.model), func.max(items.c.model)
-    ).where(*scope.within(first_id, last_id))
-    size, model, last_model = connection.execute(query).one()
-    return int(size or 0), model, model == last_model
+    ends = raw_text(func.min(items.c.model)), raw_text(func.max(items.c.model))
+    query = select(func.sum(byte_length(items.c.data)), *ends)
+    found = connection.execute(query.where(*scope.within(first_id, last_id))).one()
+    size, model, last_model = found
+    return int(size or 0), text_of(model), model == last_model
 
 
 def last_within(
@@ -320,10 +325,10 @@ def read_open(
         query = _open(scope, first_id, last_id, items.c.id, fits)
         of_model: list[Any] = list(connection.execute(query))
         return {model: of_model} if of_model else {}
-    query = _open(scope, first_id, last_id, items.c.id, fits, items.c.model)
+    query = _open(scope, first_id, last_id, items.c.id, fits, raw_text(items.c.model))
     found: dict[str, list[tuple[int, str | bytes | None]]] = {}
     for item_id, text, name in connection.execute(query):
-        found.setdefault(name, []).append((item_id, text))
+        found.setdefault(text_of(name) or "", []).append((item_id, text))
     return found
 
 
