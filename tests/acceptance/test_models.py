@@ -120,6 +120,16 @@ def test_checking_stores_nothing(url: str, api: Service, tmp_path: Path) -> None
     assert [model["name"] for model in api.http.get("/models").json()["models"]] == ["default"]
 
 
+def test_check_finds_a_version_that_no_job_could_load(url: str) -> None:
+    assert "the model works" in command(url, "check")
+    database = Database(url)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE model_files SET content = x'00'")
+    database.close()
+    said = command(url, "check", status=1)
+    assert "version 1 of the model default in the database is not the one that was added" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -18,6 +18,7 @@ from batchline.cli.options import (
 from batchline.cli.wiring import (
     announce,
     check_model,
+    check_versions,
     configure,
     make_job,
     open_database,
@@ -197,9 +198,9 @@ def _findings(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str,
     except BatchlineError as error:
         return None, [(error.detail, error.hint)]
     findings = []
-    for attempt in (open_database, check_model):
+    for attempt in (open_database, check_model, check_versions):
         try:
             attempt(settings)
         except BatchlineError as error:
             findings.append((error.detail, error.hint))
-    return settings, findings
+    return settings, list(dict.fromkeys(findings))  # two of them may need the database

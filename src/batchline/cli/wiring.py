@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from batchline.db.database import Database
     from batchline.ml.session import Runtime
     from batchline.task.job import Job
+    from batchline.task.versions import Versions
 
 
 def configure(flags: dict[str, Any]) -> "Settings":
@@ -92,18 +93,34 @@ def publish(database: "Database", settings: "Settings") -> None:
     publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
 
 
+def check_versions(settings: "Settings") -> None:
+    """Load each active version of a model, as a job would."""
+    database = open_database(settings)
+    versions = _versions(database, settings)
+    with database.read() as connection:
+        active = versions.active(connection)
+    for version in active.values():
+        versions.predictor(version)
+    database.close()
+
+
 def make_job(database: "Database", settings: "Settings", stop: threading.Event) -> "Job":
     import socket
     import uuid
 
     from batchline.db import cruds
     from batchline.task.job import Job
-    from batchline.task.versions import Versions
 
     database.transaction(cruds.touch_gate)  # it can be written to, or that is said now
     owner = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    versions = Versions(database, runtime_of(settings), settings.models_max_megabytes * 1024 * 1024)
-    return Job(database, versions, owner, stop)
+    return Job(database, _versions(database, settings), owner, stop)
+
+
+def _versions(database: "Database", settings: "Settings") -> "Versions":
+    from batchline.task.versions import Versions
+
+    max_bytes = settings.models_max_megabytes * 1024 * 1024
+    return Versions(database, runtime_of(settings), max_bytes)
 
 
 def stop_event() -> threading.Event:
