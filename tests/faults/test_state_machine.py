@@ -422,6 +422,7 @@ class Jobs(RuleBasedStateMachine):
             self.start(batch, stop=False)
         if stalls:
             self.a_minute_passes_and_others_take_over(batch)
+        left_before = set(batch.job.leftovers)
         error = self.end(batch, failing)
         lost = batch.claim.id not in self.given
         if batch.stopped:
@@ -434,8 +435,9 @@ class Jobs(RuleBasedStateMachine):
         else:
             assert error is None, repr(error)
             self.expect_stored(batch)
-        if error is not None and batch.claim.owner not in batch.job.leftovers:
-            self.give_back(batch.claim)
+        if error is not None:  # the job gives back whatever it has left until now
+            returned = (left_before | {batch.claim.owner}) - batch.job.leftovers
+            self.give_back(*(c for c in list(self.given.values()) if c.owner in returned))
 
     def a_minute_passes_and_others_take_over(self, batch: Batch) -> None:
         if batch.claim.id in self.given:
