@@ -115,7 +115,8 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
-    with Service(url, BATCH_WAIT_TIME="3600") as service:
+    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    with Service(url, "api") as service:  # a job that is still starting would notice
         first = service.register(IRIS)
         server.kill()
         server.restart()
