@@ -23,6 +23,7 @@ FLAGS = one("bool", 1)
 WORDS = one("str", 1)
 SERIES = one("float32", "n", 2)
 SCALARS = one("float32")
+LINES = one("float32", "n")
 TWO = Signature((Input("a/b", "int64", ("n",)), Input("mask", "int64", ("n",))))
 SOUND = Signature((Input("x", "float32", ("",)), Input("rate", "int64", (), per_item=True)))
 
@@ -91,6 +92,8 @@ def test_good_rows_have_no_faults(signature: Signature, data: object) -> None:
         (TWO, {"a/b": [[1]], "mask": [[1], [1]]}, [("", "wrong_row_count")]),
         (TWO, {"a/b": [[1], [1, "x"]], "mask": [[1], [1, 1]]}, [("/a~1b/1/1", "not_a_number")]),
         (TWO, {"a/b": [[1], [1, 1]], "mask": [[1], [1]]}, [("/mask/1", "axes_differ")]),
+        (TWO, {"a/b": [[1, 1]], "mask": [[1]]}, [("/mask/0", "axes_differ")]),
+        (LINES, [[]], [("/0", "wrong_width")]),
         (SOUND, {"x": [[0.1]], "rate": [1]}, [("/rate", "nested_too_deep")]),
         (SOUND, {"x": [], "rate": 1}, [("/x", "no_rows")]),
     ],

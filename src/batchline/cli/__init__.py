@@ -10,8 +10,8 @@ from batchline.cli import models, service
 app = typer.Typer(
     name="batchline",
     help="Register rows now over HTTP or SQL, predict them in batches, read them by id.\n\n"
-    "Start with `batchline demo`, then `batchline up`. Every option can also be set by the "
-    "environment variable that its help names.",
+    "Start with `batchline demo`, then `batchline up`. Where an option's help names a variable, "
+    "the environment can set it, too.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -90,6 +90,8 @@ class Signature:
 
         At most `MAX_REPORTED_FAULTS` are listed: a caller who mends those may meet more.
         """
+        if self.columns([data]) is not None:  # quick, and nearly always so
+            return []
         if self.is_plain and type(data) is not dict:
             return self._faults_of_rows([(self.inputs[0], "", data)])
         if type(data) is not dict:
