@@ -9,19 +9,20 @@ from sqlalchemy import Connection
 from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL
 from batchline.db.cruds import Record
 from batchline.db.database import Database
+from batchline.ml.outputs import Result
 from batchline.ml.predictor import Predictor
-from batchline.ml.results import Result
-from batchline.ml.rows import Rows
+from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime
-from batchline.task import registry
+from batchline.registry import publish
+from batchline.registry.loaded import ModelCache
+from batchline.registry.publish import ModelFile
+from batchline.registry.version import Version
 from batchline.task.job import Job
-from batchline.task.registry import ModelFile
-from batchline.task.versions import Version, Versions
 
 EVERYTHING = 2**40
 
 
-def publish(
+def add_model(
     database: Database,
     model: Path = IRIS_MODEL,
     labels: Path | None = None,
@@ -32,15 +33,15 @@ def publish(
     """The version that this file is; added if it was not there yet."""
     file = ModelFile.read(str(model), IRIS_LABELS if model == IRIS_MODEL else labels)
     found = file.examine(None, None)
-    return registry.add(database, name, file, found, active=active)
+    return publish.add(database, name, file, found, active=active)
 
 
 def make_job(
     database: Database, model: Path = IRIS_MODEL, labels: Path | None = None, owner: str = "me"
 ) -> Job:
     """A job, for which this model has been published as the active default one."""
-    publish(database, model, labels)
-    return Job(database, Versions(database, Runtime(), EVERYTHING), owner, threading.Event())
+    add_model(database, model, labels)
+    return Job(database, ModelCache(database, Runtime(), EVERYTHING), owner, threading.Event())
 
 
 def active(job: Job, name: str = DEFAULT_MODEL) -> Version:
@@ -49,7 +50,7 @@ def active(job: Job, name: str = DEFAULT_MODEL) -> Version:
         return job.versions.active(connection)[name]
 
 
-class Watched(Versions):
+class Watched(ModelCache):
     """Versions of which one is always the active one, or whose predictions are watched."""
 
     def __init__(
@@ -76,6 +77,6 @@ class _Watched(Predictor):
         object.__setattr__(self, "_before", before)
         return self
 
-    def predict(self, rows: Rows) -> list[Result]:
+    def predict(self, rows: RowTensors) -> list[Result]:
         self._before()  # type: ignore[attr-defined]
         return super().predict(rows)

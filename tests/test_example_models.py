@@ -7,11 +7,13 @@ import numpy as np
 import orjson
 import pytest
 
-from batchline.ml.batching import ABSOLUTE, RELATIVE, Batching, call
+from batchline.ml.batching import Batching
+from batchline.ml.calls import call
 from batchline.ml.data_loader import load_batch
-from batchline.ml.examination import Examination, examine
+from batchline.ml.differences import ABSOLUTE, RELATIVE
+from batchline.ml.examination.report import ModelReport, examine
+from batchline.ml.outputs import to_results
 from batchline.ml.predictor import Predictor
-from batchline.ml.results import to_results
 from batchline.ml.session import Runtime, Session
 from scripts import models_page
 from scripts.example_models import EXAMPLES
@@ -23,7 +25,7 @@ PAGE = models_page.PAGE.read_text()
 
 
 @cache
-def examined(name: str) -> tuple[bytes, Examination]:
+def examined(name: str) -> tuple[bytes, ModelReport]:
     content = EXAMPLES[name].make()
     sample = orjson.dumps(EXAMPLES[name].data(12)) if name in models_page.NEEDS_SAMPLE else None
     return content, examine(content, name, sample=sample and ("rows.json", sample))

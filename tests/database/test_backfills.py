@@ -13,7 +13,7 @@ from batchline.task.job import Job, Outcome
 from batchline.task.run import Run
 from tests import models
 from tests.database.test_jobs import count, during_prediction, read, register, run
-from tests.jobs import make_job, publish
+from tests.jobs import add_model, make_job
 
 ROWS = [f"[[{n}, {n}]]" for n in range(20)]
 
@@ -30,7 +30,7 @@ def job(database: Database, tmp_path: Path) -> Job:
 @pytest.fixture
 def second(job: Job, tmp_path: Path) -> Record:
     """Another version, which centers, and is not active."""
-    return publish(job.database, models.centered(tmp_path / "centered.onnx"), active=False)
+    return add_model(job.database, models.centered(tmp_path / "centered.onnx"), active=False)
 
 
 def begin(database: Database, version: Record, status: str = "succeeded", **times: object) -> int:
@@ -107,7 +107,7 @@ def test_an_item_that_the_version_cannot_predict_keeps_what_it_has(
     job: Job, tmp_path: Path
 ) -> None:
     database = job.database
-    narrow = publish(database, models.square_root(tmp_path / "root.onnx"), active=False)
+    narrow = add_model(database, models.square_root(tmp_path / "root.onnx"), active=False)
     begin(database, narrow)
     assert run(job) == Outcome(failed=20)
     assert count(database, "failures") == 20
@@ -193,7 +193,7 @@ def test_what_clients_do_meanwhile_is_respected(statement: str, job: Job, second
 
 
 def test_a_backfill_of_nothing_begins_not_at_all(database: Database) -> None:
-    version = publish(database)
+    version = add_model(database)
     with database.write() as connection:
         assert (
             backfills.start(connection, version, status="succeeded", since=None, until=None) is None

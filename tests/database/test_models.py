@@ -11,15 +11,15 @@ from batchline.db import cruds, registry
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.errors import ConfigurationError, ModelUnavailable
-from batchline.ml.files import read_file
 from batchline.ml.session import Runtime
-from batchline.task import registry as task_registry
+from batchline.registry import publish
+from batchline.registry.files import read_file
+from batchline.registry.loaded import ModelCache
+from batchline.registry.publish import ModelFile
 from batchline.task.job import Job
-from batchline.task.registry import ModelFile
-from batchline.task.versions import Versions
 from tests import models
 from tests.database.test_jobs import count, read, run
-from tests.jobs import active, make_job, publish
+from tests.jobs import active, add_model, make_job
 
 IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
@@ -36,14 +36,14 @@ def sql(database: Database, statement: str) -> None:
 
 
 def with_versions(job: Job, max_bytes: int) -> Job:
-    return dataclasses.replace(job, versions=Versions(job.database, Runtime(), max_bytes))
+    return dataclasses.replace(job, versions=ModelCache(job.database, Runtime(), max_bytes))
 
 
 def test_items_of_several_models_are_each_predicted_by_their_own(
     database: Database, tmp_path: Path
 ) -> None:
-    publish(database, models.doubling(tmp_path / "a.onnx"), name="doubling")
-    publish(database, models.two_inputs(tmp_path / "b.onnx"), name="sums")
+    add_model(database, models.doubling(tmp_path / "a.onnx"), name="doubling")
+    add_model(database, models.two_inputs(tmp_path / "b.onnx"), name="sums")
     ids = register(
         database,
         (DEFAULT_MODEL, IRIS_ROW),
@@ -75,7 +75,7 @@ def test_many_registrations_of_several_models_keep_their_models(database: Databa
 
 
 def test_sql_clients_name_the_model_in_a_column(database: Database, tmp_path: Path) -> None:
-    publish(database, models.doubling(tmp_path / "a.onnx"), name="doubling")
+    add_model(database, models.doubling(tmp_path / "a.onnx"), name="doubling")
     sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'doubling')")
     sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'nobody''s')")
     sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'Doubling')")
@@ -91,7 +91,7 @@ def test_items_are_predicted_by_the_version_that_is_active_when_they_are_claimed
 ) -> None:
     job = make_job(database, models.doubling(tmp_path / "a.onnx"))
     register(database, (DEFAULT_MODEL, "[[1, 2]]"), (DEFAULT_MODEL, "[[1, 2]]"))
-    second = publish(database, models.centered(tmp_path / "b.onnx"), active=False)
+    second = add_model(database, models.centered(tmp_path / "b.onnx"), active=False)
     assert not second.active
     claim = job.claim_pending()
     assert claim is not None
@@ -108,7 +108,7 @@ def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked
     register(database, (DEFAULT_MODEL, "[[1, 2]]"))
     run(job)
     first = active(job)
-    second = publish(database, models.centered(tmp_path / "b.onnx"))
+    second = add_model(database, models.centered(tmp_path / "b.onnx"))
     assert read(database, 1).version == 1  # the active one has none
     sql(
         database,
@@ -132,9 +132,9 @@ def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked
 def test_a_model_whose_file_is_gone_fails_its_own_items_only(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_registry, "MODEL_STORED_MAX_BYTES", 10)
+    monkeypatch.setattr(publish, "MODEL_STORED_MAX_BYTES", 10)
     large = models.doubling(tmp_path / "large.onnx")
-    assert publish(database, large, name="large").location == str(large)
+    assert add_model(database, large, name="large").location == str(large)
     job = make_job(database, IRIS_MODEL)
     register(database, ("large", "[[1, 2]]"), (DEFAULT_MODEL, IRIS_ROW))
     content = large.read_bytes()
@@ -155,9 +155,9 @@ def test_a_model_whose_file_is_gone_fails_its_own_items_only(
 def test_the_least_recently_used_model_is_let_go(database: Database, tmp_path: Path) -> None:
     job = make_job(database)
     for name in ("a", "b"):
-        publish(database, models.doubling(tmp_path / "m.onnx", width=ord(name)), name=name)
+        add_model(database, models.doubling(tmp_path / "m.onnx", width=ord(name)), name=name)
     size = active(job, "a").size
-    versions = Versions(database, Runtime(), 2 * size + 10)
+    versions = ModelCache(database, Runtime(), 2 * size + 10)
     a, b = active(job, "a"), active(job, "b")
     first = versions.predictor(a)
     versions.predictor(b)
@@ -171,8 +171,8 @@ def test_a_file_is_stored_once_in_parts_and_comes_back_whole(
 ) -> None:
     monkeypatch.setattr(registry, "MODEL_PART_BYTES", 100)
     model = models.doubling(tmp_path / "a.onnx")
-    record = publish(database, model, name="a")
-    publish(database, model, name="b")
+    record = add_model(database, model, name="a")
+    add_model(database, model, name="b")
     assert count(database, "model_files") == -(-len(model.read_bytes()) // 100)
     with database.read() as connection:
         assert registry.read_file(connection, record.sha256) == model.read_bytes()
@@ -191,7 +191,7 @@ def test_a_version_that_an_older_batchline_published_says_how_to_mend_it(
 @pytest.mark.parametrize("name", ["", "a" * 65, "a b", "ä", "a/b", "a'b"])
 def test_names_that_fit_nowhere_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be the name"):
-        task_registry.check_name(name)
+        publish.check_name(name)
 
 
 def test_a_model_file_may_be_a_url(tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_a_model_file_may_be_a_url(tmp_path: Path) -> None:
 def test_rows_of_a_model_that_is_predicted_alone_have_the_models_own_answers(
     database: Database, tmp_path: Path
 ) -> None:
-    publish(database, models.fixed_batch(tmp_path / "a.onnx"), name="threes")
-    publish(database, models.scaled_by(tmp_path / "b.onnx"), name="scaled")
+    add_model(database, models.fixed_batch(tmp_path / "a.onnx"), name="threes")
+    add_model(database, models.scaled_by(tmp_path / "b.onnx"), name="scaled")
     register(
         database,
         ("threes", "[[1, 2], [3, 4], [5, 6], [7, 8]]"),

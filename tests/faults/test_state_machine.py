@@ -42,10 +42,10 @@ from batchline.db.cruds import Record
 from batchline.db.database import Database
 from batchline.errors import ClaimLost, DatabaseUnavailable
 from batchline.ml.session import Runtime
+from batchline.registry.loaded import ModelCache
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
-from batchline.task.versions import Versions
 from tests.faults.conftest import Figures
 from tests.jobs import EVERYTHING, Watched, active, make_job
 from tests.models import picky
@@ -156,7 +156,7 @@ class World:
         self.database = database
         self.pool = pool
         self._first = active(make_job(database, model))
-        self._predictor = Versions(database, Runtime(), EVERYTHING).predictor(self._first)
+        self._predictor = ModelCache(database, Runtime(), EVERYTHING).predictor(self._first)
         self.model_ids = [self._first.id, self._first.id + 1]
         self.counted: Counter[str] = Counter()
 

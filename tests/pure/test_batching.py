@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from batchline.errors import ConfigurationError
-from batchline.ml.batching import difference
-from batchline.ml.examination import Examination, examine
+from batchline.ml.differences import difference
+from batchline.ml.examination.report import ModelReport, examine
 from tests import models
 
 
-def examined(path: Path, sample: bytes | None = None) -> Examination:
+def examined(path: Path, sample: bytes | None = None) -> ModelReport:
     given = None if sample is None else ("rows.json", sample)
     return examine(path.read_bytes(), "the model", sample=given)
 

@@ -5,10 +5,17 @@ import orjson
 
 from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import ModelFailed
-from batchline.ml.data_loader import Batch, Results, assemble, load_batch, merge, predict_rows
+from batchline.ml.data_loader import (
+    Batch,
+    Results,
+    load_batch,
+    merge,
+    predict_rows,
+    to_item_results,
+)
 from batchline.ml.inputs import Input
-from batchline.ml.results import Failure, Result
-from batchline.ml.rows import Rows
+from batchline.ml.outputs import Failure, Result
+from batchline.ml.rows import RowTensors
 from batchline.ml.signature import Signature
 
 PAIRS = Signature((Input("x", "float32", (2,)),))
@@ -83,7 +90,7 @@ def test_texts_that_only_together_are_json_stay_bad() -> None:
 
 def test_items_get_an_object_for_one_row_and_a_list_for_several() -> None:
     batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]")], PAIRS)
-    assert assemble(batch, ['"a"', '"b"', '"c"'], MODEL).predictions == [
+    assert to_item_results(batch, ['"a"', '"b"', '"c"'], MODEL).predictions == [
         (1, MODEL, '"a"'),
         (2, MODEL, '["b","c"]'),
     ]
@@ -91,27 +98,27 @@ def test_items_get_an_object_for_one_row_and_a_list_for_several() -> None:
 
 def test_an_item_fails_with_the_reason_of_its_first_bad_row() -> None:
     batch = load_batch([(7, "[[3, 4], [5, 6]]")], PAIRS)
-    results = assemble(batch, ["1", Failure("model_error", "no")], MODEL)
+    results = to_item_results(batch, ["1", Failure("model_error", "no")], MODEL)
     assert results.predictions == []
     assert results.failures == [(7, MODEL, "model_error", "row 1: no")]
 
 
 def test_items_whose_rows_have_not_all_a_result_are_left_out() -> None:
     batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]"), (3, "[[7, 8]]")], PAIRS)
-    results = assemble(batch, ["1", "2", None, None], MODEL)
+    results = to_item_results(batch, ["1", "2", None, None], MODEL)
     assert results.predictions == [(1, MODEL, "1")]
     assert results.until == 1
-    assert assemble(batch, ["1", "2", "3", None], MODEL).until == 2
-    assert assemble(batch, ["1", "2", "3", "4"], MODEL).until is None
+    assert to_item_results(batch, ["1", "2", "3", None], MODEL).until == 2
+    assert to_item_results(batch, ["1", "2", "3", "4"], MODEL).until is None
 
 
 def test_a_prediction_that_is_too_large_fails_its_item_also_when_only_half_of_it_is_there() -> None:
     batch = load_batch([(1, "[[1, 2], [3, 4]]"), (2, "[[5, 6]]")], PAIRS)
     large = f'"{"x" * MAX_BODY_BYTES}"'
     for rows in ([large, None, None], [large, "1", "2"]):
-        code = assemble(batch, rows, MODEL).failures[0][:3]
+        code = to_item_results(batch, rows, MODEL).failures[0][:3]
         assert code == (1, MODEL, "prediction_too_large")
-    assert assemble(batch, [large, None, None], MODEL).until == 1
+    assert to_item_results(batch, [large, None, None], MODEL).until == 1
 
 
 def test_the_results_of_several_models_end_at_the_first_item_without_one() -> None:
@@ -129,7 +136,7 @@ class Raising:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, rows: Rows) -> list[Result]:
+    def __call__(self, rows: RowTensors) -> list[Result]:
         self.calls += 1
         tensor = rows.tensors["x"]
         if (tensor < 0).any():
@@ -141,7 +148,7 @@ def test_bad_rows_are_found_by_halving() -> None:
     model = Raising()
     tensor = np.arange(1024, dtype=np.float32).reshape(-1, 1)
     tensor[[100, 700]] *= -1
-    results = predict_rows(model, Rows({"x": tensor}))
+    results = predict_rows(model, RowTensors({"x": tensor}))
     failed = [place for place, result in enumerate(results) if isinstance(result, Failure)]
     assert failed == [100, 700]
     assert results[101] == "101"

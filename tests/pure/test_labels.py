@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from batchline.ml.labels import class_names
-from batchline.ml.onnx_file import lists_of_labels
+from batchline.ml.examination.labels import class_names
+from batchline.ml.examination.onnx_file import lists_of_labels
 from scripts import example_models
 from tests import models
 

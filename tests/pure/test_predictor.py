@@ -11,8 +11,8 @@ import pytest
 from batchline.constants import CALL_MAX_BYTES, CALL_MAX_ROWS, IRIS_FLOWERS, IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError
 from batchline.ml.predictor import Predictor
-from batchline.ml.rows import Rows
-from batchline.task.registry import ModelFile
+from batchline.ml.rows import RowTensors
+from batchline.registry.publish import ModelFile
 from scripts import train_iris
 from tests import models
 
@@ -25,7 +25,7 @@ def load(model: Path, labels: Path | None = None) -> Predictor:
 
 def predict(predictor: Predictor, rows: np.ndarray) -> list[Any]:
     name = predictor.signature.inputs[0].name
-    return [json.loads(str(result)) for result in predictor.predict(Rows({name: rows}))]
+    return [json.loads(str(result)) for result in predictor.predict(RowTensors({name: rows}))]
 
 
 def flowers() -> tuple[np.ndarray, list[str]]:

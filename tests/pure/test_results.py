@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from batchline.errors import ModelFailed
-from batchline.ml.results import Failure, to_results
+from batchline.ml.outputs import Failure, to_results
 
 OTHER = None
 CLASSES = ("no", "yes")

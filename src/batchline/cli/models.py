@@ -15,7 +15,7 @@ from batchline.cli.work import work_off_backfill
 
 if TYPE_CHECKING:
     from batchline.db.cruds import Record
-    from batchline.ml.examination import Examination
+    from batchline.ml.examination.report import ModelReport
 
 
 class Answered(StrEnum):
@@ -58,12 +58,12 @@ def add(
 ) -> None:
     """Check a model and store it as a version: the API takes its rows, and jobs predict them."""
     settings = configure({"database_url": database_url})
-    from batchline.task import registry
+    from batchline.registry import publish
 
-    registry.check_name(name)
-    model = registry.ModelFile.read(file, labels, allow_non_finite=allow_non_finite)
+    publish.check_name(name)
+    model = publish.ModelFile.read(file, labels, allow_non_finite=allow_non_finite)
     database = open_database(settings)
-    known = registry.find(database, name, model)
+    known = publish.find(database, name, model)
     if known is not None:
         typer.echo(f"{name} has this file already, as version {known.version}; nothing is stored")
         hint = f"batchline models activate {name} {known.version}"
@@ -73,7 +73,7 @@ def add(
     if sys.stderr.isatty():
         typer.echo("trying it out …", err=True)
     found = model.examine(_read_sample(sample), runtime_of(settings))
-    record = registry.add(database, name, model, found, active=activate)
+    record = publish.add(database, name, model, found, active=activate)
     database.close()
     state = "is active" if record.active else "is stored, and not active"
     typer.echo(f"version {record.version} of {name} {state}")
@@ -91,7 +91,7 @@ def check(
 ) -> None:
     """Check a model as `add` does, and store nothing."""
     settings = configure({})
-    from batchline.task.registry import ModelFile
+    from batchline.registry.publish import ModelFile
 
     model = ModelFile.read(file, labels, allow_non_finite=allow_non_finite)
     _print_examination(model.examine(_read_sample(sample), runtime_of(settings)))
@@ -272,7 +272,7 @@ def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
         ) from error
 
 
-def _print_examination(found: "Examination") -> None:
+def _print_examination(found: "ModelReport") -> None:
     _print_signature(found.signature)
     _print_batching(found.batching, found.notes)
 

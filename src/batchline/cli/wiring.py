@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.ml.session import Runtime
+    from batchline.registry.loaded import ModelCache
     from batchline.task.job import Job
-    from batchline.task.versions import Versions
 
 
 def configure(flags: dict[str, Any]) -> "Settings":
@@ -59,7 +59,7 @@ def open_database(settings: "Settings") -> "Database":
 
 
 def check_model(settings: "Settings") -> None:
-    from batchline.task.registry import ModelFile
+    from batchline.registry.publish import ModelFile
 
     ModelFile.read(str(settings.model_filepath), settings.labels).examine(None, None)
 
@@ -88,7 +88,7 @@ def publish(database: "Database", settings: "Settings") -> None:
     with database.read() as connection:
         if registry.has_active(connection, DEFAULT_MODEL) and not settings.chose_model:
             return
-    from batchline.task.registry import publish_default
+    from batchline.registry.publish import publish_default
 
     publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
 
@@ -116,11 +116,11 @@ def make_job(database: "Database", settings: "Settings", stop: threading.Event) 
     return Job(database, _versions(database, settings), owner, stop)
 
 
-def _versions(database: "Database", settings: "Settings") -> "Versions":
-    from batchline.task.versions import Versions
+def _versions(database: "Database", settings: "Settings") -> "ModelCache":
+    from batchline.registry.loaded import ModelCache
 
     max_bytes = settings.models_max_megabytes * 1024 * 1024
-    return Versions(database, runtime_of(settings), max_bytes)
+    return ModelCache(database, runtime_of(settings), max_bytes)
 
 
 def stop_event() -> threading.Event:

@@ -8,22 +8,23 @@ import orjson
 
 from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import ModelFailed
-from batchline.ml.results import Failure, Result
-from batchline.ml.rows import Rows, to_tensor
+from batchline.ml.outputs import Failure, Result
+from batchline.ml.rows import RowTensors, to_tensor
 from batchline.ml.signature import Signature
 
 UTF8_BYTES = 4
 """What a character takes at most."""
+
 
 Stored = Sequence[tuple[int, str | bytes | None]]
 """Items: id and JSON text, or None where the text is too large."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UniformRows:
     """Rows of one shape, and their places among all rows of the batch."""
 
-    rows: Rows
+    rows: RowTensors
     places: Sequence[int]
 
 
@@ -34,7 +35,7 @@ class Batch:
     The first item's rows come before all others, in `parts` and in their `places`.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[UniformRows]
     item_ids: list[int]
     row_counts: list[int]
     failures: dict[int, Failure]
@@ -84,10 +85,10 @@ def load_batch(stored: Stored, signature: Signature) -> Batch:
         each.name: to_tensor(values, each, -1, *dims)
         for each, (values, dims) in zip(signature.inputs, columns, strict=True)
     }
-    rows = Rows(tensors)
+    rows = RowTensors(tensors)
     item_ids = [item_id for item_id, _ in stored]
     row_counts = list(map(len, map(signature.first, items)))
-    return Batch([Part(rows, range(len(rows)))], item_ids, row_counts, {})
+    return Batch([UniformRows(rows, range(len(rows)))], item_ids, row_counts, {})
 
 
 def _load_one_by_one(stored: Stored, signature: Signature) -> Batch:
@@ -118,7 +119,7 @@ def _parse(text: str | bytes | None, signature: Signature) -> Any:
     return data
 
 
-def _parts(items: Sequence[Any], signature: Signature) -> list[Part]:
+def _parts(items: Sequence[Any], signature: Signature) -> list[UniformRows]:
     """The items' rows, divided by their shapes and by what is given once an item."""
     divided: dict[Any, list[tuple[int, Any, int]]] = {}
     place = 0
@@ -141,7 +142,7 @@ def _shapes(data: Any, signature: Signature) -> list[Any]:
     return [tuple(each.dims(rows[row]) for each, rows in columns) for row in range(count)]
 
 
-def _part(rows: Sequence[tuple[int, Any, int]], signature: Signature) -> Part:
+def _part(rows: Sequence[tuple[int, Any, int]], signature: Signature) -> UniformRows:
     _, data, _ = rows[0]
     tensors = {}
     for each in signature.row_inputs:
@@ -151,10 +152,10 @@ def _part(rows: Sequence[tuple[int, Any, int]], signature: Signature) -> Part:
     for each in signature.once:
         value = signature.rows(data, each)
         once[each.name] = to_tensor(value, each, *each.dims(value))
-    return Part(Rows(tensors, once), [place for place, _, _ in rows])
+    return UniformRows(RowTensors(tensors, once), [place for place, _, _ in rows])
 
 
-def predict_rows(predict: Callable[[Rows], list[Result]], rows: Rows) -> list[Result]:
+def predict_rows(predict: Callable[[RowTensors], list[Result]], rows: RowTensors) -> list[Result]:
     """A result for each row; a row at which the model raises fails alone.
 
     The batch is halved around what the model refuses: of the order of log2(rows) more calls for
@@ -169,7 +170,7 @@ def predict_rows(predict: Callable[[Rows], list[Result]], rows: Rows) -> list[Re
     return predict_rows(predict, rows[:middle]) + predict_rows(predict, rows[middle:])
 
 
-def assemble(batch: Batch, row_results: Sequence[Result | None], model_id: int) -> Results:
+def to_item_results(batch: Batch, row_results: Sequence[Result | None], model_id: int) -> Results:
     """Results of rows back to items: one object for one row, a list of them for several.
 
     An item fails as a whole, with the reason of its first bad row. Where results are missing,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import orjson
 
 from batchline.errors import ModelFailed
-from batchline.ml.batching import Batching, call
+from batchline.ml.batching import Batching
+from batchline.ml.calls import call
 from batchline.ml.data_loader import load_batch
-from batchline.ml.results import Result, to_results
-from batchline.ml.rows import Rows
+from batchline.ml.outputs import Result, to_results
+from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime, Session
 from batchline.ml.signature import Signature
 
@@ -50,7 +51,7 @@ class Predictor:
         with suppress(ModelFailed):  # not every model takes every row
             self.predict(part.rows)
 
-    def predict(self, rows: Rows) -> list[Result]:
+    def predict(self, rows: RowTensors) -> list[Result]:
         """One result, or failure, for each of up to `batching.call_rows` rows.
 
         Raises:

@@ -12,7 +12,7 @@ Tensor = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowTensors:
     """Rows that one call of the model may take together.
 
     `tensors` have the rows' axis first and one length; `once` are the inputs without such an axis.
@@ -24,8 +24,8 @@ class Rows:
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
 
-    def __getitem__(self, part: slice | Sequence[int]) -> "Rows":
-        return Rows({name: tensor[part] for name, tensor in self.tensors.items()}, self.once)
+    def __getitem__(self, part: slice | Sequence[int]) -> "RowTensors":
+        return RowTensors({name: tensor[part] for name, tensor in self.tensors.items()}, self.once)
 
     @property
     def nbytes(self) -> int:

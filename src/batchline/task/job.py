@@ -37,16 +37,17 @@ from batchline.errors import (
 from batchline.ml.data_loader import (
     Batch,
     Results,
-    assemble,
     fail_all,
     load_batch,
     merge,
     predict_rows,
+    to_item_results,
 )
+from batchline.ml.outputs import Failure, Result
 from batchline.ml.predictor import Predictor
-from batchline.ml.results import Failure, Result
+from batchline.registry.loaded import ModelCache
+from batchline.registry.version import Version
 from batchline.task.pace import Pace
-from batchline.task.versions import Version, Versions
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class Job:
     """What every batch of one job process shares; worker threads call it at the same time."""
 
     database: Database
-    versions: Versions
+    versions: ModelCache
     owner: str
     stop: threading.Event
     pace: Pace = field(default_factory=Pace)
@@ -262,7 +263,7 @@ class Job:
         batch = load_batch(stored, predictor.signature)
         row_results = self._predict(batch, predictor, max_bytes)
         predicted = len(row_results) - row_results.count(None)
-        return assemble(batch, row_results, version.id), predicted
+        return to_item_results(batch, row_results, version.id), predicted
 
     def _predict(self, batch: Batch, predictor: Predictor, max_bytes: int) -> list[Result | None]:
         """Results in calls of a bounded size, between which the job may stop.

@@ -1,10 +1,8 @@
-"""The versions that a job predicts with: which are active, and those that it has loaded."""
+"""The models that a process has loaded."""
 
-import json
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from hashlib import sha256
 
 import structlog
@@ -15,49 +13,15 @@ from batchline.db import registry
 from batchline.db.cruds import Record
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
-from batchline.ml.batching import Batching
-from batchline.ml.files import read_file
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
-from batchline.ml.signature import Signature
+from batchline.registry.files import read_file
+from batchline.registry.version import Version
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a model, as the database has it."""
-
-    id: int
-    name: str
-    number: int
-    sha256: str
-    signature: Signature
-    batching: Batching | None
-    allow_non_finite: bool
-    size: int
-    location: str | None
-
-    def __str__(self) -> str:
-        return f"version {self.number} of the model {self.name}"
-
-    @classmethod
-    def of(cls, record: Record) -> "Version":
-        batching = None if record.batching is None else json.loads(record.batching)
-        return cls(
-            id=record.id,
-            name=record.name,
-            number=record.version,
-            sha256=record.sha256,
-            signature=Signature.from_json(json.loads(record.signature)),
-            batching=None if batching is None else Batching.from_json(batching),
-            allow_non_finite=bool(record.allow_non_finite),
-            size=record.size or 0,
-            location=record.location,
-        )
-
-
-class Versions:
+class ModelCache:
     """Loads a model when its first items are claimed; the threads of a job share them.
 
     Args:

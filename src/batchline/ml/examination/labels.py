@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from batchline.errors import ConfigurationError
-from batchline.ml.results import find_probabilities, is_zipmap
+from batchline.ml.outputs import find_probabilities, is_zipmap
 from batchline.ml.session import first_line
 
 Names = tuple[str, ...]
+
+
 Labels = Names | None
+
+
 InFile = Callable[[int], set[Names]]
 
 

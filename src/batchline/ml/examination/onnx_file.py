@@ -8,12 +8,23 @@ encoding), for which the package onnx would be ten times as large as all the res
 from collections.abc import Iterator
 
 Field = tuple[int, int | bytes]
+
+
 Labels = tuple[str, ...]
 
+
 GRAPH, NODE, ATTRIBUTE, INITIALIZER = 7, 1, 5, 5
+
+
 ATTRIBUTE_TENSOR, ATTRIBUTE_INTS, ATTRIBUTE_STRINGS = 5, 8, 9
+
+
 TENSOR_TYPE, TENSOR_STRINGS, TENSOR_INT64S, TENSOR_RAW = 2, 6, 7, 9
+
+
 INT64 = 7
+
+
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 

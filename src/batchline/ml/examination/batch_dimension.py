@@ -9,7 +9,7 @@ from batchline.ml.inputs import Input
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class BatchDimension:
     """One way to see the inputs: `size` rows in a call (None: any number), if there is an axis."""
 
     inputs: tuple[Input, ...]
@@ -17,7 +17,9 @@ class Layout:
     axis: bool
 
 
-def layouts(declared: Sequence[Any], dtypes: dict[str, str], name: str) -> Iterator[Layout]:
+def batch_dimensions(
+    declared: Sequence[Any], dtypes: dict[str, str], name: str
+) -> Iterator[BatchDimension]:
     """The layouts to try, the best first; the last one takes the model as it is, a row a call.
 
     A free first axis is that of the rows. Inputs that have none beside others that have one are
@@ -32,13 +34,13 @@ def layouts(declared: Sequence[Any], dtypes: dict[str, str], name: str) -> Itera
     if free:
         rows_axis = str(free[0].shape[0] or "")
         inputs = tuple(_input(each, dtypes, each in free, rows_axis) for each in declared)
-        yield Layout(inputs, None, True)
+        yield BatchDimension(inputs, None, True)
         return
     if len(fixed) == 1 and (size := fixed.pop()) > 0:
         inputs = tuple(_input(each, dtypes, bool(each.shape), "") for each in declared)
-        yield Layout(inputs, size, True)
+        yield BatchDimension(inputs, size, True)
     whole = tuple(Input(e.name, dtypes[e.type], tuple(map(_axis, e.shape))) for e in declared)
-    yield Layout(whole, 1, False)
+    yield BatchDimension(whole, 1, False)
 
 
 def _check_types(declared: Sequence[Any], dtypes: dict[str, str], name: str) -> None:

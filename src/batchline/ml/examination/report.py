@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 
 from batchline.errors import ConfigurationError, ModelFailed
-from batchline.ml import samples
-from batchline.ml.batching import Batching, call, prove, splits
-from batchline.ml.labels import Labels, class_names, has_unnamed_classes
-from batchline.ml.layouts import Layout, layouts
-from batchline.ml.onnx_file import lists_of_labels
-from batchline.ml.rows import Rows
-from batchline.ml.samples import LEAST
+from batchline.ml.batching import Batching
+from batchline.ml.calls import call
+from batchline.ml.examination import samples
+from batchline.ml.examination.batch_dimension import BatchDimension, batch_dimensions
+from batchline.ml.examination.batching import detect_batching, per_row_outputs
+from batchline.ml.examination.labels import Labels, class_names, has_unnamed_classes
+from batchline.ml.examination.onnx_file import lists_of_labels
+from batchline.ml.examination.samples import MIN_ROWS
+from batchline.ml.rows import RowTensors
 from batchline.ml.session import DTYPES, Runtime, Session
 from batchline.ml.signature import Output, Signature
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class ModelReport:
     """What was found; `notes` are for people."""
 
     signature: Signature
@@ -35,7 +37,7 @@ def examine(
     labels: Labels = None,
     sample: tuple[str, bytes] | None = None,
     runtime: Runtime | None = None,
-) -> Examination:
+) -> ModelReport:
     """Open the model, try it on rows, and prove how they may be batched.
 
     Args:
@@ -48,14 +50,14 @@ def examine(
     """
     session = Session.open(content, name, runtime or Runtime())
     reason = ""
-    for layout in layouts(session.inputs, DTYPES, name):
+    for layout in batch_dimensions(session.inputs, DTYPES, name):
         try:
-            rows, per_row = _try(session, layout, sample, name)
+            rows, per_row = _try_rows(session, layout, sample, name)
         except ModelFailed as error:
             reason = reason or error.detail
             continue
         asked = Batching(layout.size, layout.axis)
-        batching = prove(session, rows, asked, per_row)
+        batching = detect_batching(session, rows, asked, per_row)
         if _is_refuted(asked, batching):
             reason = batching.reason
             continue
@@ -75,7 +77,7 @@ def _is_refuted(asked: Batching, found: Batching) -> bool:
     return asked.size is not None and found.size != asked.size
 
 
-def _why(layout: Layout, reason: str) -> str:
+def _why(layout: BatchDimension, reason: str) -> str:
     if not layout.axis:
         return f"its inputs have no axis for rows{'; ' if reason else ''}{reason}"
     if layout.size is not None:
@@ -83,31 +85,31 @@ def _why(layout: Layout, reason: str) -> str:
     return ""
 
 
-def _try(
-    session: Session, layout: Layout, sample: tuple[str, bytes] | None, name: str
-) -> tuple[Rows, list[bool]]:
+def _try_rows(
+    session: Session, layout: BatchDimension, sample: tuple[str, bytes] | None, name: str
+) -> tuple[RowTensors, list[bool]]:
     """Rows that the model takes, and which outputs have an entry for each of them."""
     problem = ModelFailed("there are not enough rows to try it on")
     for rows in _candidates(layout, sample):
         taken = []
         for place in range(len(rows)):
             try:
-                splits(session, rows[[place]], layout)
+                per_row_outputs(session, rows[[place]], layout)
             except ModelFailed as error:
                 problem = error
             else:
                 taken.append(place)
-        if len(taken) >= LEAST:
-            return rows[taken], splits(session, rows[taken], layout)
+        if len(taken) >= MIN_ROWS:
+            return rows[taken], per_row_outputs(session, rows[taken], layout)
     if sample is not None:
         raise ConfigurationError(
             f"{name} does not take the sample rows: {problem.detail}",
-            hint=f"give at least {LEAST} rows that it takes",
+            hint=f"give at least {MIN_ROWS} rows that it takes",
         )
     raise problem
 
 
-def _candidates(layout: Layout, sample: tuple[str, bytes] | None) -> Iterator[Rows]:
+def _candidates(layout: BatchDimension, sample: tuple[str, bytes] | None) -> Iterator[RowTensors]:
     if sample is None:
         yield from samples.made_up(layout.inputs)
     else:
@@ -117,12 +119,12 @@ def _candidates(layout: Layout, sample: tuple[str, bytes] | None) -> Iterator[Ro
 
 def _found(
     session: Session,
-    layout: Layout,
+    layout: BatchDimension,
     outputs: Sequence[Any],
     per_row: Sequence[bool],
     batching: Batching,
     names: Labels,
-) -> Examination:
+) -> ModelReport:
     declared = [
         Output(each.name, _dtype(output), _shape(each, row_axis), row_axis)
         for each, output, row_axis in zip(session.outputs, outputs, per_row, strict=True)
@@ -135,11 +137,11 @@ def _found(
     if has_unnamed_classes(outputs, names):
         notes.append("which probability is whose is not known; --labels FILE can name them")
     signature = Signature(layout.inputs, tuple(declared), names)
-    return Examination(signature, batching, tuple(notes))
+    return ModelReport(signature, batching, tuple(notes))
 
 
 def _together(
-    session: Session, rows: Rows, batching: Batching, per_row: Sequence[bool]
+    session: Session, rows: RowTensors, batching: Batching, per_row: Sequence[bool]
 ) -> list[Any]:
     """The outputs of all rows, each predicted alone, where their shapes allow it as one array."""
     single = replace(batching, size=1) if batching.size is None else batching

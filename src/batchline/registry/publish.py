@@ -13,12 +13,14 @@ from batchline.db import cruds, registry
 from batchline.db.cruds import Record
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError
-from batchline.ml.examination import Examination, examine
-from batchline.ml.files import is_url, read_file
-from batchline.ml.labels import Labels, read_labels
+from batchline.ml.examination.labels import Labels, read_labels
+from batchline.ml.examination.report import ModelReport, examine
 from batchline.ml.session import Runtime
+from batchline.registry.files import is_url, read_file
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
 MAX_NAME_LENGTH = 64
 
 
@@ -61,7 +63,7 @@ class ModelFile:
             and bool(record.allow_non_finite) == self.allow_non_finite
         )
 
-    def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> Examination:
+    def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
         """What the model turns out to be.
 
         Raises:
@@ -96,7 +98,7 @@ def _find(connection: Connection, name: str, file: ModelFile) -> Record | None:
 
 
 def add(
-    database: Database, name: str, file: ModelFile, found: Examination, *, active: bool
+    database: Database, name: str, file: ModelFile, found: ModelReport, *, active: bool
 ) -> Record:
     """Store the file, and what was found, as a version; of two that do so at once, one does."""
 
@@ -116,7 +118,7 @@ def add(
     return database.transaction(work)
 
 
-def _values(file: ModelFile, found: Examination) -> dict[str, Any]:
+def _values(file: ModelFile, found: ModelReport) -> dict[str, Any]:
     location = file.location if is_url(file.location) else str(Path(file.location).absolute())
     return {
         "sha256": file.sha256,

@@ -10,21 +10,27 @@ import orjson
 from batchline.errors import ConfigurationError
 from batchline.ml.data_loader import load_batch
 from batchline.ml.inputs import FLOATS, Input
-from batchline.ml.rows import Rows, to_tensor
+from batchline.ml.rows import RowTensors, to_tensor
 from batchline.ml.signature import Signature
 
 SAMPLES = 12
+
+
 SAMPLES_MAX_VALUES = 2_000_000
-LEAST = 2
+
+
+MIN_ROWS = 2
 """Rows that are needed to see whether they influence each other."""
+
 
 SIZES = (8, 16, 3, 32, 64, 224, 1, 512)
 """What a free axis may measure; the first at which the model takes the rows."""
 
+
 WORDS = ("a", "red", "house", "the quick brown fox", "2026-01-31", "", "12.5", "état")
 
 
-def made_up(inputs: Sequence[Input]) -> Iterator[Rows]:
+def made_up(inputs: Sequence[Input]) -> Iterator[RowTensors]:
     """Rows of these inputs: of several scales, for each size that free axes may have."""
     free = any(type(size) is str for each in inputs for size in each.shape)
     for size in SIZES if free else SIZES[:1]:
@@ -33,17 +39,17 @@ def made_up(inputs: Sequence[Input]) -> Iterator[Rows]:
             yield _rows(inputs, size, random if random_values else None)
 
 
-def _rows(inputs: Sequence[Input], size: int, random: np.random.Generator | None) -> Rows:
+def _rows(inputs: Sequence[Input], size: int, random: np.random.Generator | None) -> RowTensors:
     tensors, once = {}, {}
     shapes = [[s if type(s) is int else size for s in each.shape] for each in inputs]
-    count = max(LEAST, min(SAMPLES, SAMPLES_MAX_VALUES // max(map(prod, shapes))))
+    count = max(MIN_ROWS, min(SAMPLES, SAMPLES_MAX_VALUES // max(map(prod, shapes))))
     for each, shape in zip(inputs, shapes, strict=True):
         rows = [_values(each, place, prod(shape), random) for place in range(count)]
         if each.per_item:
             once[each.name] = to_tensor(rows[1], each, *shape)
         else:
             tensors[each.name] = to_tensor(rows, each, count, *shape)
-    return Rows(tensors, once)
+    return RowTensors(tensors, once)
 
 
 def _values(of: Input, place: int, count: int, random: np.random.Generator | None) -> Any:
@@ -52,14 +58,14 @@ def _values(of: Input, place: int, count: int, random: np.random.Generator | Non
         return [WORDS[(place * 3 + n) % len(WORDS)] for n in range(count)]
     if of.dtype == "bool":
         return (np.arange(count) + place) % 2 == 0
-    if random is None or place < LEAST:
+    if random is None or place < MIN_ROWS:
         return np.full(count, place % 2)
     if of.dtype not in FLOATS:
         return random.integers(10, size=count)
     return random.normal(scale=10.0 ** (place % 3), size=count)
 
 
-def given(text: bytes, signature: Signature, name: str) -> Rows:
+def given(text: bytes, signature: Signature, name: str) -> RowTensors:
     """The rows of a sample file: data as in `POST /predict`, or one such object a line.
 
     Raises:

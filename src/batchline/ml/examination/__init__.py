@@ -1,0 +1,1 @@
+"""What `models add` finds out about a model, one question per file."""
