@@ -14,11 +14,12 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from batchline.constants import BEFORE_ALL_IDS, CLAIM_LEASE, CLAIM_MAX_ITEMS
-from batchline.db import claims, cruds
+from batchline.db import claims
 from batchline.db.claims import Claim
+from batchline.db.cruds import items, results
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
-from benchmarks import results
+from benchmarks import results as figures_file
 from benchmarks.iris import make_items
 from benchmarks.job import DATABASES, databases, known_databases
 
@@ -51,13 +52,13 @@ def main() -> None:
             flush=True,
         )
     conditions = {"items": ITEMS, "items_of_a_claim": CLAIM_MAX_ITEMS}
-    results.save("claims", {"conditions": conditions, "databases": figures}, options.results)
+    figures_file.save("claims", {"conditions": conditions, "databases": figures}, options.results)
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
     parser.add_argument("--databases", type=known_databases, default=",".join(DATABASES))
-    results.add_option(parser)
+    figures_file.add_option(parser)
     return parser.parse_args()
 
 
@@ -66,7 +67,7 @@ def open_database(url: str) -> Database:
     upgrade(database)
     data = make_items(1_000)
     for _ in range(ITEMS // len(data)):
-        database.transaction(lambda connection: cruds.register_items(connection, data))
+        database.transaction(lambda connection: items.register(connection, data))
     return database
 
 
@@ -98,7 +99,7 @@ def take(connection: Connection, after: int) -> Claim | None:
 def store(connection: Connection, claim: Claim) -> None:
     assert claims.hold_claim(connection, claim)
     ids = range(claim.first_id, claim.last_id + 1)
-    cruds.store_predictions(connection, [(item_id, MODEL_ID, PREDICTION) for item_id in ids])
+    results.store_predictions(connection, [(item_id, MODEL_ID, PREDICTION) for item_id in ids])
     claims.end_claim(connection, claim)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL
-from batchline.db.cruds import Record
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.ml.outputs import Result
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors

@@ -21,7 +21,7 @@ from batchline.constants import (
     BULK_UPLOADS,
     MAX_BODY_BYTES,
 )
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
@@ -398,7 +398,7 @@ def test_killed_in_the_middle_what_was_answered_is_stored(database_url: str) -> 
         api.process.kill()
     database = Database(database_url)
     with database.read() as connection:
-        found = [cruds.get_item(connection, item_id) for item_id in list(answered.values())[::100]]
+        found = [items.get(connection, item_id) for item_id in list(answered.values())[::100]]
     assert all(found)
     assert count_items(database) >= len(answered)
     database.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from tests.conftest import Servers
@@ -89,7 +89,7 @@ def test_a_job_goes_on_when_the_database_is_back(kind: str, once: bool, servers:
     database = Database(url)
     for _ in range(50):
         with database.write() as connection:
-            cruds.register_items(connection, [f"[{IRIS}]"] * 1_000)
+            items.register(connection, [f"[{IRIS}]"] * 1_000)
     with Command("job", *(["--once"] if once else []), **settings) as job:
         wait_for(lambda: count(database, "claims") > 0, "the first claim")
         server.kill()

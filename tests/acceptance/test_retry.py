@@ -1,6 +1,6 @@
 """`batchline retry`: failed items get another chance."""
 
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 from tests.service import run
 
@@ -17,7 +17,7 @@ def test_failed_items_are_put_back_by_id_by_code_or_all(
     database: Database, database_url: str
 ) -> None:
     with database.write() as connection:
-        cruds.register_items(connection, ["oops", "[[1]]", "[[2]]", ROW])
+        items.register(connection, ["oops", "[[1]]", "[[2]]", ROW])
     settings = {"DATABASE_URL": database_url}
     assert run("job", "--once", **settings).returncode == 0
     assert statuses(database) == ["failed", "failed", "failed", "succeeded"]

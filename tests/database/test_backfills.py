@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from batchline.constants import DEFAULT_MODEL
-from batchline.db import backfills, claims, cruds
-from batchline.db.cruds import Record
+from batchline.db import backfills, claims
+from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.task.job import Job, Outcome
 from batchline.task.run import Run
 from tests import models
@@ -48,7 +49,7 @@ def begin(database: Database, version: Record, status: str = "succeeded", **time
 
 def answers(database: Database, version: int) -> dict[int, str]:
     with database.read() as connection:
-        found = (cruds.get_answer(connection, item_id, version) for item_id in range(1, 50))
+        found = (items.get_version_result(connection, item_id, version) for item_id in range(1, 50))
         return {record.id: record.prediction for record in found if record is not None}
 
 
@@ -88,10 +89,10 @@ def test_only_items_of_the_model_the_status_and_the_time_are_taken(
     (failed,) = register(database, "oops")
     run(job)
     with database.write() as connection:
-        cruds.register_items(connection, ["[[1, 2]]"], ["other"])
+        items.register(connection, ["[[1, 2]]"], ["other"])
         connection.exec_driver_sql("UPDATE items SET status = 'succeeded' WHERE model = 'other'")
         connection.exec_driver_sql("UPDATE items SET data = '[[1, 1]]' WHERE status = 'failed'")
-        now = cruds.database_time(connection)
+        now = claim_lock.database_time(connection)
     later = now + timedelta(hours=1)
     begin(database, second, since=later)
     begin(database, second, until=now - timedelta(hours=1))
@@ -114,11 +115,11 @@ def test_an_item_that_the_version_cannot_predict_keeps_what_it_has(
     assert read(database, 1).status == "succeeded"
     assert read(database, 1).prediction == '{"doubled":[0.0,0.0]}'
     with database.read() as connection:
-        answer = cruds.get_answer(connection, 1, 2)
+        answer = items.get_version_result(connection, 1, 2)
     assert answer is not None
     assert (answer.prediction, answer.code) == (None, "invalid_data")
     with database.write() as connection:  # there is nothing failed to be put back
-        assert cruds.retry_failed(connection, item_ids=[], code=None, limit=100) == 0
+        assert results.retry_failed(connection, item_ids=[], code=None, limit=100) == 0
 
 
 def test_the_range_of_a_job_that_died_is_divided_and_finished(job: Job, second: Record) -> None:
@@ -149,7 +150,7 @@ def test_an_item_at_which_jobs_die_alone_is_a_failure_of_that_version(
     assert (taken, crashed) == (None, 1)
     assert read(database, 1).status == "succeeded"
     with database.read() as connection:
-        answer = cruds.get_answer(connection, 1, 2)
+        answer = items.get_version_result(connection, 1, 2)
     assert answer is not None
     assert answer.code == "worker_crashed"
     assert run(job) == Outcome(succeeded=19, rows=19)

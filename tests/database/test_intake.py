@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from batchline.api.intake import Intake
 from batchline.api.request_body import Checked
 from batchline.constants import DEFAULT_MODEL
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.errors import IntakeFull
 
@@ -62,7 +62,7 @@ def test_a_full_intake_refuses_at_once_and_stores_what_it_took(
     assert refused
     assert {type(answer) for answer in refused} == {IntakeFull}
     with database.read() as connection:
-        assert all(cruds.get_item(connection, item_id) for item_id in stored)
+        assert all(items.get(connection, item_id) for item_id in stored)
 
 
 def test_what_nobody_waits_for_any_more_is_not_stored_and_does_not_delay_the_end(
@@ -87,5 +87,5 @@ def test_what_nobody_waits_for_any_more_is_not_stored_and_does_not_delay_the_end
     first = asyncio.run(hang_up_and_close())
     with database.read() as connection:
         assert [
-            record.id for record in cruds.list_items(connection, after=0, limit=9, status=None)
+            record.id for record in items.list_page(connection, after=0, limit=9, status=None)
         ] == [first]

@@ -13,8 +13,10 @@ from batchline.constants import (
     MAX_ROWS_PER_ITEM,
     RESULTS_MAX_BYTES,
 )
-from batchline.db import claims, cruds
+from batchline.db import claims
+from batchline.db.cruds import items, results
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.errors import ClaimLost
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
@@ -47,12 +49,12 @@ def predict_next(job: Job) -> Outcome:
 
 def register(database: Database, *data: str) -> list[int]:
     with database.write() as connection:
-        return cruds.register_items(connection, data)
+        return items.register(connection, data)
 
 
-def read(database: Database, item_id: int) -> cruds.Record:
+def read(database: Database, item_id: int) -> Record:
     with database.read() as connection:
-        record = cruds.get_item(connection, item_id)
+        record = items.get(connection, item_id)
     assert record is not None
     return record
 
@@ -228,7 +230,7 @@ def test_a_claim_among_few_pending_items_covers_as_many_ids_as_it_takes(
 ) -> None:
     ids = register(database, *[ROW] * 100)
     with database.write() as connection:
-        cruds.store_failures(
+        results.store_failures(
             connection, [(item_id, 1, "x", "x") for n, item_id in enumerate(ids) if n % 9]
         )
     taken = claim(database, "a", 60, sparse=True)
@@ -242,7 +244,7 @@ def test_a_claim_among_few_pending_items_covers_as_many_ids_as_it_takes(
 def test_a_run_notices_that_few_items_are_pending(database: Database) -> None:
     ids = register(database, *[ROW] * 1_000)
     with database.write() as connection:
-        cruds.store_failures(
+        results.store_failures(
             connection, [(item_id, 1, "x", "x") for n, item_id in enumerate(ids) if n % 50]
         )
     batches: list[Outcome] = []

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from batchline.constants import DEFAULT_MODEL, IRIS_MODEL
-from batchline.db import cruds, registry
+from batchline.db.cruds import items, results, versions
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.errors import ConfigurationError, ModelUnavailable
@@ -24,10 +24,10 @@ from tests.jobs import active, add_model, make_job
 IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
 
-def register(database: Database, *items: tuple[str, str]) -> list[int]:
-    names, data = [name for name, _ in items], [text for _, text in items]
+def register(database: Database, *pairs: tuple[str, str]) -> list[int]:
+    names, data = [name for name, _ in pairs], [text for _, text in pairs]
     with database.write() as connection:
-        return cruds.register_items(connection, data, names)
+        return items.register(connection, data, names)
 
 
 def sql(database: Database, statement: str) -> None:
@@ -56,12 +56,12 @@ def test_items_of_several_models_are_each_predicted_by_their_own(
     assert (outcome.succeeded, outcome.failed, outcome.rows) == (4, 1, 5)
     iris, doubled, sums, wrong, _ = (read(database, item_id) for item_id in ids)
     assert iris.prediction.startswith('{"setosa":')
-    assert (cruds.text_of(doubled.model), doubled.prediction) == (
+    assert (items.text_of(doubled.model), doubled.prediction) == (
         "doubling",
         '{"doubled":[2.0,4.0]}',
     )
-    assert (cruds.text_of(sums.model), sums.prediction) == ("sums", '[{"sum":[4.0]},{"sum":[6.0]}]')
-    assert (cruds.text_of(wrong.model), wrong.code) == ("doubling", "invalid_data")
+    assert (items.text_of(sums.model), sums.prediction) == ("sums", '[{"sum":[4.0]},{"sum":[6.0]}]')
+    assert (items.text_of(wrong.model), wrong.code) == ("doubling", "invalid_data")
 
 
 def test_many_registrations_of_several_models_keep_their_models(database: Database) -> None:
@@ -96,7 +96,7 @@ def test_items_are_predicted_by_the_version_that_is_active_when_they_are_claimed
     claim = job.claim_pending()
     assert claim is not None
     with database.write() as connection:
-        registry.activate(connection, DEFAULT_MODEL, second.id)
+        versions.activate(connection, DEFAULT_MODEL, second.id)
     job.predict(claim)
     assert [read(database, item_id).version for item_id in (1, 2)] == [2, 2]
 
@@ -117,13 +117,13 @@ def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked
     )
     assert (read(database, 1).version, read(database, 1).prediction) == (2, '"second"')
     with database.write() as connection:
-        registry.activate(connection, DEFAULT_MODEL, first.id)
+        versions.activate(connection, DEFAULT_MODEL, first.id)
     assert read(database, 1).version == 1
     with database.read() as connection:
-        asked = cruds.get_answer(connection, 1, version=2)
-        page = cruds.list_items(connection, after=0, limit=10, status=None)
-        assert cruds.get_answer(connection, 1, version=3) is None
-        assert cruds.get_items(connection, [1])[1].version == 1
+        asked = items.get_version_result(connection, 1, version=2)
+        page = items.list_page(connection, after=0, limit=10, status=None)
+        assert items.get_version_result(connection, 1, version=3) is None
+        assert items.get_many(connection, [1])[1].version == 1
     assert asked is not None
     assert asked.prediction == '"second"'
     assert [(record.id, record.version) for record in page] == [(1, 1)]
@@ -147,7 +147,7 @@ def test_a_model_whose_file_is_gone_fails_its_own_items_only(
         assert read(database, 2).status == "succeeded"
         large.write_bytes(content)
         with database.write() as connection:
-            cruds.retry_failed(connection, item_ids=[1], code=None, limit=1)
+            results.retry_failed(connection, item_ids=[1], code=None, limit=1)
     run(with_versions(job, 2**30))
     assert read(database, 1).prediction == '{"doubled":[2.0,4.0]}'
 
@@ -169,13 +169,13 @@ def test_the_least_recently_used_model_is_let_go(database: Database, tmp_path: P
 def test_a_file_is_stored_once_in_parts_and_comes_back_whole(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "MODEL_PART_BYTES", 100)
+    monkeypatch.setattr(versions, "MODEL_PART_BYTES", 100)
     model = models.doubling(tmp_path / "a.onnx")
     record = add_model(database, model, name="a")
     add_model(database, model, name="b")
     assert count(database, "model_files") == -(-len(model.read_bytes()) // 100)
     with database.read() as connection:
-        assert registry.read_file(connection, record.sha256) == model.read_bytes()
+        assert versions.read_file(connection, record.sha256) == model.read_bytes()
 
 
 def test_a_version_that_an_older_batchline_published_says_how_to_mend_it(
@@ -232,6 +232,6 @@ def test_a_name_that_is_no_text_harms_nobody(tmp_path: Path) -> None:
     assert [read(database, n).code for n in (1, 2, 3)] == ["unknown_model"] * 3
     assert read(database, 4).status == "succeeded"
     with database.read() as connection:
-        page = cruds.list_items(connection, after=0, limit=10, status=None)
-    assert [cruds.text_of(record.model) for record in page][2:] == ["", DEFAULT_MODEL]
+        page = items.list_page(connection, after=0, limit=10, status=None)
+    assert [items.text_of(record.model) for record in page][2:] == ["", DEFAULT_MODEL]
     database.close()

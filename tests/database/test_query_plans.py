@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from batchline.constants import Status
-from batchline.db import backfills, claims, cruds
+from batchline.db import backfills, claims
+from batchline.db.cruds import items, pending, results
 from batchline.db.database import Database
 from batchline.db.scope import Backfill
 
@@ -64,14 +65,14 @@ def work_off_a_batch(connection: Connection) -> None:
         )
         assert claim is not None
         ids = claim.first_id, claim.last_id
-        cruds.extent(connection, *ids)
-        cruds.last_within(connection, *ids, 2**20)
-        cruds.lock_open(connection, *ids)
-        cruds.read_open(connection, *ids, model="default")
-        [stored] = cruds.read_open(connection, *ids).values()
+        pending.summarize_range(connection, *ids)
+        pending.last_within(connection, *ids, 2**20)
+        pending.lock_unpredicted(connection, *ids)
+        pending.read_unpredicted(connection, *ids, model="default")
+        [stored] = pending.read_unpredicted(connection, *ids).values()
         found = [item_id for item_id, _ in stored]
-        cruds.store_predictions(connection, [(item_id, 1, "{}") for item_id in found[::2]])
-        cruds.store_failures(connection, [(item_id, 1, "x", "x") for item_id in found[1::2]])
+        results.store_predictions(connection, [(item_id, 1, "{}") for item_id in found[::2]])
+        results.store_failures(connection, [(item_id, 1, "x", "x") for item_id in found[1::2]])
         claims.end_claim(connection, claim)
 
 
@@ -89,11 +90,11 @@ def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> Non
     scope = Backfill(1, "default", 7, "succeeded", since, None)
     ids = 100, 200
     with statements_of(history) as said, history.write() as connection:
-        cruds.extent(connection, *ids, scope)
-        cruds.last_within(connection, *ids, 2**20, scope)
-        assert len(cruds.open_ids(connection, *ids, scope)) == 101
-        cruds.read_open(connection, *ids, scope, "default")
-        cruds.lock_open(connection, *ids, scope)
+        pending.summarize_range(connection, *ids, scope)
+        pending.last_within(connection, *ids, 2**20, scope)
+        assert len(pending.ids_of_unpredicted(connection, *ids, scope)) == 101
+        pending.read_unpredicted(connection, *ids, scope, "default")
+        pending.lock_unpredicted(connection, *ids, scope)
         backfills.store(connection, [(100, 7, "{}")], [])
     assert len(said) > 5
     with history.read() as connection:
@@ -104,7 +105,7 @@ def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> Non
 @pytest.mark.parametrize("status", [None, Status.SUCCEEDED, Status.PENDING, Status.FAILED])
 def test_a_page_scans_and_sorts_nothing(history: Database, status: Status | None) -> None:
     with statements_of(history) as said, history.read() as connection:
-        records = cruds.list_items(connection, after=100, limit=50, status=status)
+        records = items.list_page(connection, after=100, limit=50, status=status)
     assert len(records) == (0 if status == Status.FAILED else 50)
     with history.read() as connection:
         [(sql, values)] = said
@@ -113,8 +114,8 @@ def test_a_page_scans_and_sorts_nothing(history: Database, status: Status | None
 
 def test_lookups_scan_and_sort_nothing(history: Database) -> None:
     with statements_of(history) as said, history.read() as connection:
-        assert len(cruds.get_items(connection, range(100, 150))) == 50
-        assert cruds.get_item(connection, 100) is not None
+        assert len(items.get_many(connection, range(100, 150))) == 50
+        assert items.get(connection, 100) is not None
     with history.read() as connection:
         for sql, values in said:
             assert not faults_of(plan_of(connection, sql, values)), sql

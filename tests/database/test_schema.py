@@ -18,8 +18,9 @@ from sqlalchemy.exc import DBAPIError
 
 import batchline.db.migrations as migrations
 from batchline.constants import SCHEMA_REVISION
-from batchline.db import cruds, dialects, registry
+from batchline.db.cruds import claim_lock, items, runs, schema, versions
 from batchline.db.database import Database
+from batchline.db.dialects import connections
 from batchline.db.models import metadata
 from batchline.errors import ConfigurationError, DatabaseUnavailable
 from batchline.ml.inputs import Input
@@ -35,11 +36,11 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
     with database.write() as connection:
-        cruds.register_items(connection, ["[[1, 2, 3, 4]]"])
+        items.register(connection, ["[[1, 2, 3, 4]]"])
     migrations.upgrade(database)
     with database.read() as connection:
-        assert cruds.get_item(connection, 1) is not None
-        assert cruds.schema_is_current(connection)
+        assert items.get(connection, 1) is not None
+        assert schema.is_current(connection)
 
 
 def test_a_migration_that_was_cut_short_is_finished_by_the_next(database: Database) -> None:
@@ -48,8 +49,8 @@ def test_a_migration_that_was_cut_short_is_finished_by_the_next(database: Databa
         connection.exec_driver_sql("DROP TABLE runs")
     migrations.upgrade(database)
     with database.write() as connection:
-        assert cruds.start_run(connection, "me") == 1
-        assert cruds.schema_is_current(connection)
+        assert runs.start(connection, "me") == 1
+        assert schema.is_current(connection)
 
 
 def test_a_new_sqlite_file_that_another_program_writes_to_is_waited_for(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_a_new_sqlite_file_that_another_program_writes_to_is_waited_for(tmp_path
 def test_a_migration_waits_for_longer_than_a_registration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialects, "SQLITE_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr("batchline.db.dialects.sqlite.SQLITE_BUSY_TIMEOUT", 0.01)
     with sqlite3.connect(tmp_path / "new.db") as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     with (
@@ -75,7 +76,7 @@ def test_a_migration_waits_for_longer_than_a_registration(
             pass
         migrations.upgrade(database)
         with database.read() as connection:
-            assert cruds.schema_is_current(connection)
+            assert schema.is_current(connection)
 
 
 @contextmanager
@@ -94,8 +95,8 @@ def test_everything_but_data_has_a_default(database: Database) -> None:
     with database.write() as connection:
         connection.execute(text("INSERT INTO items (data) VALUES ('[[5.1, 3.5, 1.4, 0.2]]')"))
     with database.read() as connection:
-        record = cruds.get_item(connection, 1)
-        now = cruds.database_time(connection)
+        record = items.get(connection, 1)
+        now = claim_lock.database_time(connection)
     assert record is not None
     assert record.status == "pending"
     assert 0 <= (now - record.created_at).total_seconds() < 60
@@ -116,16 +117,16 @@ def test_times_are_utc_whatever_the_clients_time_zone(
         connection.commit()
         connection.invalidate()  # it is of another time zone now
     with database.read() as connection:
-        record = cruds.get_item(connection, 1)
+        record = items.get(connection, 1)
         assert record is not None
         now = datetime.now(UTC)
         assert abs((now - record.created_at).total_seconds()) < 60
-        assert abs((now - cruds.database_time(connection)).total_seconds()) < 60
+        assert abs((now - claim_lock.database_time(connection)).total_seconds()) < 60
 
 
 def test_text_of_every_script_survives(database: Database) -> None:
     with database.write() as connection:
-        cruds.register_items(connection, ['["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'])
+        items.register(connection, ['["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'])
     with database.read() as connection:
         stored = connection.exec_driver_sql("SELECT data FROM items").scalar()
     assert stored == '["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'
@@ -147,9 +148,7 @@ def test_registrations_from_many_threads_get_different_ids(database: Database) -
     def register() -> None:
         for _ in range(10):
             ids.extend(
-                database.transaction(
-                    lambda connection: cruds.register_items(connection, ["[[1]]"] * 3)
-                )
+                database.transaction(lambda connection: items.register(connection, ["[[1]]"] * 3))
             )
 
     threads = [threading.Thread(target=register) for _ in range(4)]
@@ -172,7 +171,7 @@ def test_a_time_that_is_none_leaves_the_rest_of_its_item_readable(
             statement = f"INSERT INTO items (data, created_at) VALUES ('[[1]]', '{text}')"
             connection.exec_driver_sql(statement)
     with database.read() as connection:
-        records = cruds.list_items(connection, after=0, limit=10, status=None)
+        records = items.list_page(connection, after=0, limit=10, status=None)
     assert [(record.id, record.created_at) for record in records] == [(1, None), (2, None)]
 
 
@@ -192,7 +191,7 @@ def test_a_postgresql_database_that_holds_no_unicode_is_refused_by_name(servers:
             database.read() as connection,
             pytest.raises(ConfigurationError, match=f"{encoding}; Batchline needs UTF8"),
         ):
-            dialects.check_version(connection)
+            connections.check_version(connection)
         database.close()
 
 
@@ -201,14 +200,14 @@ def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(
 ) -> None:
     if database_kind == "sqlite":
         return  # the lock is the process's own, and goes with it
-    monkeypatch.setattr(dialects, "IDLE_TIMEOUT", 2)
+    monkeypatch.setattr(connections, "IDLE_TIMEOUT", 2)
     stalled = Database(database.engine.url.render_as_string(hide_password=False))
 
     def stand_still() -> None:
         with stalled.write() as connection:
-            cruds.pass_gate(connection)
+            claim_lock.acquire_claim_lock(connection)
             with database.write() as other:
-                cruds.pass_gate(other)
+                claim_lock.acquire_claim_lock(other)
             connection.exec_driver_sql("SELECT 1")
 
     with pytest.raises(DatabaseUnavailable):
@@ -220,12 +219,12 @@ def test_a_server_that_is_too_old_is_refused_with_both_versions(
     database: Database, database_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No server that old is at hand, so what is asked for is made newer than any."""
-    monkeypatch.setitem(dialects.OLDEST, database_kind, (99, 1))
+    monkeypatch.setitem(connections.OLDEST, database_kind, (99, 1))
     with (
         database.read() as connection,
         pytest.raises(ConfigurationError, match=rf"{database_kind} [\d.]+; .* 99.1 or newer"),
     ):
-        dialects.check_version(connection)
+        connections.check_version(connection)
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "again after it was cut short"])
@@ -253,12 +252,12 @@ def test_a_database_of_the_first_version_keeps_everything(database_url: str, tim
                     connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
         migrations.upgrade(database)
         with database.read() as connection:
-            good, bad = cruds.get_item(connection, 1), cruds.get_item(connection, 2)
-            [version] = registry.all_versions(connection)
+            good, bad = items.get(connection, 1), items.get(connection, 2)
+            [version] = versions.all_versions(connection)
         assert good is not None
         assert bad is not None
-        assert (cruds.text_of(good.model), good.version, good.prediction) == ("default", 1, "{}")
-        assert (cruds.text_of(bad.model), bad.code, bad.detail) == ("default", "x", "why")
+        assert (items.text_of(good.model), good.version, good.prediction) == ("default", 1, "{}")
+        assert (items.text_of(bad.model), bad.code, bad.detail) == ("default", "x", "why")
         assert Signature.from_json(json.loads(version.signature)) == Signature(
             (Input("X", "float32", (4,)),), (), ("a", "b")
         )

@@ -3,16 +3,16 @@
 import pytest
 from sqlalchemy import Connection
 
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 
 
 def test_work_that_raises_is_rolled_back(database: Database) -> None:
     def work(connection: Connection) -> None:
-        cruds.register_items(connection, ["[[1]]"])
+        items.register(connection, ["[[1]]"])
         raise KeyError("no")
 
     with pytest.raises(KeyError):
         database.transaction(work)
     with database.read() as connection:
-        assert cruds.get_item(connection, 1) is None
+        assert items.get(connection, 1) is None

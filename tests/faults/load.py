@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 from tests.service import PATIENCE, wait_for
 
@@ -144,7 +144,7 @@ def store(database: Database, numbers: Iterable[int]) -> dict[str, int]:
     """Register items in one transaction and without HTTP; the ids, as Registrars gives them."""
     numbers = list(numbers)
     data = [json.dumps([row(number)]) for number in numbers]
-    ids = database.transaction(lambda connection: cruds.register_items(connection, data))
+    ids = database.transaction(lambda connection: items.register(connection, data))
     return {key_of(number): item_id for number, item_id in zip(numbers, ids, strict=True)}
 
 

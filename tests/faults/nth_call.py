@@ -26,7 +26,7 @@ from sqlalchemy import event
 from batchline.api.intake import Intake
 from batchline.api.request_body import Checked
 from batchline.constants import DEFAULT_MODEL
-from batchline.db.cruds import Key
+from batchline.db.cruds.idempotency import Key
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.errors import Unavailable

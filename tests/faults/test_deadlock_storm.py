@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.task.job import Job
 from batchline.task.pace import Pace
@@ -82,7 +82,7 @@ class Storm:
         attempts = count()
 
         def work(connection: Connection) -> list[int]:
-            registered = cruds.register_items(connection, [json.dumps([row(number)])])
+            registered = items.register(connection, [json.dumps([row(number)])])
             lock_item(connection, ids[0])
             if next(attempts) == 0:
                 barrier.wait()  # both hold one lock, and will want the other

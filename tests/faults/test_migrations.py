@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from batchline.db import cruds
+from batchline.db.cruds import claim_lock, schema
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.db.models import metadata
@@ -97,7 +97,7 @@ def check(url: str, writer: Writer) -> None:
         with database.read() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, metadata) == []
-            assert cruds.schema_is_current(connection)
+            assert schema.is_current(connection)
         with database.write() as connection:
-            cruds.pass_gate(connection)
+            claim_lock.acquire_claim_lock(connection)
         assert load.audit(database, writer.stored).lost == 0

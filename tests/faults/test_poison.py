@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batchline.db import cruds
+from batchline.db.cruds import items
 from batchline.db.database import Database
 from tests import models
 from tests.faults import load
@@ -47,7 +47,7 @@ def store_among(database: Database, bystander: str, poison: list[str]) -> list[i
     share = BYSTANDERS // len(poison)
     for bad in poison:
         batch = [bystander] * share + [bad]
-        ids += database.transaction(lambda c, batch=batch: cruds.register_items(c, batch))[-1:]
+        ids += database.transaction(lambda c, batch=batch: items.register(c, batch))[-1:]
     return ids
 
 

@@ -36,10 +36,11 @@ from sqlalchemy import Connection, update
 from structlog.testing import capture_logs
 
 from batchline.constants import MAX_DEATHS_ALONE, Status
-from batchline.db import cruds, models
+from batchline.db import models
 from batchline.db.claims import WORKER_CRASHED, Claim, SuspectsWaiting
-from batchline.db.cruds import Record
+from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.errors import ClaimLost, DatabaseUnavailable
 from batchline.ml.session import Runtime
 from batchline.registry.loaded import ModelCache
@@ -237,7 +238,7 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(data=st.lists(DATA, min_size=1, max_size=4))
     def register(self, data: list[str]) -> None:
-        ids = self.world.database.transaction(lambda c: cruds.register_items(c, data))
+        ids = self.world.database.transaction(lambda c: items.register(c, data))
         self.items |= {i: Item(text) for i, text in zip(ids, data, strict=True)}
 
     @rule(data=DATA)
@@ -271,7 +272,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(code=st.sampled_from([None, *FAILURES.values()]))
     def retry(self, code: str | None) -> None:
         self.world.database.transaction(
-            lambda c: cruds.retry_failed(c, item_ids=[], code=code, limit=FOR_EVER)
+            lambda c: results.retry_failed(c, item_ids=[], code=code, limit=FOR_EVER)
         )
         for item in self.items.values():
             if item.status == Status.FAILED and code in (None, item.code):
@@ -498,7 +499,7 @@ class Jobs(RuleBasedStateMachine):
     def expire(self, *claim_ids: int) -> None:
         self.expired |= set(claim_ids)
         with self.world.database.write() as connection:
-            past = cruds.database_time(connection) - timedelta(seconds=1)
+            past = claim_lock.database_time(connection) - timedelta(seconds=1)
             these = update(models.claims).where(models.claims.c.id.in_(claim_ids))
             connection.execute(these.values(expires_at=past))
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from batchline.db.outage import Outage
+from batchline.db.circuit_breaker import CircuitBreaker
 from tests.service import wait_for
 
 
@@ -16,7 +16,7 @@ def test_it_is_over_when_the_database_answers_however_strangely_it_failed_before
             raise answer
         asked.set()
 
-    outage = Outage(probe)
+    outage = CircuitBreaker(probe)
     outage.begin()
     assert outage.is_on
     assert asked.wait(30)

@@ -18,8 +18,8 @@ from batchline.constants import (
     INTAKE_MAX_ITEMS,
     REQUEST_TIMEOUT,
 )
-from batchline.db import cruds
-from batchline.db.cruds import Key
+from batchline.db.cruds import idempotency, items
+from batchline.db.cruds.idempotency import Key
 from batchline.db.database import Database
 from batchline.errors import CommitUnknown, IdempotencyKeyReused, IntakeFull
 
@@ -82,21 +82,21 @@ def store(
         IntegrityError: another transaction was faster with one of the keys; try again.
     """
     if not any(keys):
-        return cruds.register_items(connection, data, models)
-    known = cruds.items_of_keys(connection, [key.key for key in keys if key])
+        return items.register(connection, data, models)
+    known = idempotency.find_items(connection, [key.key for key in keys if key])
     # What becomes an item: each registration without a key, and the first with each new key.
     slots = [key.key if key else str(place) for place, key in enumerate(keys)]
     new: dict[str, int] = {}
     for place, slot in enumerate(slots):
         if slot not in known:
             new.setdefault(slot, place)
-    ids = cruds.register_items(
+    ids = items.register(
         connection,
         [data[place] for place in new.values()],
         [models[place] for place in new.values()],
     )
     stored = [(slot, keys[new[slot]], item_id) for slot, item_id in zip(new, ids, strict=True)]
-    cruds.store_keys(connection, [(key, item_id) for _, key, item_id in stored if key])
+    idempotency.store(connection, [(key, item_id) for _, key, item_id in stored if key])
     known |= {slot: (key.data if key else "", item_id) for slot, key, item_id in stored}
     return [_answer_to(key, *known[slot]) for slot, key in zip(slots, keys, strict=True)]
 

@@ -20,7 +20,7 @@ from batchline.constants import (
     DEFAULT_MODEL,
     MAX_BODY_BYTES,
 )
-from batchline.db.cruds import Key
+from batchline.db.cruds.idempotency import Key
 from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
 
 TOGETHER = 100

@@ -8,9 +8,9 @@ import asyncio
 
 from batchline.api.groups import Bounds, Groups
 from batchline.constants import LOOKUP_GROUP_ITEMS, LOOKUPS_MAX_ITEMS, REQUEST_TIMEOUT
-from batchline.db import cruds
-from batchline.db.cruds import Record
+from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.errors import DatabaseUnavailable, Overloaded
 
 
@@ -34,7 +34,7 @@ class Lookups:
         if version is not None:  # rarely, so one by one
             return await asyncio.to_thread(self._read_answer, item_id, version)
         record = await self._groups.ask(item_id)
-        if record is not None and cruds.is_large(record):
+        if record is not None and items.is_large(record):
             return await asyncio.to_thread(self._read_one, item_id)
         return record
 
@@ -44,16 +44,16 @@ class Lookups:
 
     def _read_all(self, item_ids: list[int]) -> list[Record | None]:
         with self._database.read() as connection:
-            found = cruds.get_items(connection, item_ids)
+            found = items.get_many(connection, item_ids)
         return [found.get(item_id) for item_id in item_ids]
 
     def _read_one(self, item_id: int) -> Record | None:
         with self._database.read() as connection:
-            return cruds.get_item(connection, item_id)
+            return items.get(connection, item_id)
 
     def _read_answer(self, item_id: int, version: int) -> Record | None:
         with self._database.read() as connection:
-            return cruds.get_answer(connection, item_id, version)
+            return items.get_version_result(connection, item_id, version)
 
 
 def _not_answered() -> DatabaseUnavailable:

@@ -11,8 +11,8 @@ from batchline import __version__
 from batchline.api.routers import answer, known_problems
 from batchline.api.schemas import Model, Models, V2Live, V2Model, V2Ready, V2Server
 from batchline.api.service import Service
-from batchline.db import registry
-from batchline.db.cruds import Record
+from batchline.db.cruds import versions
+from batchline.db.models import Record
 from batchline.errors import UnknownModel
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Output, Signature
@@ -34,7 +34,7 @@ def list_models(request: Request) -> Response:
     """The models, each with its active version."""
     service: Service = request.app.state.service
     with service.database.read() as connection:
-        records = registry.active_versions(connection)
+        records = versions.active_versions(connection)
     return answer({"models": [_model(each) for each in sorted(records, key=lambda r: r.name)]})
 
 
@@ -106,13 +106,13 @@ def _versions(request: Request, name: str) -> Sequence[Record]:
     """
     service: Service = request.app.state.service
     with service.database.read() as connection:
-        versions = registry.all_versions(connection, name)
-        known = sorted(registry.active_ids(connection))
-    if not any(each.active for each in versions):
+        found = versions.all_versions(connection, name)
+        known = sorted(versions.active_ids(connection))
+    if not any(each.active for each in found):
         raise UnknownModel(
             f"there is no model {name[:80]!r}", hint=f"the models are: {', '.join(known) or 'none'}"
         )
-    return versions
+    return found
 
 
 def _signature(record: Record) -> Signature:

@@ -20,7 +20,7 @@ from batchline.constants import (
     MAX_REPORTED_FAULTS,
     SMALL_BODY_BYTES,
 )
-from batchline.db.cruds import Key
+from batchline.db.cruds.idempotency import Key
 from batchline.errors import (
     BodyTimeout,
     BodyTooLarge,

@@ -21,7 +21,8 @@ from batchline.api.schemas import (
 )
 from batchline.api.service import Service
 from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Status
-from batchline.db import cruds
+from batchline.db.cruds import items
+from batchline.db.models import Record
 from batchline.errors import InvalidIdempotencyKey, ItemNotFound
 
 router = APIRouter()
@@ -129,8 +130,8 @@ def list_items(
     """Read items page by page, in the order of their ids."""
     service: Service = request.app.state.service
     with service.database.read() as connection:
-        records = cruds.list_items(connection, after=after, limit=limit + 1, status=status)
-        shown = cruds.with_large(connection, records[:limit], MAX_PAGE_BYTES)
+        records = items.list_page(connection, after=after, limit=limit + 1, status=status)
+        shown = items.load_large_predictions(connection, records[:limit], MAX_PAGE_BYTES)
     page = [_item(record) for record in shown]
     last_id = page[-1]["id"] if page else None
     return answer({"items": page, "has_more": len(records) > len(page), "last_id": last_id})
@@ -168,7 +169,7 @@ def ready(request: Request) -> Response:
     return answer({"status": "ok"})
 
 
-def _item(record: cruds.Record, *, of_version: bool = False) -> dict[str, Any]:
+def _item(record: Record, *, of_version: bool = False) -> dict[str, Any]:
     """An item with the answer that its status tells of, or with that of one version."""
     done = (of_version or record.status == Status.SUCCEEDED) and record.prediction is not None
     failed = (of_version or record.status == Status.FAILED) and record.code is not None
@@ -178,7 +179,7 @@ def _item(record: cruds.Record, *, of_version: bool = False) -> dict[str, Any]:
         "status": record.status,
         "prediction": orjson.Fragment(record.prediction) if done else None,
         "error": {"code": record.code, "detail": record.detail} if failed else None,
-        "model": cruds.text_of(record.model),
+        "model": items.text_of(record.model),
         "version": record.version,
         "created_at": record.created_at,
         "finished_at": record.failed_at if failed else record.predicted_at,

@@ -10,9 +10,9 @@ from batchline.api.intake import Intake
 from batchline.api.lookups import Lookups
 from batchline.api.request_body import Bodies, Checked, Signatures, check_data
 from batchline.constants import SIGNATURE_LIFETIME, UNKNOWN_MODEL_LIFETIME
-from batchline.db import cruds, registry
-from batchline.db.cruds import Record
+from batchline.db.cruds import schema, versions
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.errors import NoModel, SchemaOutdated, Unavailable, UnknownModel
 from batchline.ml.signature import Signature
 
@@ -64,7 +64,7 @@ class Service:
             Unavailable: the database does not answer, or is of another version of Batchline.
         """
         with self.database.read() as connection:
-            if not cruds.schema_is_current(connection):
+            if not schema.is_current(connection):
                 raise SchemaOutdated("the schema is not current", hint="run `batchline db upgrade`")
 
     async def close(self) -> None:
@@ -89,10 +89,10 @@ class Service:
 
     def _read_signatures(self) -> Signatures:
         with self.database.read() as connection:
-            ids = registry.active_ids(connection)
+            ids = versions.active_ids(connection)
             for model_id in ids.values():
                 if model_id not in self._parsed:  # a version never changes
-                    self._parsed[model_id] = _parse(registry.get_version(connection, model_id))
+                    self._parsed[model_id] = _parse(versions.get_version(connection, model_id))
         return Signatures({name: self._parsed[model_id] for name, model_id in ids.items()})
 
 

@@ -14,7 +14,7 @@ from batchline.cli.wiring import configure, open_database, runtime_of
 from batchline.cli.work import work_off_backfill
 
 if TYPE_CHECKING:
-    from batchline.db.cruds import Record
+    from batchline.db.models import Record
     from batchline.ml.examination.report import ModelReport
 
 
@@ -103,14 +103,14 @@ def list_models(database_url: DatabaseUrl = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from batchline.db import registry
+    from batchline.db.cruds import versions
 
     database = open_database(configure({"database_url": database_url}))
     with database.read() as connection:
-        versions = registry.all_versions(connection)
+        found = versions.all_versions(connection)
     database.close()
     table = Table("model", "version", "active", "sha256", "rows are", "added")
-    for each in versions:
+    for each in found:
         table.add_row(
             each.name,
             str(each.version),
@@ -157,11 +157,11 @@ def activate(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Predict with this version from now on; a run in progress changes over at its next batch."""
-    from batchline.db import registry
+    from batchline.db.cruds import versions
 
     record = _version(database_url, name, version)
     database = open_database(configure({"database_url": database_url}))
-    database.transaction(lambda connection: registry.activate(connection, name, record.id))
+    database.transaction(lambda connection: versions.activate(connection, name, record.id))
     database.close()
     typer.echo(f"version {version} of {name} is active")
 
@@ -175,14 +175,14 @@ def diff(
 ) -> None:
     """How two versions differ over the items that both have predicted."""
     from batchline.constants import BEFORE_ALL_IDS, DIFF_PAGE_ITEMS
-    from batchline.db import registry
+    from batchline.db.cruds import versions
     from batchline.ml.comparison import Comparison
 
     first, second = (_version(database_url, name, version).id for version in (one, other))
     database = open_database(configure({"database_url": database_url}))
     found, after = Comparison(), BEFORE_ALL_IDS
     with database.read() as connection:
-        while page := registry.pairs(connection, (first, second), after, DIFF_PAGE_ITEMS):
+        while page := versions.pairs(connection, (first, second), after, DIFF_PAGE_ITEMS):
             for item_id, prediction, other_prediction in page:
                 found.add(item_id, prediction, other_prediction)
             after = page[-1].item_id
@@ -237,24 +237,24 @@ def backfill(
 
 
 def _version(database_url: str | None, name: str, version: int | None) -> "Record":
-    from batchline.db import registry
+    from batchline.db.cruds import versions
     from batchline.errors import ConfigurationError
 
     database = open_database(configure({"database_url": database_url}))
     with database.read() as connection:
-        versions = registry.all_versions(connection, name)
-        names = sorted(registry.active_ids(connection))
+        found = versions.all_versions(connection, name)
+        names = sorted(versions.active_ids(connection))
     database.close()
-    if not versions:
+    if not found:
         raise ConfigurationError(
             f"there is no model {name}", hint=f"the models are: {', '.join(names) or 'none'}"
         )
-    for each in versions:
+    for each in found:
         if each.version == version or (version is None and each.active):
             return each
     raise ConfigurationError(
         f"{name} has no version {version}",
-        hint=f"its versions are: {', '.join(str(each.version) for each in versions)}",
+        hint=f"its versions are: {', '.join(str(each.version) for each in found)}",
     )
 
 

@@ -133,7 +133,7 @@ def check(
         typer.echo(f"✗ {detail}\n  hint: {hint}")
     if findings or settings is None:
         raise typer.Exit(1)
-    from batchline.db.dialects import with_driver
+    from batchline.db.dialects.connections import with_driver
 
     typer.echo(f"✓ the database answers: {with_driver(settings.url()).render_as_string()}")
     typer.echo(f"✓ the model works: {settings.model_filepath}")
@@ -154,12 +154,12 @@ def retry(
     if sum((bool(item_id), code is not None, everything)) != 1:
         raise typer.BadParameter("say which: --id ID, --code CODE or --all")
     from batchline.constants import RETRY_ITEMS
-    from batchline.db import cruds
+    from batchline.db.cruds import results
 
     database = open_database(configure({"database_url": database_url}))
     total = 0
     while found := database.transaction(
-        lambda connection: cruds.retry_failed(
+        lambda connection: results.retry_failed(
             connection, item_ids=item_id or [], code=code, limit=RETRY_ITEMS
         )
     ):
@@ -182,10 +182,11 @@ def upgrade(
 
 def _has_nothing_to_do(database: "Database") -> bool:
     """Then the job need not even be imported, which takes longer than looking."""
-    from batchline.db import backfills, cruds
+    from batchline.db import backfills
+    from batchline.db.cruds import pending
 
     with database.read() as connection:
-        return cruds.first_pending(connection) is None and not backfills.has_unfinished(connection)
+        return pending.first(connection) is None and not backfills.has_unfinished(connection)
 
 
 def _findings(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str, str]]]:

@@ -28,7 +28,7 @@ def connect(settings: "Settings") -> "Database":
     from sqlalchemy.exc import DBAPIError
 
     from batchline.db.database import Database
-    from batchline.db.dialects import check_version
+    from batchline.db.dialects.connections import check_version
     from batchline.errors import ConfigurationError
 
     database = Database(settings.url(), pool_size=max(8, 2 * settings.worker_threads))
@@ -46,12 +46,12 @@ def connect(settings: "Settings") -> "Database":
 
 def open_database(settings: "Settings") -> "Database":
     """The database, migrated."""
-    from batchline.db import cruds
+    from batchline.db.cruds import schema
     from batchline.errors import SchemaOutdated
 
     database = connect(settings)
     with database.read() as connection:
-        if not cruds.schema_is_current(connection):
+        if not schema.is_current(connection):
             raise SchemaOutdated(
                 "the database is of another version of Batchline", hint="run `batchline db upgrade`"
             )
@@ -83,10 +83,10 @@ def announce(role: str, database: "Database", **facts: str) -> None:
 def publish(database: "Database", settings: "Settings") -> None:
     """Let the model that the user has named be the default one; else one that is packaged."""
     from batchline.constants import DEFAULT_MODEL
-    from batchline.db import registry
+    from batchline.db.cruds import versions
 
     with database.read() as connection:
-        if registry.has_active(connection, DEFAULT_MODEL) and not settings.chose_model:
+        if versions.has_active(connection, DEFAULT_MODEL) and not settings.chose_model:
             return
     from batchline.registry.publish import publish_default
 
@@ -108,10 +108,10 @@ def make_job(database: "Database", settings: "Settings", stop: threading.Event) 
     import socket
     import uuid
 
-    from batchline.db import cruds
+    from batchline.db.cruds import claim_lock
     from batchline.task.job import Job
 
-    database.transaction(cruds.touch_gate)  # it can be written to, or that is said now
+    database.transaction(claim_lock.check_writable)  # it can be written to, or that is said now
     owner = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     return Job(database, _versions(database, settings), owner, stop)
 

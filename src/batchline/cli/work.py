@@ -26,11 +26,11 @@ def work_on_schedule(job: "Job", settings: "Settings") -> None:
 
 def work_off_pending(job: "Job", settings: "Settings") -> None:
     """Predict until nothing is pending."""
-    from batchline.db import cruds
+    from batchline.db.cruds import pending
 
     with job.database.read() as connection:
-        pending = cruds.count_pending(connection) if sys.stderr.isatty() else 0
-    total = _work(job, settings, "predicting", pending, lambda worker: worker.run_once())
+        waiting = pending.count(connection) if sys.stderr.isatty() else 0
+    total = _work(job, settings, "predicting", waiting, lambda worker: worker.run_once())
     typer.echo(f"{total.succeeded} items predicted, {total.failed} failed")
 
 

@@ -5,10 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from batchline.db import cruds
-from batchline.db.cruds import Record
-from batchline.db.dialects import insert_many, utc_now
-from batchline.db.models import backfills, claims, items
+from batchline.db.cruds import results
+from batchline.db.dialects.inserts import insert_many, insert_one
+from batchline.db.dialects.types import utc_now
+from batchline.db.models import Record, backfills, claims, items
 from batchline.db.scope import Backfill
 
 Range = tuple[int, int]
@@ -27,7 +27,7 @@ def start(
     if first is None:
         return None
     values = {"status": status, "since": since, "until": until, "first_id": first, "last_id": last}
-    return cruds.insert_one(
+    return insert_one(
         connection, backfills, model=version.name, model_id=version.id, next_id=first, **values
     )
 
@@ -95,7 +95,7 @@ def store(
     """
     insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), predictions)
     insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), failures)
-    cruds.mark_answered(connection, [item_id for item_id, _, _ in predictions])
+    results.mark_predicted(connection, [item_id for item_id, _, _ in predictions])
 
 
 def _unfinished(connection: Connection) -> Sequence[Record]:

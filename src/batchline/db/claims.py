@@ -18,8 +18,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, select, update
 
 from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS
-from batchline.db import backfills, cruds, registry
-from batchline.db.models import claims
+from batchline.db import backfills
+from batchline.db.cruds import claim_lock, pending, results, versions
+from batchline.db.dialects.inserts import insert_one
+from batchline.db.models import Record, claims
 from batchline.db.scope import PENDING, Backfill, Scope
 
 WORKER_CRASHED = "worker_crashed"
@@ -56,16 +58,16 @@ def claim_pending(
     Raises:
         SuspectsWaiting: take those first, with `claim_suspect`.
     """
-    now = cruds.pass_gate(connection)
+    now = claim_lock.acquire_claim_lock(connection)
     if _ended_claims(connection, now):
         raise SuspectsWaiting
     of_pending = claims.c.backfill_id.is_(None)
     taken = connection.execute(_claims().where(of_pending)).all()
     first = _first_free(connection, after, taken)
-    newest = cruds.last_pending(connection)
+    newest = pending.last(connection)
     if first is None or newest is None:
         return None
-    last = cruds.nth_pending(connection, first, max_items) if sparse else first + max_items - 1
+    last = pending.nth(connection, first, max_items) if sparse else first + max_items - 1
     ends = [newest, last, *(other.first_id - 1 for other in taken if other.first_id > first)]
     ids = first, min(end for end in ends if end is not None)
     return Claim(_insert(connection, owner, ids, now + timedelta(seconds=lease)), owner, *ids)
@@ -75,7 +77,7 @@ def claim_backfill(
     connection: Connection, *, owner: str, max_items: int, lease: float
 ) -> Claim | None:
     """Claim the next ids of the oldest backfill, or None."""
-    now = cruds.pass_gate(connection)
+    now = claim_lock.acquire_claim_lock(connection)
     if _ended_claims(connection, now):
         raise SuspectsWaiting
     found = backfills.next_range(connection, max_items)
@@ -92,12 +94,12 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[
 
     None if no claim has run out.
     """
-    now = cruds.pass_gate(connection)
+    now = claim_lock.acquire_claim_lock(connection)
     crashed = 0
     for ended in _ended_claims(connection, now):
         connection.execute(delete(claims).where(claims.c.id == ended.id))
         scope = _scope(connection, ended)
-        ids = cruds.open_ids(connection, ended.first_id, ended.last_id, scope)
+        ids = pending.ids_of_unpredicted(connection, ended.first_id, ended.last_id, scope)
         deaths, of_backfill = _deaths_alone(ended), ended.backfill_id
         if len(ids) == 1 and deaths >= MAX_DEATHS_ALONE:
             _set_aside(connection, ids[0], deaths, scope)
@@ -128,20 +130,20 @@ def split(ids: Sequence[int], parts: int) -> list[tuple[int, int]]:
     return [(chunk[0], chunk[-1]) for chunk in chunks]
 
 
-def _deaths_alone(ended: cruds.Record) -> int:
+def _deaths_alone(ended: Record) -> int:
     """How often a job died with nothing else in hand than this one row."""
     died = ended.owner is not None and ended.suspect and ended.first_id == ended.last_id
     return int(ended.deaths) + died
 
 
-def _scope(connection: Connection, claim: cruds.Record) -> Scope:
+def _scope(connection: Connection, claim: Record) -> Scope:
     if claim.backfill_id is None:
         return PENDING
     return backfills.scope(connection, claim.backfill_id)
 
 
 def _set_aside(connection: Connection, item_id: int, deaths: int, scope: Scope) -> None:
-    if not cruds.lock_open(connection, item_id, item_id, scope):
+    if not pending.lock_unpredicted(connection, item_id, item_id, scope):
         return
     detail = f"{deaths} times a job died while it predicted this item alone"
     if isinstance(scope, Backfill):
@@ -149,14 +151,14 @@ def _set_aside(connection: Connection, item_id: int, deaths: int, scope: Scope) 
         backfills.store(connection, [], [failure])
         return
     # An old failure, left where a client set the status back by hand, must not stop every job.
-    cruds.forget_answers(connection, [], item_id, item_id)
-    model_id = registry.active_version_of(connection, item_id)
-    cruds.store_failures(connection, [(item_id, model_id, WORKER_CRASHED, detail)])
+    results.delete_results(connection, [], item_id, item_id)
+    model_id = versions.active_version_of(connection, item_id)
+    results.store_failures(connection, [(item_id, model_id, WORKER_CRASHED, detail)])
 
 
-def _first_free(connection: Connection, after: int, taken: Sequence[cruds.Record]) -> int | None:
+def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
     """The first pending id above `after` that lies in no claim; one short probe for each claim."""
-    while (first := cruds.first_pending(connection, after)) is not None:
+    while (first := pending.first(connection, after)) is not None:
         covering = next((c for c in taken if c.first_id <= first <= c.last_id), None)
         if covering is None:
             return first
@@ -168,7 +170,7 @@ def _claims() -> Select[Any]:
     return select(claims).order_by(claims.c.first_id)
 
 
-def _ended_claims(connection: Connection, now: datetime) -> Sequence[cruds.Record]:
+def _ended_claims(connection: Connection, now: datetime) -> Sequence[Record]:
     """Claims that ran out, locked; but not one that a job has locked, for it is being stored."""
     query = _claims().where(claims.c.expires_at < now)
     return connection.execute(query.with_for_update(skip_locked=True)).all()
@@ -184,7 +186,7 @@ def _insert(
     deaths: int = 0,
     backfill_id: int | None = None,
 ) -> int:
-    return cruds.insert_one(
+    return insert_one(
         connection,
         claims,
         owner=owner,
@@ -206,7 +208,7 @@ def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float)
     Not one that was given back at the same moment: then it would wait that long for the next.
     Nor one that is being stored, perhaps slowly: the others must not wait for its lock.
     """
-    expires_at = cruds.database_time(connection) + timedelta(seconds=lease)
+    expires_at = claim_lock.database_time(connection) + timedelta(seconds=lease)
     these = select(claims.c.id).where(claims.c.id.in_(claim_ids), claims.c.owner.is_not(None))
     free = connection.execute(these.with_for_update(skip_locked=True)).scalars().all()
     connection.execute(update(claims).where(claims.c.id.in_(free)).values(expires_at=expires_at))
@@ -223,7 +225,7 @@ def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
 
 def _free(connection: Connection, ids: tuple[int, int], scope: Scope) -> None:
     """Leave these ids, which nobody would come by again, to whoever takes suspects next."""
-    long_ago = cruds.database_time(connection) - LONG_AGO
+    long_ago = claim_lock.database_time(connection) - LONG_AGO
     backfill_id = scope.id if isinstance(scope, Backfill) else None
     _insert(connection, None, ids, long_ago, suspect=True, backfill_id=backfill_id)
 
@@ -246,7 +248,7 @@ def give_back(connection: Connection, owner: str) -> None:
     for claim_id, suspect, backfill_id in connection.execute(mine.where(claims.c.owner == owner)):
         this = claims.c.id == claim_id
         if suspect or backfill_id is not None:  # its ids would not be come by again
-            long_ago = cruds.database_time(connection) - LONG_AGO
+            long_ago = claim_lock.database_time(connection) - LONG_AGO
             connection.execute(update(claims).where(this).values(owner=None, expires_at=long_ago))
         else:
             connection.execute(delete(claims).where(this))

@@ -13,9 +13,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchline.constants import POOL_TIMEOUT, SQLITE_QUICK_WAIT, STATEMENT_TIMEOUT
-from batchline.db import dialects
-from batchline.db.outage import Outage
-from batchline.db.turnstile import Turnstile
+from batchline.db.circuit_breaker import CircuitBreaker
+from batchline.db.dialects import connections, errors
+from batchline.db.sqlite_write_queue import SqliteWriteQueue
 from batchline.errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, SchemaOutdated
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Database:
         timeout: float = STATEMENT_TIMEOUT,
         refuse_in_outages: bool = False,
     ) -> None:
-        parsed = dialects.with_driver(url)
+        parsed = connections.with_driver(url)
         # A query may hold passwords, too.
         self.url = parsed.set(query={}).render_as_string(hide_password=True)
         try:
@@ -56,15 +56,15 @@ class Database:
                 # after each COMMIT would be one more round trip for each group of registrations.
                 pool_reset_on_return=None,
                 hide_parameters=True,  # an error must not carry rows into the log
-                **dialects.engine_options(parsed, timeout),
+                **connections.engine_options(parsed, timeout),
             )
         except (ImportError, ArgumentError) as error:
             raise ConfigurationError(
                 f"DATABASE_URL cannot be used: {error}",
                 hint="leave the driver out of it: mysql://…, postgresql://… or sqlite:///…",
             ) from error
-        dialects.prepare(self.engine, timeout)
-        self._outage = Outage(self._probe) if refuse_in_outages else None
+        connections.prepare(self.engine, timeout)
+        self._outage = CircuitBreaker(self._probe) if refuse_in_outages else None
         # SQLite lets one write at a time, and lets the others ask for their turn at ever longer
         # intervals: those that wait for each other here are woken, and none of them starves.
         one_by_one = parsed.get_backend_name() == "sqlite"
@@ -72,7 +72,7 @@ class Database:
             threading.Lock() if one_by_one else nullcontext()
         )
         self._turnstile = (
-            Turnstile(Path(parsed.database)) if one_by_one and parsed.database else None
+            SqliteWriteQueue(Path(parsed.database)) if one_by_one and parsed.database else None
         )
 
     @contextmanager
@@ -149,7 +149,7 @@ class Database:
             try:
                 yield connection
             except DBAPIError as error:
-                if dialects.is_timeout(error):
+                if errors.is_timeout(error):
                     self._begin_outage()
                 raise
 
@@ -176,7 +176,7 @@ def _passes(error: Exception) -> bool:
     cause = _cause(error)
     if isinstance(cause, IntegrityError) or _is_lost(error):
         return True
-    return isinstance(cause, DBAPIError) and dialects.is_deadlock(cause)
+    return isinstance(cause, DBAPIError) and errors.is_deadlock(cause)
 
 
 @contextmanager
@@ -188,12 +188,12 @@ def _in_our_words() -> Iterator[None]:
             "every database connection is in use", hint="try again in a moment"
         ) from error
     except DBAPIError as error:
-        if dialects.is_missing_table(error):
+        if errors.is_missing_table(error):
             raise SchemaOutdated(
                 "the database has not been migrated", hint="run `batchline db upgrade`"
             ) from error
-        if not dialects.is_unavailable(error):
+        if not errors.is_unavailable(error):
             raise
         raise DatabaseUnavailable(
-            f"the database does not answer: {error.orig}", hint=dialects.hint_for(error)
+            f"the database does not answer: {error.orig}", hint=errors.hint_for(error)
         ) from error

@@ -7,6 +7,7 @@ when, and `runs` what each run of the batch job did.
 """
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Row,
     String,
     Table,
     Text,
@@ -23,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-from batchline.db.dialects import (
+from batchline.db.dialects.types import (
     TABLE_OPTIONS,
     Blob,
     Id,
@@ -39,6 +41,8 @@ def created_at(name: str = "created_at") -> Column[datetime]:
     """When the row was inserted, by the database's clock, also for rows of other SQL clients."""
     return Column(name, UtcDateTime, nullable=False, server_default=utc_now())
 
+
+Record = Row[*tuple[Any, ...]]
 
 metadata = MetaData()
 

@@ -9,9 +9,9 @@ import structlog
 from sqlalchemy import Connection
 
 from batchline.constants import MODEL_RETRY_INTERVAL
-from batchline.db import registry
-from batchline.db.cruds import Record
+from batchline.db.cruds import versions
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.errors import ConfigurationError, ModelUnavailable
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
@@ -40,12 +40,12 @@ class ModelCache:
 
     def active(self, connection: Connection) -> dict[str, Version]:
         """The active version of each model, by its name."""
-        ids = registry.active_ids(connection)
+        ids = versions.active_ids(connection)
         return {name: self.get(connection, model_id) for name, model_id in ids.items()}
 
     def get(self, connection: Connection, model_id: int) -> Version:
         """The version of this id."""
-        return self._known.get(model_id) or self._learn(registry.get_version(connection, model_id))
+        return self._known.get(model_id) or self._learn(versions.get_version(connection, model_id))
 
     def predictor(self, version: Version) -> Predictor:
         """The model, loaded.
@@ -101,7 +101,7 @@ class ModelCache:
             where = version.location
         else:
             with self._database.read() as connection:
-                content = registry.read_file(connection, version.sha256)
+                content = versions.read_file(connection, version.sha256)
             where = "the database"
         if sha256(content).hexdigest() != version.sha256:
             raise ModelUnavailable(

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from batchline.constants import MODEL_STORED_MAX_BYTES
-from batchline.db import cruds, registry
-from batchline.db.cruds import Record
+from batchline.db.cruds import claim_lock, versions
 from batchline.db.database import Database
+from batchline.db.models import Record
 from batchline.errors import ConfigurationError
 from batchline.ml.examination.labels import Labels, read_labels
 from batchline.ml.examination.report import ModelReport, examine
@@ -93,7 +93,7 @@ def find(database: Database, name: str, file: ModelFile) -> Record | None:
 
 
 def _find(connection: Connection, name: str, file: ModelFile) -> Record | None:
-    known = registry.all_versions(connection, name)
+    known = versions.all_versions(connection, name)
     return next((record for record in known if file.is_version(record)), None)
 
 
@@ -103,16 +103,16 @@ def add(
     """Store the file, and what was found, as a version; of two that do so at once, one does."""
 
     def work(connection: Connection) -> Record:
-        cruds.pass_gate(connection)
+        claim_lock.acquire_claim_lock(connection)
         record = _find(connection, name, file)
         if record is None:
             if file.is_stored:
-                registry.store_file(connection, file.sha256, file.content)
-            registry.add_version(connection, name, _values(file, found))
+                versions.store_file(connection, file.sha256, file.content)
+            versions.add_version(connection, name, _values(file, found))
             record = _find(connection, name, file)
             assert record is not None
-        if active or not registry.has_active(connection, name):
-            registry.activate(connection, name, record.id)
+        if active or not versions.has_active(connection, name):
+            versions.activate(connection, name, record.id)
         return _find(connection, name, file) or record
 
     return database.transaction(work)
@@ -147,4 +147,4 @@ def publish_default(database: Database, name: str, location: Path, labels: Path 
     if known is None:
         add(database, name, file, file.examine(None, None), active=True)
     elif not known.active:
-        database.transaction(lambda connection: registry.activate(connection, name, known.id))
+        database.transaction(lambda connection: versions.activate(connection, name, known.id))

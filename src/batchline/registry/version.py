@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from batchline.db.cruds import Record
+from batchline.db.models import Record
 from batchline.ml.batching import Batching
 from batchline.ml.signature import Signature
 

@@ -22,9 +22,11 @@ from batchline.constants import (
     NO_VERSION,
     RESULTS_MAX_BYTES,
 )
-from batchline.db import backfills, claims, cruds
+from batchline.db import backfills, claims
 from batchline.db.claims import Claim
-from batchline.db.cruds import ItemsChanged
+from batchline.db.cruds import pending
+from batchline.db.cruds import results as result_rows
+from batchline.db.cruds.results import ItemsChanged
 from batchline.db.database import Database
 from batchline.db.scope import Backfill
 from batchline.errors import (
@@ -197,11 +199,11 @@ class Job:
         """
         with self.database.read() as connection:
             ids = claim.first_id, claim.last_id
-            size, model, is_only = cruds.extent(connection, *ids, claim.scope)
+            size, model, is_only = pending.summarize_range(connection, *ids, claim.scope)
             only = model if is_only else None
             if size <= CLAIM_MAX_BYTES:
                 return claim, *self._read_items(connection, claim, only)
-            last = cruds.last_within(connection, *ids, CLAIM_MAX_BYTES, claim.scope)
+            last = pending.last_within(connection, *ids, CLAIM_MAX_BYTES, claim.scope)
         shorter = self.database.transaction(
             lambda connection: self._shorten(connection, claim, last)
         )
@@ -212,7 +214,7 @@ class Job:
         self, connection: Connection, claim: Claim, model: str | None
     ) -> tuple[dict[str, Items], dict[str, Version]]:
         ids = claim.first_id, claim.last_id
-        items = cruds.read_open(connection, *ids, claim.scope, model)
+        items = pending.read_unpredicted(connection, *ids, claim.scope, model)
         if isinstance(claim.scope, Backfill):
             version = self.versions.get(connection, claim.scope.model_id)
             return items, {version.name: version}
@@ -288,19 +290,19 @@ class Job:
         """Store where clients have changed items by hand: what they took away is left out, and
         an older answer of what they set back to pending makes room."""
         self._hold(connection, claim)
-        pending = cruds.lock_open(connection, claim.first_id, claim.last_id)
-        cruds.forget_answers(connection, results.model_ids, claim.first_id, claim.last_id)
-        return self._store(connection, claim, results.of(pending))
+        still = pending.lock_unpredicted(connection, claim.first_id, claim.last_id)
+        result_rows.delete_results(connection, results.model_ids, claim.first_id, claim.last_id)
+        return self._store(connection, claim, results.of(still))
 
     def _store(self, connection: Connection, claim: Claim, results: Results) -> Results:
         self._hold(connection, claim)
         if isinstance(claim.scope, Backfill):
             ids = claim.first_id, claim.last_id
-            results = results.of(cruds.lock_open(connection, *ids, claim.scope))
+            results = results.of(pending.lock_unpredicted(connection, *ids, claim.scope))
             backfills.store(connection, results.predictions, results.failures)
         else:
-            cruds.store_predictions(connection, results.predictions)
-            cruds.store_failures(connection, results.failures)
+            result_rows.store_predictions(connection, results.predictions)
+            result_rows.store_failures(connection, results.failures)
         if results.until is not None:
             claim = claims.shorten(connection, claim, results.until)
         claims.end_claim(connection, claim)
@@ -311,7 +313,9 @@ class Job:
     def _is_stored(self, claim: Claim, results: Results) -> bool:
         """Look up what became of a COMMIT that was not confirmed: it is all or nothing."""
         with self.database.read() as connection:
-            still = cruds.open_ids(connection, claim.first_id, claim.last_id, claim.scope)
+            still = pending.ids_of_unpredicted(
+                connection, claim.first_id, claim.last_id, claim.scope
+            )
         return results.item_ids.isdisjoint(still)
 
     def _shorten(self, connection: Connection, claim: Claim, last_id: int) -> Claim:

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from batchline.constants import BEFORE_ALL_IDS
-from batchline.db import backfills, cruds
+from batchline.db import backfills
 from batchline.db.claims import Claim, SuspectsWaiting
+from batchline.db.cruds import pending, runs
 from batchline.db.scope import PENDING
 from batchline.errors import ClaimLost
 from batchline.task.job import Job, Outcome, Stopped
@@ -45,7 +46,7 @@ class Run:
             DatabaseUnavailable: what was stored until then stays stored.
         """
         with self._job.database.read() as connection:
-            if cruds.first_pending(connection) is None and not backfills.has_unfinished(connection):
+            if pending.first(connection) is None and not backfills.has_unfinished(connection):
                 return self._outcome
         started = time.perf_counter()
         try:
@@ -129,7 +130,7 @@ class Run:
         with self._lock:
             if self._run_id is None:
                 self._run_id = self._job.database.transaction(
-                    lambda connection: cruds.start_run(connection, self._job.owner)
+                    lambda connection: runs.start(connection, self._job.owner)
                 )
 
     def _finish(self, seconds: float) -> None:
@@ -138,7 +139,7 @@ class Run:
         run_id, done = self._run_id, self._outcome
         rate = done.rows / seconds
         self._job.database.transaction(
-            lambda connection: cruds.finish_run(
+            lambda connection: runs.finish(
                 connection,
                 run_id,
                 succeeded=done.succeeded,

@@ -17,7 +17,7 @@ from batchline.constants import (
     OUTAGE_FIRST_PAUSE,
     WAIT_FOR_OTHER_JOBS,
 )
-from batchline.db import cruds
+from batchline.db.cruds import pending
 from batchline.errors import BatchlineError, DatabaseUnavailable, Unavailable
 from batchline.task.job import Job, Outcome
 from batchline.task.run import OnBatch, Run
@@ -99,7 +99,7 @@ class Worker:
 
     def _pending(self) -> bool:
         with self._job.database.read() as connection:
-            return cruds.first_pending(connection) is not None
+            return pending.first(connection) is not None
 
     @contextmanager
     def _kept_alive(self) -> Iterator[None]:

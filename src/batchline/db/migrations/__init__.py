@@ -4,7 +4,7 @@ from pathlib import Path
 
 from batchline.constants import MIGRATION_TIMEOUT
 from batchline.db.database import Database
-from batchline.db.dialects import migration_lock
+from batchline.db.dialects.locks import migration_lock
 
 
 def upgrade(database: Database, revision: str = "head") -> None:

@@ -6,7 +6,7 @@ Revision: 0001, after nothing.
 import sqlalchemy as sa
 from alembic import op
 
-from batchline.db.dialects import TABLE_OPTIONS, Id, Json, StatusWord, UtcDateTime, utc_now
+from batchline.db.dialects.types import TABLE_OPTIONS, Id, Json, StatusWord, UtcDateTime, utc_now
 
 revision = "0001"
 down_revision = None

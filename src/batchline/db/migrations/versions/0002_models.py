@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from batchline.db.dialects import (
+from batchline.db.dialects.types import (
     TABLE_OPTIONS,
     Blob,
     Id,

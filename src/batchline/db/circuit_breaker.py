@@ -15,7 +15,7 @@ from batchline.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 
-class Outage:
+class CircuitBreaker:
     """Whether the database is away, as far as is known; `probe` raises as long as it is."""
 
     def __init__(self, probe: Callable[[], None]) -> None:

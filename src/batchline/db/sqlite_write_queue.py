@@ -15,7 +15,7 @@ from pathlib import Path
 from batchline.constants import TURNSTILE_INTERVAL, TURNSTILE_PATIENCE
 
 
-class Turnstile:
+class SqliteWriteQueue:
     """One for each process and file; its threads come one at a time.
 
     The lock is on the folder: it leaves no file behind, and closing it lets go of nothing that

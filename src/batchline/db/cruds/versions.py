@@ -1,4 +1,4 @@
-"""The statements about models: their versions, and the files that were stored with them."""
+"""Statements about the versions of models, and the files that are stored with them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from batchline.constants import MODEL_PART_BYTES, NO_VERSION
-from batchline.db import cruds
-from batchline.db.cruds import Record
-from batchline.db.dialects import insert_many
-from batchline.db.models import items, model_files, models, predictions
-
-# Versions --------------------------------------------------------------------------------------
+from batchline.db.dialects.inserts import insert_many, insert_one
+from batchline.db.models import Record, items, model_files, models, predictions
 
 
 def active_versions(connection: Connection) -> Sequence[Record]:
@@ -58,7 +54,7 @@ def add_version(connection: Connection, name: str, values: dict[str, Any]) -> in
     """
     newest = select(func.max(models.c.version)).where(models.c.name == name)
     version = (connection.execute(newest).scalar() or 0) + 1
-    return cruds.insert_one(connection, models, name=name, version=version, active=False, **values)
+    return insert_one(connection, models, name=name, version=version, active=False, **values)
 
 
 def activate(connection: Connection, name: str, model_id: int) -> None:
@@ -77,9 +73,6 @@ def pairs(
         *both, other.c.model_id == model_ids[1], one.c.item_id > after
     )
     return connection.execute(query.order_by(one.c.item_id).limit(limit)).all()
-
-
-# Files -----------------------------------------------------------------------------------------
 
 
 def store_file(connection: Connection, sha256: str, content: bytes) -> None:

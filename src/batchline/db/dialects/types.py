@@ -1,0 +1,159 @@
+"""Column types and SQL functions, as each database has them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Enum,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+)
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType, TypeDecorator
+
+from batchline.constants import (
+    Status,
+)
+
+
+class TolerantDateTime(sqlite.DATETIME):
+    """SQLite's, but for a text that is no time, which a client may have written: it is None."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        parse: Any = super().result_processor(dialect, coltype)
+
+        def process(value: object) -> datetime | None:
+            try:
+                return parse(value)  # type: ignore[no-any-return]
+            except (TypeError, ValueError):
+                return None
+
+        return process
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes in Python; what each database does best underneath.
+
+    MySQL's TIMESTAMP rather than DATETIME: it keeps UTC whatever a client's session time zone is,
+    and its default needs no expression, which MySQL before 8.0.13 refuses.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(mysql.TIMESTAMP(fsp=6))
+        if dialect.name == "sqlite":
+            return TolerantDateTime()  # type: ignore[no-untyped-call]
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if not isinstance(value, datetime):  # what a client wrote by hand may be no time at all
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers only INTEGER keys by itself."""
+
+
+Json = Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4"), "mysql", "mariadb")
+"""JSON is kept as text: what comes back is what went in, with keys in label order (MySQL's JSON
+type sorts them), and text that is no JSON fails as an item, with a reason."""
+
+
+Blob = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+
+
+Name = String(64).with_variant(
+    mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+)
+"""A text that is the same only if each character is; elsewhere that is the rule."""
+
+
+StatusWord = Enum(
+    *Status, name="items_status", native_enum=False, create_constraint=True, length=9
+).with_variant(mysql.ENUM(*Status), "mysql", "mariadb")
+
+
+TABLE_OPTIONS: dict[str, Any] = {
+    "sqlite_autoincrement": True,  # an id that was answered is never given to another item
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+}
+
+
+SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
+class utc_now(FunctionElement[datetime]):
+    """The database's own clock, to the millisecond or better."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(utc_now)
+def _utc_now(element: utc_now, compiler: Any, **options: Any) -> str:
+    return "CURRENT_TIMESTAMP"
+
+
+@compiles(utc_now, "mysql", "mariadb")
+def _utc_now_mysql(element: utc_now, compiler: Any, **options: Any) -> str:
+    return "CURRENT_TIMESTAMP(6)"
+
+
+@compiles(utc_now, "sqlite")
+def _utc_now_sqlite(element: utc_now, compiler: Any, **options: Any) -> str:
+    return f"({SQLITE_NOW})"
+
+
+class byte_length(FunctionElement[int]):
+    """The size of a text in bytes, read from the row's header where the database can."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(byte_length)
+def _byte_length(element: byte_length, compiler: Any, **options: Any) -> str:
+    return f"OCTET_LENGTH({compiler.process(element.clauses, **options)})"
+
+
+@compiles(byte_length, "sqlite")
+def _byte_length_sqlite(element: byte_length, compiler: Any, **options: Any) -> str:
+    # octet_length() came with SQLite 3.43; the length of a blob is the same number.
+    return f"LENGTH(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+
+
+class raw_text(FunctionElement[Any]):
+    """A text as the driver gives it fastest, str or bytes, even where its bytes are no text."""
+
+    type = NullType()
+    inherit_cache = True
+
+
+@compiles(raw_text)
+def _raw_text(element: raw_text, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(raw_text, "sqlite")
+def _raw_text_sqlite(element: raw_text, compiler: Any, **options: Any) -> str:
+    # SQLite stores any bytes as text; its driver raises for the whole result at the first bad one.
+    return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
