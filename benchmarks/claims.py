@@ -14,11 +14,13 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from batchline.constants import BEFORE_ALL_IDS, CLAIM_LEASE, CLAIM_MAX_ITEMS
-from batchline.db import claims
+from batchline.db import claims, work
 from batchline.db.claims import Claim
-from batchline.db.cruds import items, results
+from batchline.db.cruds import items, pending
+from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
+from batchline.db.work import Predicted
 from benchmarks import results as figures_file
 from benchmarks.iris import make_items
 from benchmarks.job import DATABASES, databases, known_databases
@@ -97,10 +99,10 @@ def take(connection: Connection, after: int) -> Claim | None:
 
 
 def store(connection: Connection, claim: Claim) -> None:
-    assert claims.hold_claim(connection, claim)
-    ids = range(claim.first_id, claim.last_id + 1)
-    results.store_predictions(connection, [(item_id, MODEL_ID, PREDICTION) for item_id in ids])
-    claims.end_claim(connection, claim)
+    ids = claim.first_id, claim.last_id
+    [read] = pending.read_unpredicted(connection, ids)
+    found = VersionResults(MODEL_ID, dict.fromkeys(read.texts, PREDICTION), {})
+    work.store_in(connection, claim, [Predicted(read, found)])
 
 
 def measure_marks(database: Database) -> float:

@@ -4,11 +4,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL
 from batchline.db.database import Database
-from batchline.db.models import Record
 from batchline.ml.outputs import Result
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
@@ -17,6 +14,7 @@ from batchline.registry import publish
 from batchline.registry.loaded import ModelCache
 from batchline.registry.publish import ModelFile
 from batchline.registry.version import Version
+from batchline.task.hand import Hand
 from batchline.task.job import Job
 
 EVERYTHING = 2**40
@@ -29,7 +27,7 @@ def add_model(
     *,
     name: str = DEFAULT_MODEL,
     active: bool = True,
-) -> Record:
+) -> Version:
     """The version that this file is; added if it was not there yet."""
     file = ModelFile.read(str(model), IRIS_LABELS if model == IRIS_MODEL else labels)
     found = file.examine(None, None)
@@ -41,13 +39,13 @@ def make_job(
 ) -> Job:
     """A job, for which this model has been published as the active default one."""
     add_model(database, model, labels)
-    return Job(database, ModelCache(database, Runtime(), EVERYTHING), owner, threading.Event())
+    models = ModelCache(database, Runtime(), EVERYTHING)
+    return Job(database, models, Hand(database, owner), threading.Event())
 
 
 def active(job: Job, name: str = DEFAULT_MODEL) -> Version:
     """The version that the job would predict with."""
-    with job.database.read() as connection:
-        return job.versions.active(connection)[name]
+    return job.models.active()[name]
 
 
 class Watched(ModelCache):
@@ -64,8 +62,8 @@ class Watched(ModelCache):
         super().__init__(database, Runtime(), EVERYTHING)
         self._before, self.only, self._predictor = before, only, predictor
 
-    def active(self, connection: Connection) -> dict[str, Version]:
-        return super().active(connection) if self.only is None else {DEFAULT_MODEL: self.only}
+    def active(self) -> dict[str, Version]:
+        return super().active() if self.only is None else {DEFAULT_MODEL: self.only}
 
     def predictor(self, version: Version) -> Predictor:
         real = self._predictor or super().predictor(version)

@@ -72,7 +72,7 @@ def first(data: Any, size: int) -> Any:
 
 def serve(predictor: Predictor, data: Any) -> list[str]:
     """As a job does it: one item, in calls of as many rows as one may have."""
-    batch = load_batch([(1, orjson.dumps(data))], predictor.signature)
+    batch = load_batch({1: orjson.dumps(data)}, predictor.signature)
     assert batch.failures == {}
     results: dict[int, str] = {}
     for part in batch.parts:
@@ -91,7 +91,7 @@ def session_of(name: str) -> Session:
 def answers_alone(name: str, data: Any) -> str:
     """The answer to one row in a call of its own; where a batch has a fixed size, filled up."""
     _, found = examined(name)
-    batch = load_batch([(1, orjson.dumps(data))], found.signature)
+    batch = load_batch({1: orjson.dumps(data)}, found.signature)
     [part] = batch.parts
     size = found.batching.size or 1
     outputs = call(

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -10,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from batchline.constants import IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError
-from batchline.processes import cores
+from batchline.machine import cores
 
 SECRETS = ("database_url", "mysql_password")
 DEFAULT_WORKER_THREADS = min(4, max(2, cores()))
@@ -99,16 +100,11 @@ class Settings(BaseSettings):
             return self.database_url.get_secret_value()
         if not self.mysql_server:
             return DEFAULT_DATABASE_URL
-        from sqlalchemy import URL  # slow to import, and `--help` does without it
-
-        return URL.create(
-            "mysql+pymysql",
-            username=self.mysql_user,
-            password=self.mysql_password.get_secret_value() if self.mysql_password else None,
-            host=self.mysql_server,
-            port=self.mysql_port,
-            database=self.mysql_database,
-        ).render_as_string(hide_password=False)
+        user = quote(self.mysql_user or "", safe="")
+        if self.mysql_password:
+            user += ":" + quote(self.mysql_password.get_secret_value(), safe="")
+        host = f"[{self.mysql_server}]" if ":" in self.mysql_server else self.mysql_server
+        return f"mysql+pymysql://{user}@{host}:{self.mysql_port}/{self.mysql_database}"
 
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a child process that shall have the same ones."""

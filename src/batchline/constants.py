@@ -72,6 +72,8 @@ BULK_UPLOADS = 4
 # What one claim of the batch job may cover, and so what one worker thread holds in memory.
 CLAIM_FIRST_ITEMS = 256
 CLAIM_MAX_ITEMS = 5_000
+STORE_ATTEMPTS = 5
+"""How often a batch is stored when other clients change its items, before its claim is released."""
 CLAIM_MAX_BYTES = 4 * 1024 * 1024
 """As numbers in Python, and results in dictionaries, JSON takes many times its size."""
 SUSPECT_PARTS = 10

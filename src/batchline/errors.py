@@ -18,6 +18,14 @@ class Fault:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an item or a row has no prediction."""
+
+    code: str
+    detail: str
+
+
 class BatchlineError(Exception):
     """Something went wrong inside Batchline."""
 
@@ -104,7 +112,8 @@ class Unavailable(BatchlineError):
     code = "unavailable"
     status = 503
     retry_after = 5
-    aftermath: ClassVar[str] = "Nothing was stored; send the request again"
+    outcome: ClassVar[str] = "Nothing was stored"
+    advice: ClassVar[str] = "send the request again"
 
 
 class DatabaseUnavailable(Unavailable):
@@ -117,10 +126,18 @@ class CommitUnknown(DatabaseUnavailable):
     """The database went away before it confirmed the COMMIT."""
 
     code = "commit_unknown"
-    aftermath = (
-        "Whether it was stored is not known; a request that is sent again with the same "
-        "Idempotency-Key is not registered twice"
-    )
+    outcome = "The request may have been stored"
+    advice = "send it again with the same Idempotency-Key, which avoids a duplicate"
+
+
+class Conflict(BatchlineError):
+    """Another transaction stored a row with the same unique key first."""
+
+    code = "conflict"
+
+
+class StatementFailed(BatchlineError):
+    """The database rejected a statement."""
 
 
 class SchemaOutdated(Unavailable):
@@ -165,6 +182,13 @@ class UnknownModel(BatchlineError):
     """No model has this name."""
 
     code = "unknown_model"
+    status = 404
+
+
+class UnknownVersion(BatchlineError):
+    """The model has no such version."""
+
+    code = "unknown_version"
     status = 404
 
 

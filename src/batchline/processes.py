@@ -1,6 +1,5 @@
 """API and batch job as two child processes that live and end together."""
 
-import gc
 import os
 import signal
 import subprocess
@@ -72,17 +71,6 @@ def _set_at_end(process: subprocess.Popen[bytes], event: threading.Event) -> Non
     event.set()
 
 
-def collect_garbage_seldom() -> None:
-    """Let Python look for cycles only after a million new objects.
-
-    A batch makes a list for each item and each row, and none of them is part of a cycle; to look
-    through all of them again and again took a third of the job's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(1_000_000)
-
-
 def end_with_parent() -> None:
     """In a child: send SIGTERM to this process once the parent is gone."""
     lifeline = os.environ.pop(LIFELINE, None)
@@ -94,10 +82,3 @@ def _watch(lifeline: int) -> None:
     while os.read(lifeline, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def cores() -> int:
-    """Those that this process may use, where the system tells; a container may have but a few."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
-from batchline.api.request_body import Bodies
+from batchline.api.bodies import BodyReader
 from batchline.constants import BODIES_MAX_BYTES, MAX_BODY_BYTES, MAX_PAGE_BYTES
 from batchline.errors import BodyTimeout
 from tests.service import IRIS, PATIENCE, Service
@@ -52,7 +52,7 @@ def test_a_body_that_takes_too_long_is_let_go() -> None:
 
     async def read() -> None:
         request = Request({"type": "http", "headers": []}, receive)
-        await Bodies(timeout=0.01).read(request)
+        await BodyReader(timeout=0.01).read(request)
 
     with pytest.raises(BodyTimeout):
         asyncio.run(read())

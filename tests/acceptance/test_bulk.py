@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import pytest
 
-from batchline.api.bulk import Bulk, Upload
-from batchline.api.request_body import Signatures
+from batchline.api.signatures import Signatures
+from batchline.api.uploads import Upload, UploadPool
 from batchline.constants import (
     BULK_ANSWER_BYTES,
     BULK_GROUP_LINES,
@@ -78,7 +78,7 @@ def test_ids_come_in_the_order_of_the_lines(database_url: str) -> None:
     rows = [[n, 3.5, 1.4, 0.2] for n in range(2 * BULK_GROUP_LINES)]
     with Service(database_url, "api") as api:
         answer = upload(api, b"".join(json.dumps({"data": [row]}).encode() + b"\n" for row in rows))
-    assert answer[-1] == {"done": True, "lines": len(rows), "registered": len(rows), "refused": 0}
+    assert answer[-1] == {"done": True, "lines": len(rows), "registered": len(rows), "rejected": 0}
     ids = ids_of(answer)
     assert list(ids) == list(range(1, len(rows) + 1))
     database = Database(database_url)
@@ -96,7 +96,7 @@ def test_a_bad_line_harms_no_other(api: Service) -> None:
     assert told[1]["error"]["code"] == "invalid_json"
     assert told[3]["error"]["code"] == "invalid_data"
     assert told[3]["error"]["errors"][0]["pointer"] == "/x"
-    assert end == {"done": True, "lines": 5, "registered": 3, "refused": 2}
+    assert end == {"done": True, "lines": 5, "registered": 3, "rejected": 2}
     assert [api.read(item_id)["status"] for item_id in ids_of(told).values()] == ["pending"] * 3
 
 
@@ -104,27 +104,27 @@ def test_lines_may_end_with_crlf_be_blank_and_the_last_one_without_an_end(api: S
     one = LINE.strip()
     answer = upload(api, one + b"\r\n\r\n  \n" + one + b"\n\n" + one)
     assert list(ids_of(answer)) == [1, 4, 6]
-    assert answer[-1] == {"done": True, "lines": 6, "registered": 3, "refused": 0}
+    assert answer[-1] == {"done": True, "lines": 6, "registered": 3, "rejected": 0}
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"\r\n\r\n"])
 def test_a_body_without_lines_is_fine(api: Service, body: bytes) -> None:
     lines = body.count(b"\n")
-    assert upload(api, body) == [{"done": True, "lines": lines, "registered": 0, "refused": 0}]
+    assert upload(api, body) == [{"done": True, "lines": lines, "registered": 0, "rejected": 0}]
 
 
 def test_a_line_that_is_too_large_is_refused_alone(api: Service) -> None:
     large = b'{"data": [' + b" " * (3 * MAX_BODY_BYTES) + b"]}\n"
     *told, end = upload(api, LINE + large + LINE)
     assert told[1]["error"]["code"] == "line_too_large"
-    assert (end["registered"], end["refused"]) == (2, 1)
+    assert (end["registered"], end["rejected"]) == (2, 1)
 
 
 def test_bytes_that_are_no_text_are_refused_alone(api: Service) -> None:
     *told, end = upload(api, b'{"data": "\xff"}\n\xff\xfe\n\x00\n' + LINE)
     assert {line["error"]["code"] for line in told[:-1]} == {"invalid_json"}
     assert list(ids_of(told)) == [4]
-    assert (end["registered"], end["refused"]) == (1, 3)
+    assert (end["registered"], end["rejected"]) == (1, 3)
 
 
 def test_what_is_sent_as_something_else_is_read_as_lines_too(api: Service) -> None:
@@ -223,7 +223,7 @@ def test_a_file_larger_than_memory_is_stored_for_a_client_that_reads_only_at_the
             "done": True,
             "lines": 63_000,
             "registered": 33_000,
-            "refused": 30_000,
+            "rejected": 30_000,
         }
         assert len(ids_of(answer)) == 33_000
         assert len(b"".join(pieces)) > 60 * 1024 * 1024
@@ -281,7 +281,7 @@ async def serve(database: Database, client: Client) -> None:
     async def signatures() -> Signatures:
         return Signatures({"default": Signature((Input("x", "float32", (4,)),))})
 
-    bulk = Bulk(database)
+    bulk = UploadPool(database)
     await Upload(bulk, signatures, timeout=0.2)({"type": "http"}, client.receive, client.send)
     await bulk.close()
 

@@ -139,9 +139,9 @@ def test_check_finds_a_version_that_no_job_could_load(url: str) -> None:
         (["add", "x", str(IRIS_MODEL), "--labels", str(IRIS_MODEL)], "label file"),
         (["add", "x", str(IRIS_MODEL), "--sample", "missing.json"], "sample file"),
         (["add", "x", "nowhere://x.onnx"], "cannot be read"),
-        (["show", "nobody"], "there is no model nobody"),
+        (["show", "nobody"], "no model has the name 'nobody'"),
         (["show", "default", "--version", "9"], "has no version 9"),
-        (["activate", "default", "9"], "its versions are: 1"),
+        (["activate", "default", "9"], "use one of its versions: 1"),
         (["diff", "default", "1", "9"], "has no version 9"),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_request_for_a_model_that_there_is_not_names_those_that_there_are(
 ) -> None:
     answer = api.http.post("/predict", json={"model": "pairs", "data": [[1, 2]]})
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
-    assert "default" in answer.json()["detail"]
+    assert "default" in answer.json()["hint"]
     command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "m.onnx")))
     assert api.http.post("/predict", json={"model": "pairs", "data": [[1, 2]]}).status_code == 202
     wrong = api.http.post("/predict", json={"model": "pairs", "data": [IRIS]})

@@ -1,15 +1,16 @@
 """Stored items predicted again by another version, through the same claims and promises."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from batchline.constants import DEFAULT_MODEL
 from batchline.db import backfills, claims
+from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
-from batchline.db.models import Record
+from batchline.registry.version import Version
 from batchline.task.job import Job, Outcome
 from batchline.task.run import Run
 from tests import models
@@ -29,20 +30,17 @@ def job(database: Database, tmp_path: Path) -> Job:
 
 
 @pytest.fixture
-def second(job: Job, tmp_path: Path) -> Record:
+def second(job: Job, tmp_path: Path) -> Version:
     """Another version, which centers, and is not active."""
     return add_model(job.database, models.centered(tmp_path / "centered.onnx"), active=False)
 
 
-def begin(database: Database, version: Record, status: str = "succeeded", **times: object) -> int:
+def begin(
+    database: Database, version: Version, status: str = "succeeded", **times: datetime
+) -> int:
+    new = NewBackfill(version.name, version.id, status, **times)
     with database.write() as connection:
-        found = backfills.start(
-            connection,
-            version,
-            status=status,
-            since=times.get("since"),  # type: ignore[arg-type]
-            until=times.get("until"),  # type: ignore[arg-type]
-        )
+        found = backfills.start(connection, new)
     assert found is not None
     return found
 
@@ -58,7 +56,7 @@ def is_done(database: Database, backfill_id: int) -> bool:
         return backfills.end_if_done(connection, backfill_id)
 
 
-def test_stored_items_are_predicted_by_the_other_version_too(job: Job, second: Record) -> None:
+def test_stored_items_are_predicted_by_the_other_version_too(job: Job, second: Version) -> None:
     database = job.database
     backfill = begin(database, second)
     assert run(job) == Outcome(succeeded=20, rows=20)
@@ -72,7 +70,7 @@ def test_stored_items_are_predicted_by_the_other_version_too(job: Job, second: R
     assert count(database, "predictions") == 40
 
 
-def test_what_is_pending_comes_first(job: Job, second: Record) -> None:
+def test_what_is_pending_comes_first(job: Job, second: Version) -> None:
     database = job.database
     begin(database, second)
     register(database, "[[7, 7]]")
@@ -83,7 +81,7 @@ def test_what_is_pending_comes_first(job: Job, second: Record) -> None:
 
 
 def test_only_items_of_the_model_the_status_and_the_time_are_taken(
-    job: Job, second: Record
+    job: Job, second: Version
 ) -> None:
     database = job.database
     (failed,) = register(database, "oops")
@@ -122,7 +120,7 @@ def test_an_item_that_the_version_cannot_predict_keeps_what_it_has(
         assert results.retry_failed(connection, item_ids=[], code=None, limit=100) == 0
 
 
-def test_the_range_of_a_job_that_died_is_divided_and_finished(job: Job, second: Record) -> None:
+def test_the_range_of_a_job_that_died_is_divided_and_finished(job: Job, second: Version) -> None:
     database = job.database
     backfill = begin(database, second)
     with database.write() as connection:
@@ -130,14 +128,14 @@ def test_the_range_of_a_job_that_died_is_divided_and_finished(job: Job, second: 
     assert dead is not None
     assert not is_done(database, backfill)
     with pytest.raises(claims.SuspectsWaiting):
-        job.claim_backfill()
+        job.hand.claim_backfill(job.pace.items)
     assert run(job) == Outcome(succeeded=20, rows=20)
     assert is_done(database, backfill)
     assert len(answers(database, 2)) == 20
 
 
 def test_an_item_at_which_jobs_die_alone_is_a_failure_of_that_version(
-    job: Job, second: Record
+    job: Job, second: Version
 ) -> None:
     database = job.database
     begin(database, second)
@@ -156,22 +154,22 @@ def test_an_item_at_which_jobs_die_alone_is_a_failure_of_that_version(
     assert run(job) == Outcome(succeeded=19, rows=19)
 
 
-def test_a_range_that_was_given_back_is_not_forgotten(job: Job, second: Record) -> None:
+def test_a_range_that_was_given_back_is_not_forgotten(job: Job, second: Version) -> None:
     database = job.database
     backfill = begin(database, second)
-    claim = job.claim_backfill()
+    claim = job.hand.claim_backfill(job.pace.items)
     assert claim is not None
-    job.give_back(claim)
+    job.hand.release(claim)
     assert not is_done(database, backfill)
     assert run(job).succeeded == 20
     assert is_done(database, backfill)
 
 
-def test_two_backfills_of_one_version_store_each_answer_once(job: Job, second: Record) -> None:
+def test_two_backfills_of_one_version_store_each_answer_once(job: Job, second: Version) -> None:
     database = job.database
     for _ in range(2):
         begin(database, second)
-    first, other = job.claim_backfill(), job.claim_backfill()
+    first, other = job.hand.claim_backfill(job.pace.items), job.hand.claim_backfill(job.pace.items)
     assert first is not None
     assert other is not None
     assert first.scope != other.scope
@@ -181,7 +179,7 @@ def test_two_backfills_of_one_version_store_each_answer_once(job: Job, second: R
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM items WHERE id = 3", "DELETE FROM claims"])
-def test_what_clients_do_meanwhile_is_respected(statement: str, job: Job, second: Record) -> None:
+def test_what_clients_do_meanwhile_is_respected(statement: str, job: Job, second: Version) -> None:
     database = job.database
     begin(database, second)
     run(during_prediction(job, statement))
@@ -196,7 +194,6 @@ def test_what_clients_do_meanwhile_is_respected(statement: str, job: Job, second
 def test_a_backfill_of_nothing_begins_not_at_all(database: Database) -> None:
     version = add_model(database)
     with database.write() as connection:
-        assert (
-            backfills.start(connection, version, status="succeeded", since=None, until=None) is None
-        )
+        new = NewBackfill(version.name, version.id, "succeeded")
+        assert backfills.start(connection, new) is None
     assert version.name == DEFAULT_MODEL

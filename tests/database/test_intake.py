@@ -8,8 +8,8 @@ from typing import TypeVar, cast
 import pytest
 from sqlalchemy import Connection
 
-from batchline.api.intake import Intake
-from batchline.api.request_body import Checked
+from batchline.api.requests import NewItem
+from batchline.api.write_queue import WriteQueue
 from batchline.constants import DEFAULT_MODEL
 from batchline.db.cruds import items
 from batchline.db.database import Database
@@ -18,7 +18,7 @@ from batchline.errors import IntakeFull
 T = TypeVar("T")
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
-ITEM = Checked(DEFAULT_MODEL, ROW)
+ITEM = NewItem(DEFAULT_MODEL, ROW)
 
 
 class Slow:
@@ -41,11 +41,11 @@ class Slow:
 def test_a_full_intake_refuses_at_once_and_stores_what_it_took(
     limit: str, value: int, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"batchline.api.intake.{limit}", value)
+    monkeypatch.setattr(f"batchline.api.write_queue.{limit}", value)
     slow = Slow(database)
 
     async def fill_and_open() -> list[int | BaseException]:
-        intake = Intake(cast(Database, slow))
+        intake = WriteQueue(cast(Database, slow))
         taken = [asyncio.create_task(intake.register(ITEM)) for _ in range(10)]
         while not any(task.done() for task in taken):
             await asyncio.sleep(0)
@@ -71,7 +71,7 @@ def test_what_nobody_waits_for_any_more_is_not_stored_and_does_not_delay_the_end
     slow = Slow(database)
 
     async def hang_up_and_close() -> int:
-        intake = Intake(cast(Database, slow))
+        intake = WriteQueue(cast(Database, slow))
         writing = asyncio.create_task(intake.register(ITEM))
         while not slow.entered.is_set():
             await asyncio.sleep(0)

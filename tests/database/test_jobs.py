@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from batchline.constants import (
     CLAIM_MAX_BYTES,
@@ -12,12 +13,14 @@ from batchline.constants import (
     MAX_DEATHS_ALONE,
     MAX_ROWS_PER_ITEM,
     RESULTS_MAX_BYTES,
+    Status,
 )
 from batchline.db import claims
 from batchline.db.cruds import items, results
+from batchline.db.cruds.items import StoredItem
+from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
-from batchline.db.models import Record
-from batchline.errors import ClaimLost
+from batchline.errors import ClaimLost, Failure
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
@@ -34,15 +37,21 @@ def during_prediction(job: Job, statement: str) -> Job:
         with job.database.write() as connection:
             connection.exec_driver_sql(statement)
 
-    return replace(job, versions=Watched(job.database, before=interrupt))
+    return replace(job, models=Watched(job.database, before=interrupt))
 
 
 def run(job: Job, threads: int = 2) -> Outcome:
     return Run(job, threads, lambda outcome: None).execute()
 
 
+def fail(connection: Connection, ids: list[int]) -> None:
+    results.finish(connection, ids, Status.FAILED)
+    failed = VersionResults(1, {}, dict.fromkeys(ids, Failure("x", "x")))
+    results.insert(connection, failed)
+
+
 def predict_next(job: Job) -> Outcome:
-    claim = job.claim_pending()
+    claim = job.hand.claim_pending(job.pace.items)
     assert claim is not None
     return job.predict(claim)
 
@@ -52,7 +61,7 @@ def register(database: Database, *data: str) -> list[int]:
         return items.register(connection, data)
 
 
-def read(database: Database, item_id: int) -> Record:
+def read(database: Database, item_id: int) -> StoredItem:
     with database.read() as connection:
         record = items.get(connection, item_id)
     assert record is not None
@@ -209,7 +218,7 @@ def test_a_claim_ends_before_the_range_of_another(database: Database) -> None:
     assert first is not None
     assert second is not None
     with database.write() as connection:
-        claims.give_back(connection, first.owner)
+        claims.release(connection, first.owner)
     wide = claim(database, "c", 60, max_items=100)
     assert wide is not None
     assert (wide.first_id, wide.last_id) == (ids[0], ids[9])
@@ -230,9 +239,7 @@ def test_a_claim_among_few_pending_items_covers_as_many_ids_as_it_takes(
 ) -> None:
     ids = register(database, *[ROW] * 100)
     with database.write() as connection:
-        results.store_failures(
-            connection, [(item_id, 1, "x", "x") for n, item_id in enumerate(ids) if n % 9]
-        )
+        fail(connection, [item_id for n, item_id in enumerate(ids) if n % 9])
     taken = claim(database, "a", 60, sparse=True)
     assert taken is not None
     assert (taken.first_id, taken.last_id) == (ids[0], ids[81])
@@ -244,9 +251,7 @@ def test_a_claim_among_few_pending_items_covers_as_many_ids_as_it_takes(
 def test_a_run_notices_that_few_items_are_pending(database: Database) -> None:
     ids = register(database, *[ROW] * 1_000)
     with database.write() as connection:
-        results.store_failures(
-            connection, [(item_id, 1, "x", "x") for n, item_id in enumerate(ids) if n % 50]
-        )
+        fail(connection, [item_id for n, item_id in enumerate(ids) if n % 50])
     batches: list[Outcome] = []
     job = replace(make_job(database), pace=Pace(10, most=10))
     Run(job, 1, batches.append).execute()
@@ -259,7 +264,7 @@ def test_a_batch_is_bounded_in_bytes_but_takes_one_item_at_least(database: Datab
     job = make_job(database)
     failed = [predict_next(job).failed for _ in range(3)]
     assert failed == [1, 3, 1]
-    assert job.claim_pending() is None
+    assert job.hand.claim_pending(job.pace.items) is None
 
 
 def test_a_batch_whose_results_are_too_large_is_stored_in_parts(
@@ -270,7 +275,7 @@ def test_a_batch_whose_results_are_too_large_is_stored_in_parts(
     job = make_job(database, models.repeating(tmp_path / "m.onnx", eighth))
     batches: list[Outcome] = []
     Run(job, 1, batches.append).execute()
-    two_calls = 2 * job.versions.predictor(active(job)).batching.call_rows
+    two_calls = 2 * job.models.predictor(active(job)).batching.call_rows
     assert [batch.items for batch in batches if batch.items] == [two_calls, 20 - two_calls]
     assert count(database, "predictions") == 20
 
@@ -279,12 +284,12 @@ def test_the_rest_of_a_suspect_claim_that_is_too_large_stays_suspect(database: D
     ids = [i for _ in range(10) for i in register(database, *["y" * (CLAIM_MAX_BYTES // 3)] * 4)]
     die_with(database)
     job = make_job(database)
-    first, _ = job.claim_suspect()
+    first, _ = job.hand.claim_suspect()
     assert first is not None
     assert (first.first_id, first.last_id) == (ids[0], ids[3])
     assert job.predict(first).failed == 3
     suspects = []
-    while taken := job.claim_suspect()[0]:
+    while taken := job.hand.claim_suspect()[0]:
         suspects.append(taken.first_id)
         job.predict(taken)
     assert ids[3] in suspects
@@ -306,13 +311,13 @@ def test_a_claim_that_ran_out_while_it_is_being_stored_holds_up_nobody(
     stored = claim(database, "slow", lease=-1, max_items=1)
     assert stored is not None
     with database.write() as connection:
-        assert claims.hold_claim(connection, stored)
-        taken = make_job(database).claim_pending()
+        claims.hold(connection, stored)
+        taken = make_job(database).hand.claim_pending(1_000)
         assert taken is not None
         assert taken.first_id == first + 1
-        assert make_job(database).claim_suspect()[0] is None
+        assert make_job(database).hand.claim_suspect()[0] is None
         with database.write() as renewing:
-            claims.renew_claims(renewing, [stored.id, taken.id], 60)
+            claims.renew(renewing, [stored.id, taken.id], 60)
 
 
 def test_a_job_that_stalled_past_its_claim_stores_nothing(database: Database) -> None:
@@ -329,7 +334,7 @@ def test_renewal_prolongs_a_claim_that_stands_and_revives_none(database: Databas
     held = claim(database, "me", lease=-1, max_items=1)
     assert held is not None
     with database.write() as connection:
-        claims.renew_claims(connection, [held.id, held.id + 1000], lease=60)
+        claims.renew(connection, [held.id, held.id + 1000], lease=60)
     other = claim(database, "other", 60)
     assert other is not None
     assert other.first_id > held.last_id
@@ -382,7 +387,7 @@ def test_a_row_at_which_jobs_die_alone_is_set_aside_and_nobody_else_is(database:
         if taken.first_id <= killer <= taken.last_id:
             deaths += 1
             with database.write() as connection:
-                claims.renew_claims(connection, [taken.id], lease=-1)
+                claims.renew(connection, [taken.id], lease=-1)
         else:
             job.predict(taken)
     assert crashed == 1
@@ -403,7 +408,7 @@ def test_an_item_set_back_by_hand_can_be_set_aside_although_its_old_failure_is_t
     die_with(database)
     for _ in range(MAX_DEATHS_ALONE):
         die_with(database, alone=True)
-    assert job.claim_suspect() == (None, Outcome(failed=1))
+    assert job.hand.claim_suspect() == (None, 1)
     assert read(database, killer).code == "worker_crashed"
 
 
@@ -412,7 +417,7 @@ def test_a_suspect_that_is_given_back_stays_a_suspect(database: Database) -> Non
     die_with(database)
     job = make_job(database)
     job.stop.set()
-    taken, _ = job.claim_suspect()
+    taken, _ = job.hand.claim_suspect()
     assert taken is not None
     with pytest.raises(Stopped):
         job.predict(taken)
@@ -427,12 +432,12 @@ def test_a_renewal_that_comes_after_the_giving_back_holds_nothing_up(database: D
     register(database, ROW)
     die_with(database)
     job = make_job(database)
-    taken, _ = job.claim_suspect()
+    taken, _ = job.hand.claim_suspect()
     assert taken is not None
     with database.write() as connection:
-        claims.give_back(connection, taken.owner)
-        claims.renew_claims(connection, [taken.id], lease=60)
-    assert job.claim_suspect()[0] is not None
+        claims.release(connection, taken.owner)
+        claims.renew(connection, [taken.id], lease=60)
+    assert job.hand.claim_suspect()[0] is not None
 
 
 def test_a_job_that_is_stopped_gives_its_batch_back(database: Database) -> None:

@@ -73,8 +73,8 @@ def test_a_claim_whose_commit_was_not_confirmed_is_given_back(database: Database
     job = make_job(database)
     lose_the_next_commits_reply(database)
     with pytest.raises(CommitUnknown):
-        job.claim_pending()
-    taken = job.claim_pending()
+        job.hand.claim_pending(job.pace.items)
+    taken = job.hand.claim_pending(job.pace.items)
     assert taken is not None
     assert (taken.first_id, taken.last_id) == (ids[0], ids[-1])
 
@@ -92,7 +92,7 @@ def test_a_claim_is_given_back_when_its_run_cannot_be_recorded(database: Databas
         Run(job, threads=1, on_batch=lambda _: None).execute()
     event.remove(database.engine, "before_cursor_execute", cut_at_runs)
 
-    taken = job.claim_pending()
+    taken = job.hand.claim_pending(job.pace.items)
     assert taken is not None
     assert (taken.first_id, taken.last_id) == (ids[0], ids[-1])
 

@@ -36,7 +36,7 @@ def sql(database: Database, statement: str) -> None:
 
 
 def with_versions(job: Job, max_bytes: int) -> Job:
-    return dataclasses.replace(job, versions=ModelCache(job.database, Runtime(), max_bytes))
+    return dataclasses.replace(job, models=ModelCache(job.database, Runtime(), max_bytes))
 
 
 def test_items_of_several_models_are_each_predicted_by_their_own(
@@ -93,7 +93,7 @@ def test_items_are_predicted_by_the_version_that_is_active_when_they_are_claimed
     register(database, (DEFAULT_MODEL, "[[1, 2]]"), (DEFAULT_MODEL, "[[1, 2]]"))
     second = add_model(database, models.centered(tmp_path / "b.onnx"), active=False)
     assert not second.active
-    claim = job.claim_pending()
+    claim = job.hand.claim_pending(job.pace.items)
     assert claim is not None
     with database.write() as connection:
         versions.activate(connection, DEFAULT_MODEL, second.id)
@@ -184,7 +184,7 @@ def test_a_version_that_an_older_batchline_published_says_how_to_mend_it(
     job = make_job(database)
     sql(database, "UPDATE models SET batching = NULL")
     with pytest.raises(ModelUnavailable, match="older Batchline") as caught:
-        job.versions.predictor(dataclasses.replace(active(job), batching=None))
+        job.models.predictor(dataclasses.replace(active(job), batching=None))
     assert "models add" in caught.value.hint
 
 

@@ -9,10 +9,14 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from batchline.constants import Status
-from batchline.db import backfills, claims
+from batchline.db import claims, work
 from batchline.db.cruds import items, pending, results
+from batchline.db.cruds.pending import ModelItems
+from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.scope import Backfill
+from batchline.db.work import Predicted
+from batchline.errors import Failure
 
 HISTORY = 20_000
 PENDING = 200
@@ -58,6 +62,13 @@ def statements_of(database: Database) -> Iterator[list[Statement]]:
     event.remove(database.engine, "before_cursor_execute", listen)
 
 
+def predicted(read: ModelItems, model_id: int) -> Predicted:
+    """Half of the items succeed, and the others fail."""
+    ids = list(read.texts)
+    failed = dict.fromkeys(ids[1::2], Failure("x", "x"))
+    return Predicted(read, VersionResults(model_id, dict.fromkeys(ids[::2], "{}"), failed))
+
+
 def work_off_a_batch(connection: Connection) -> None:
     for sparse in (False, True):
         claim = claims.claim_pending(
@@ -65,15 +76,12 @@ def work_off_a_batch(connection: Connection) -> None:
         )
         assert claim is not None
         ids = claim.first_id, claim.last_id
-        pending.summarize_range(connection, *ids)
-        pending.last_within(connection, *ids, 2**20)
-        pending.lock_unpredicted(connection, *ids)
-        pending.read_unpredicted(connection, *ids, model="default")
-        [stored] = pending.read_unpredicted(connection, *ids).values()
-        found = [item_id for item_id, _ in stored]
-        results.store_predictions(connection, [(item_id, 1, "{}") for item_id in found[::2]])
-        results.store_failures(connection, [(item_id, 1, "x", "x") for item_id in found[1::2]])
-        claims.end_claim(connection, claim)
+        pending.summarize_range(connection, ids)
+        pending.last_within(connection, ids, 2**20)
+        pending.unpredicted_ids(connection, ids)
+        pending.read_unpredicted(connection, ids, model="default")
+        [read] = pending.read_unpredicted(connection, ids)
+        work.store_in(connection, claim, [predicted(read, model_id=1)])
 
 
 def test_a_batch_scans_and_sorts_nothing(history: Database) -> None:
@@ -90,12 +98,14 @@ def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> Non
     scope = Backfill(1, "default", 7, "succeeded", since, None)
     ids = 100, 200
     with statements_of(history) as said, history.write() as connection:
-        pending.summarize_range(connection, *ids, scope)
-        pending.last_within(connection, *ids, 2**20, scope)
-        assert len(pending.ids_of_unpredicted(connection, *ids, scope)) == 101
-        pending.read_unpredicted(connection, *ids, scope, "default")
-        pending.lock_unpredicted(connection, *ids, scope)
-        backfills.store(connection, [(100, 7, "{}")], [])
+        pending.summarize_range(connection, ids, scope)
+        pending.last_within(connection, ids, 2**20, scope)
+        assert len(pending.unpredicted_ids(connection, ids, scope)) == 101
+        [read] = pending.read_unpredicted(connection, ids, scope, "default")
+        results.lock(connection, scope.within(*ids))
+        pending.read_texts(connection, list(read.texts), "default")
+        results.insert(connection, predicted(read, model_id=7).results)
+        results.mark_predicted(connection, list(read.texts))
     assert len(said) > 5
     with history.read() as connection:
         for sql, values in said:

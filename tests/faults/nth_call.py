@@ -23,8 +23,8 @@ from typing import Any
 
 from sqlalchemy import event
 
-from batchline.api.intake import Intake
-from batchline.api.request_body import Checked
+from batchline.api.requests import NewItem
+from batchline.api.write_queue import WriteQueue
 from batchline.constants import DEFAULT_MODEL
 from batchline.db.cruds.idempotency import Key
 from batchline.db.database import Database
@@ -145,7 +145,7 @@ def register(database: Database, fault: Fault, orders: Orders) -> None:
 
 
 async def register_all(database: Database, numbers: Sequence[int]) -> dict[str, int]:
-    intake = Intake(database)
+    intake = WriteQueue(database)
     try:
         ids = await asyncio.gather(*(intake.register(*registration(n)) for n in numbers))
     finally:
@@ -153,10 +153,10 @@ async def register_all(database: Database, numbers: Sequence[int]) -> dict[str, 
     return {load.key_of(number): item_id for number, item_id in zip(numbers, ids, strict=True)}
 
 
-def registration(number: int) -> tuple[Checked, Key | None]:
+def registration(number: int) -> tuple[NewItem, Key | None]:
     data = json.dumps([load.row(number)])
     key = load.key_of(number)
-    return Checked(DEFAULT_MODEL, data), Key(
+    return NewItem(DEFAULT_MODEL, data), Key(
         sha256(key.encode()).hexdigest(), sha256(data.encode()).hexdigest()
     )
 
@@ -165,12 +165,12 @@ def claim(database: Database, fault: Fault, orders: Orders) -> None:
     job = make_job(database, orders.model)
     fault.arm()
     with free_again(job):
-        job.claim_pending()
+        job.hand.claim_pending(job.pace.items)
 
 
 def store(database: Database, fault: Fault, orders: Orders) -> None:
     job = make_job(database, orders.model)
-    taken = job.claim_pending()
+    taken = job.hand.claim_pending(job.pace.items)
     assert taken is not None
     fault.arm()
     with free_again(job):
@@ -185,7 +185,7 @@ def free_again(job: Job) -> Iterator[None]:
     except Unavailable:
         # SQLite knows whether it has committed; an error after it has is one of this file's own.
         sqlite = job.database.engine.dialect.name == "sqlite"
-        assert sqlite or job.claim_pending() is not None
+        assert sqlite or job.hand.claim_pending(job.pace.items) is not None
         raise
 
 

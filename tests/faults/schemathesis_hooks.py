@@ -63,7 +63,7 @@ def filter_failure(context: HookContext, failure: Failure, case: Case, response:
     are refused one by one, inside of an answer that is 200.
     """
     if case.operation.label == "POST /items" and response.status_code == 200:
-        refused = json.loads(response.content.splitlines()[-1])["refused"]
+        refused = json.loads(response.content.splitlines()[-1])["rejected"]
         return not (isinstance(failure, AcceptedNegativeData) and refused)
     rejected = isinstance(failure, RejectedPositiveData)
     return not (rejected and response.json()["code"] == "idempotency_key_reused")

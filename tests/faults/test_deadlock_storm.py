@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.task.hand import Hand
 from batchline.task.job import Job
 from batchline.task.pace import Pace
 from devservers import Server
@@ -64,7 +65,7 @@ class Storm:
         """Batch after batch, until the storm is over."""
         with closing(Database(self.url, pool_size=1)) as database:
             owner = f"claimer {threading.get_ident()}"
-            job = replace(self.job, database=database, owner=owner, in_hand=set(), leftovers=set())
+            job = replace(self.job, database=database, hand=Hand(database, owner))
             while not self.over.is_set():
                 with self._noting_what_surfaces():
                     self._predict_next(job)
@@ -93,7 +94,7 @@ class Storm:
             self.stored[key_of(number)] = self.job.database.transaction(work)[0]
 
     def _predict_next(self, job: Job) -> None:
-        claim = job.claim_pending()
+        claim = job.hand.claim_pending(job.pace.items)
         if claim is None:
             self.over.wait(FEW)
         else:

@@ -44,6 +44,7 @@ from batchline.db.models import Record
 from batchline.errors import ClaimLost, DatabaseUnavailable
 from batchline.ml.session import Runtime
 from batchline.registry.loaded import ModelCache
+from batchline.task.hand import Hand
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
@@ -145,7 +146,7 @@ def overlap(one: Record, other: Record) -> bool:
 
 
 def version_of(job: Job) -> int:
-    versions = cast(Watched, job.versions)
+    versions = cast(Watched, job.models)
     assert versions.only is not None
     return versions.only.id
 
@@ -168,7 +169,7 @@ class World:
         version = replace(self._first, id=model_id)
         versions = Watched(self.database, only=version, predictor=self._predictor)
         pace = Pace(CLAIM_ITEMS, CLAIM_ITEMS)
-        return Job(self.database, versions, owner, threading.Event(), pace)
+        return Job(self.database, versions, Hand(self.database, owner), threading.Event(), pace)
 
     def empty(self) -> None:
         for table in ("items", "predictions", "failures", "claims", "runs"):
@@ -307,7 +308,7 @@ class Jobs(RuleBasedStateMachine):
         leftovers = self.leftovers_of(job)
         sparse = len(self.items) % 2 == 1  # as good as chance, and the same in each repetition
         try:
-            claim, suspects_wait = job.claim_pending(sparse=sparse), False
+            claim, suspects_wait = job.hand.claim_pending(job.pace.items, sparse=sparse), False
         except SuspectsWaiting:
             claim, suspects_wait = None, True
         self.give_back(*leftovers)
@@ -319,14 +320,14 @@ class Jobs(RuleBasedStateMachine):
         return self.hand_out(claim, job)
 
     def leftovers_of(self, job: Job) -> list[Claim]:
-        return [claim for claim in self.given.values() if claim.owner in job.leftovers]
+        return [claim for claim in self.given.values() if claim.owner in job.hand.unreleased]
 
     def take_suspects(self, job: Job) -> Batch | None:
         leftovers = self.leftovers_of(job)
-        claim, set_aside = job.claim_suspect()
+        claim, set_aside = job.hand.claim_suspect()
         self.give_back(*leftovers)
         self.count_losses()
-        assert self.set_aside() == set_aside.failed
+        assert self.set_aside() == set_aside
         self.forget_deaths()
         if claim is None:
             assert not self.ended_claims(), "there was a suspect to claim"
@@ -407,7 +408,9 @@ class Jobs(RuleBasedStateMachine):
         event = threading.Event()
         if stop:
             event.set()
-        job = replace(batch.job, database=cast(Database, batch.door), stop=event)
+        door = cast(Database, batch.door)
+        hand = replace(batch.job.hand, database=door)
+        job = replace(batch.job, database=door, hand=hand, stop=event)
         batch.work = self.world.pool.submit(job.predict, batch.claim)
         assert batch.door.arrived.wait(PATIENCE)
 
@@ -423,7 +426,7 @@ class Jobs(RuleBasedStateMachine):
             self.start(batch, stop=False)
         if stalls:
             self.a_minute_passes_and_others_take_over(batch)
-        left_before = set(batch.job.leftovers)
+        left_before = set(batch.job.hand.unreleased)
         error = self.end(batch, failing)
         lost = batch.claim.id not in self.given
         if batch.stopped:
@@ -437,7 +440,7 @@ class Jobs(RuleBasedStateMachine):
             assert error is None, repr(error)
             self.expect_stored(batch)
         if error is not None:  # the job gives back whatever it has left until now
-            returned = (left_before | {batch.claim.owner}) - batch.job.leftovers
+            returned = (left_before | {batch.claim.owner}) - batch.job.hand.unreleased
             self.give_back(*(c for c in list(self.given.values()) if c.owner in returned))
 
     def a_minute_passes_and_others_take_over(self, batch: Batch) -> None:
@@ -480,7 +483,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(job=st.sampled_from(JOBS))
     def renew(self, job: int) -> None:
         """Also a claim that has run out, if nobody has taken its items yet."""
-        self.jobs[job].renew_claims()
+        self.jobs[job].hand.renew()
         in_work = self.batches_of(self.jobs[job])
         self.expired -= {batch.claim.id for batch in in_work if batch.work is not None}
 

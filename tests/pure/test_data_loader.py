@@ -7,9 +7,7 @@ from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import ModelFailed
 from batchline.ml.data_loader import (
     Batch,
-    Results,
     load_batch,
-    merge,
     predict_rows,
     to_item_results,
 )
@@ -23,8 +21,6 @@ IMAGES = Signature((Input("x", "int64", (2, 2)),))
 TEXTS = Signature((Input("ids", "int64", ("n",)), Input("mask", "bool", ("n",))))
 SOUNDS = Signature((Input("x", "float32", ("",)), Input("rate", "int64", (), per_item=True)))
 
-MODEL = 5
-
 
 def tensor(batch: Batch, name: str = "x") -> np.ndarray:
     (part,) = batch.parts
@@ -33,7 +29,7 @@ def tensor(batch: Batch, name: str = "x") -> np.ndarray:
 
 
 def test_rows_of_many_items_become_one_tensor() -> None:
-    batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]"), (3, "oops")], PAIRS)
+    batch = load_batch({1: "[[1, 2]]", 2: "[[3, 4], [5, 6]]", 3: "oops"}, PAIRS)
     assert tensor(batch).tolist() == [[1, 2], [3, 4], [5, 6]]
     assert tensor(batch).dtype == np.float32
     assert (batch.item_ids, batch.row_counts) == ([1, 2], [1, 2])
@@ -41,12 +37,12 @@ def test_rows_of_many_items_become_one_tensor() -> None:
 
 
 def test_rows_of_several_axes_keep_their_shape() -> None:
-    batch = load_batch([(1, b"[[[1, 2], [3, 4]]]"), (2, b"[[[5, 6], [7, 8]]]")], IMAGES)
+    batch = load_batch({1: b"[[[1, 2], [3, 4]]]", 2: b"[[[5, 6], [7, 8]]]"}, IMAGES)
     assert tensor(batch).tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
 
 
 def test_a_batch_in_which_nothing_is_right_has_no_rows() -> None:
-    batch = load_batch([(1, "{}"), (2, None)], PAIRS)
+    batch = load_batch({1: "{}", 2: None}, PAIRS)
     assert (batch.parts, batch.item_ids) == ([], [])
 
 
@@ -55,7 +51,7 @@ def test_inputs_come_together_row_by_row() -> None:
         (1, '{"mask": [[true, false]], "ids": [[1, 2]]}'),
         (2, '{"ids":[[3,4]],"mask":[[true,true]]}'),
     ]
-    batch = load_batch(items, TEXTS)
+    batch = load_batch(dict(items), TEXTS)
     assert tensor(batch, "ids").tolist() == [[1, 2], [3, 4]]
     assert tensor(batch, "mask").tolist() == [[True, False], [True, True]]
 
@@ -65,7 +61,7 @@ def test_rows_of_other_shapes_are_predicted_apart() -> None:
         rows = [list(range(length)) for length in lengths]
         return orjson.dumps({"ids": rows, "mask": [[True] * len(row) for row in rows]}).decode()
 
-    batch = load_batch([(1, item(2)), (2, item(3, 2)), (3, item(2, 2)), (4, item(3))], TEXTS)
+    batch = load_batch({1: item(2), 2: item(3, 2), 3: item(2, 2), 4: item(3)}, TEXTS)
     assert batch.row_counts == [1, 2, 2, 1]
     assert [list(part.places) for part in batch.parts] == [[0, 3, 4], [1], [2], [5]]
     assert [part.rows.tensors["ids"].shape for part in batch.parts] == [
@@ -78,56 +74,46 @@ def test_rows_of_other_shapes_are_predicted_apart() -> None:
 
 def test_rows_share_a_call_only_with_those_of_the_same_value_for_the_item() -> None:
     texts = [(n, f'{{"x": [[0.5, {n}]], "rate": {rate}}}') for n, rate in ((1, 8), (2, 16), (3, 8))]
-    batch = load_batch(texts, SOUNDS)
+    batch = load_batch(dict(texts), SOUNDS)
     assert [list(part.places) for part in batch.parts] == [[0, 2], [1]]
     assert [int(part.rows.once["rate"]) for part in batch.parts] == [8, 16]
 
 
 def test_texts_that_only_together_are_json_stay_bad() -> None:
-    batch = load_batch([(1, "[[1, 2]"), (2, "[3, 4]]"), (3, "[[1, 2]], [[3, 4]]")], PAIRS)
+    batch = load_batch({1: "[[1, 2]", 2: "[3, 4]]", 3: "[[1, 2]], [[3, 4]]"}, PAIRS)
     assert set(batch.failures) == {1, 2, 3}
 
 
 def test_items_get_an_object_for_one_row_and_a_list_for_several() -> None:
-    batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]")], PAIRS)
-    assert to_item_results(batch, ['"a"', '"b"', '"c"'], MODEL).predictions == [
-        (1, MODEL, '"a"'),
-        (2, MODEL, '["b","c"]'),
-    ]
+    batch = load_batch({1: "[[1, 2]]", 2: "[[3, 4], [5, 6]]"}, PAIRS)
+    assert to_item_results(batch, ['"a"', '"b"', '"c"']).predictions == {
+        1: '"a"',
+        2: '["b","c"]',
+    }
 
 
 def test_an_item_fails_with_the_reason_of_its_first_bad_row() -> None:
-    batch = load_batch([(7, "[[3, 4], [5, 6]]")], PAIRS)
-    results = to_item_results(batch, ["1", Failure("model_error", "no")], MODEL)
-    assert results.predictions == []
-    assert results.failures == [(7, MODEL, "model_error", "row 1: no")]
+    batch = load_batch({7: "[[3, 4], [5, 6]]"}, PAIRS)
+    results = to_item_results(batch, ["1", Failure("model_error", "no")])
+    assert results.predictions == {}
+    assert results.failures == {7: Failure("model_error", "row 1: no")}
 
 
 def test_items_whose_rows_have_not_all_a_result_are_left_out() -> None:
-    batch = load_batch([(1, "[[1, 2]]"), (2, "[[3, 4], [5, 6]]"), (3, "[[7, 8]]")], PAIRS)
-    results = to_item_results(batch, ["1", "2", None, None], MODEL)
-    assert results.predictions == [(1, MODEL, "1")]
+    batch = load_batch({1: "[[1, 2]]", 2: "[[3, 4], [5, 6]]", 3: "[[7, 8]]"}, PAIRS)
+    results = to_item_results(batch, ["1", "2", None, None])
+    assert results.predictions == {1: "1"}
     assert results.until == 1
-    assert to_item_results(batch, ["1", "2", "3", None], MODEL).until == 2
-    assert to_item_results(batch, ["1", "2", "3", "4"], MODEL).until is None
+    assert to_item_results(batch, ["1", "2", "3", None]).until == 2
+    assert to_item_results(batch, ["1", "2", "3", "4"]).until is None
 
 
 def test_a_prediction_that_is_too_large_fails_its_item_also_when_only_half_of_it_is_there() -> None:
-    batch = load_batch([(1, "[[1, 2], [3, 4]]"), (2, "[[5, 6]]")], PAIRS)
+    batch = load_batch({1: "[[1, 2], [3, 4]]", 2: "[[5, 6]]"}, PAIRS)
     large = f'"{"x" * MAX_BODY_BYTES}"'
     for rows in ([large, None, None], [large, "1", "2"]):
-        code = to_item_results(batch, rows, MODEL).failures[0][:3]
-        assert code == (1, MODEL, "prediction_too_large")
-    assert to_item_results(batch, [large, None, None], MODEL).until == 1
-
-
-def test_the_results_of_several_models_end_at_the_first_item_without_one() -> None:
-    some = Results([(1, 1, "a"), (5, 1, "b"), (7, 1, "c")], [])
-    others = Results([(2, 2, "x")], [(4, 2, "model_error", "no"), (8, 2, "model_error", "no")], 6)
-    merged = merge([some, others])
-    assert merged.predictions == [(1, 1, "a"), (5, 1, "b"), (2, 2, "x")]
-    assert merged.failures == [(4, 2, "model_error", "no")]
-    assert merged.until == 6
+        assert to_item_results(batch, rows).failures[1].code == "prediction_too_large"
+    assert to_item_results(batch, [large, None, None]).until == 1
 
 
 class Raising:

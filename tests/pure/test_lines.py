@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchline.api.lines import blocks, check_lines, split, tell_ids, tell_refusals
-from batchline.api.request_body import Signatures
+from batchline.api.ndjson import blocks, check_lines, id_ranges, rejections, split
+from batchline.api.signatures import Signatures
 from batchline.constants import BULK_BLOCK_BYTES, BULK_GROUP_LINES, BULK_TOLD_REFUSALS
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
@@ -38,8 +38,8 @@ def test_however_a_body_is_cut_in_pieces_its_lines_are_the_same(pieces: list[byt
 @given(st.lists(st.sampled_from([b"a", b"b" * 6, b"\n", b"cc\n", b"d\nee\nf"])))
 def test_of_a_line_that_is_too_large_only_the_beginning_is_kept(pieces: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchline.api.lines.MAX_BODY_BYTES", 4)
-        patch.setattr("batchline.api.lines.BULK_BLOCK_BYTES", 8)
+        patch.setattr("batchline.api.ndjson.MAX_BODY_BYTES", 4)
+        patch.setattr("batchline.api.ndjson.BULK_BLOCK_BYTES", 8)
         body = b"".join(pieces)
         whole = body.removesuffix(b"\n").split(b"\n") if body else []
         assert cut(pieces) == [line[:5] for line in whole]
@@ -47,7 +47,7 @@ def test_of_a_line_that_is_too_large_only_the_beginning_is_kept(pieces: list[byt
 
 def test_a_line_of_any_length_takes_no_more_memory_than_one_that_fits() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchline.api.lines.MAX_BODY_BYTES", 1_000)
+        patch.setattr("batchline.api.ndjson.MAX_BODY_BYTES", 1_000)
         assert [len(line) for line in cut([b"x" * 700] * 1_000 + [b"\nabc"])] == [1_001, 3]
 
 
@@ -85,16 +85,16 @@ def test_a_line_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
             lines.append(str(body).replace("'", '"').encode())
     together = check_lines(lines, 1, IRIS, 0)
     alone = [check_lines([line], number, IRIS, 0) for number, line in enumerate(lines, start=1)]
-    for name in ("numbers", "data", "models", "keys", "refused"):
+    for name in ("numbers", "data", "models", "keys", "rejected"):
         assert getattr(together, name) == [x for group in alone for x in getattr(group, name)]
 
 
 def test_after_many_refusals_only_codes_are_told_and_neighbours_together() -> None:
     lines = [b"x"] * (BULK_TOLD_REFUSALS + 500)
     group = check_lines(lines, 1, IRIS, 0)
-    assert "detail" in group.refused[BULK_TOLD_REFUSALS - 1][1]
-    assert group.refused[BULK_TOLD_REFUSALS][1] == {"code": "invalid_json"}
-    *_, last = tell_refusals(group.refused)
+    assert "detail" in group.rejected[BULK_TOLD_REFUSALS - 1][1]
+    assert group.rejected[BULK_TOLD_REFUSALS][1] == {"code": "invalid_json"}
+    *_, last = rejections(group.rejected)
     assert last == {
         "lines": [BULK_TOLD_REFUSALS + 1, BULK_TOLD_REFUSALS + 500],
         "error": {"code": "invalid_json"},
@@ -121,13 +121,13 @@ def test_after_many_refusals_only_codes_are_told_and_neighbours_together() -> No
 def test_lines_and_ids_are_told_in_runs_that_grow_evenly(
     ids: list[tuple[int, int]], told: list[dict[str, object]]
 ) -> None:
-    assert list(tell_ids([line for line, _ in ids], [item_id for _, item_id in ids])) == told
+    assert list(id_ranges([line for line, _ in ids], [item_id for _, item_id in ids])) == told
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), unique_by=lambda x: x[0]))
 def test_every_line_and_its_id_can_be_read_from_the_runs(ids: list[tuple[int, int]]) -> None:
     read = []
-    for told in tell_ids([line for line, _ in sorted(ids)], [i for _, i in sorted(ids)]):
+    for told in id_ranges([line for line, _ in sorted(ids)], [i for _, i in sorted(ids)]):
         (first, last), (first_id, last_id) = told["lines"], told["ids"]
         found = range(first_id, last_id + 1, told.get("step", 1))
         read += zip(range(first, last + 1), found, strict=True)

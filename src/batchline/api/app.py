@@ -7,9 +7,9 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from batchline import __version__
-from batchline.api import models, problems
-from batchline.api.routers import router
-from batchline.api.service import Service
+from batchline.api import problems
+from batchline.api.routers import ROUTERS
+from batchline.api.state import ApiState
 from batchline.configurations import Settings
 from batchline.constants import API_STATEMENT_TIMEOUT, PAGE_READERS
 from batchline.db.database import Database
@@ -20,13 +20,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(
+        state = ApiState(
             Database(settings.url(), timeout=API_STATEMENT_TIMEOUT, refuse_in_outages=True)
         )
-        app.state.service = service
+        app.state.api = state
         to_thread.current_default_thread_limiter().total_tokens = PAGE_READERS
         yield
-        await service.close()
+        await state.close()
 
     app = FastAPI(
         title="Batchline",
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Register rows now, read their predictions later.",
         lifespan=lifespan,
     )
-    app.include_router(router)
-    app.include_router(models.router)
+    for router in ROUTERS:
+        app.include_router(router)
     problems.install(app)
     return app

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
-from batchline.api.routers import router
-from batchline.errors import BatchlineError, Fault, InvalidData, Unavailable
+from batchline.api.routers import ROUTERS
+from batchline.errors import BatchlineError, Fault, InvalidData, StatementFailed, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -36,14 +36,25 @@ async def respond(request: Request, error: Exception) -> Response:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchlineError)
-    detail = f"{error.detail}; {error.hint}" if error.hint else error.detail
+    detail, hint = error.detail, error.hint
+    if isinstance(error, StatementFailed):
+        return await _unforeseen(request, error)
     if error.status >= 500:
         # What the database said is for the log: it may name hosts and users.
         log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
-        detail = error.title
+        detail, hint = error.title, ""
     if isinstance(error, Unavailable) and request.method == "POST":
-        detail += f". {error.aftermath}"
-    return _problem(error.status, error.title, detail, error.code, error.faults, error.retry_after)
+        detail, hint = f"{detail}. {error.outcome}", error.advice
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return _problem(
+        error.status,
+        error.title,
+        detail,
+        error.code,
+        hint=hint,
+        faults=error.faults,
+        headers=headers,
+    )
 
 
 async def _frameworks(request: Request, error: Exception) -> Response:
@@ -58,7 +69,8 @@ async def _frameworks(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> str:
     """What this path takes; the framework names only the methods of the first route of several."""
-    routes = [route for route in router.routes if isinstance(route, Route)]
+    all_routes = (route for router in ROUTERS for route in router.routes)
+    routes = [route for route in all_routes if isinstance(route, Route)]
     found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     return ", ".join(sorted({method for route in found for method in route.methods or ()}))
 
@@ -71,7 +83,7 @@ async def _parameters(request: Request, error: Exception) -> Response:
         for fault in error.errors()
     ]
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
-    return _problem(422, "A parameter does not fit", detail, "invalid_parameter", faults)
+    return _problem(422, "A parameter is invalid", detail, "invalid_parameter", faults=faults)
 
 
 async def _hung_up(request: Request, error: Exception) -> Response:
@@ -88,8 +100,10 @@ def _problem(
     title: str,
     detail: str,
     code: str,
+    *,
+    hint: str = "",
     faults: Sequence[Fault] = (),
-    retry_after: int | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -98,9 +112,10 @@ def _problem(
         "detail": detail,
         "code": code,
     }
+    if hint:
+        body["hint"] = hint
     if status == InvalidData.status:
         body["errors"] = [asdict(fault) for fault in faults]
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
 
 

@@ -80,6 +80,7 @@ class Problem(BaseModel):
     status: int = Field(examples=[422])
     detail: str
     code: str = Field(examples=["invalid_data"])
+    hint: str | None = Field(None, description="what to do about it")
     errors: list[ProblemError] | None = None
 
 
@@ -114,7 +115,7 @@ class LineError(BaseModel):
     errors: list[ProblemError] | None = Field(None, description="pointers into the line")
 
 
-class LinesRefused(BaseModel):
+class LinesRejected(BaseModel):
     """Each of these lines is refused, and not stored."""
 
     lines: Pair = Field(description="the first and the last", examples=[[1001, 1001]])
@@ -127,7 +128,7 @@ class UploadEnd(BaseModel):
     done: bool = Field(description="whether all lines were answered")
     lines: int = Field(description="how many were answered, blank ones counted")
     registered: int
-    refused: int
+    rejected: int
     from_line: int | None = Field(None, description="from here on nothing was stored")
     maybe_stored: Pair | None = Field(None, description="lines whose COMMIT was not confirmed")
     error: LineError | None = None

@@ -7,7 +7,7 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from batchline.api.shortcut import Shortcut
+from batchline.api.fast_path import FastPath
 from batchline.constants import API_SHUTDOWN_TIMEOUT, API_SWITCH_INTERVAL
 from batchline.errors import ConfigurationError
 
@@ -27,7 +27,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         ConfigurationError: this process cannot listen there.
     """
     config = uvicorn.Config(
-        Shortcut(app),
+        FastPath(app),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from batchline import __version__
-from batchline.cli import models, service
+from batchline.cli import backfill, maintenance, models, service
 
 app = typer.Typer(
     name="batchline",
@@ -17,7 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(service.app)
-app.add_typer(models.app)
+app.add_typer(maintenance.app)
+app.add_typer(backfill.app)
+app.add_typer(models.models_app, name="models")
+app.add_typer(maintenance.db_app, name="db")
 
 
 @app.callback(invoke_without_command=True)

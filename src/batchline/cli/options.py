@@ -26,6 +26,10 @@ ModelFilepath = Annotated[
 LabelFilepath = Annotated[
     Path | None, typer.Option(help="JSON: class index to name. [LABEL_FILEPATH]")
 ]
+ModelName = Annotated[str, typer.Argument(help="The model's name, such as flowers.")]
+VersionNumber = Annotated[
+    int | None, typer.Option("--version", help="A version's number. [default: the active one]")
+]
 LogLevel = Annotated[
     str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR. [LOG_LEVEL=INFO]")
 ]

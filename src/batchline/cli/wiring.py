@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,38 +26,37 @@ def configure(flags: dict[str, Any]) -> "Settings":
 
 
 def connect(settings: "Settings") -> "Database":
-    """The database, which answers and is not too old."""
-    from sqlalchemy.exc import DBAPIError
-
+    """Return the database, which responds and is not too old."""
     from batchline.db.database import Database
-    from batchline.db.dialects.connections import check_version
-    from batchline.errors import ConfigurationError
 
     database = Database(settings.url(), pool_size=max(8, 2 * settings.worker_threads))
-    try:
-        with database.read() as connection:
-            check_version(connection)
-    except (TypeError, ValueError, OSError, DBAPIError) as error:  # a driver refuses an option
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise ConfigurationError(
-            f"DATABASE_URL cannot be used: {str(reason).strip()}",
-            hint="check what follows the ? in it",
-        ) from error
+    database.check_server()
     return database
 
 
-def open_database(settings: "Settings") -> "Database":
-    """The database, migrated."""
+@contextmanager
+def opened(settings: "Settings") -> Iterator["Database"]:
+    """Open the database, which has been migrated, and close it at the end."""
     from batchline.db.cruds import schema
     from batchline.errors import SchemaOutdated
 
     database = connect(settings)
-    with database.read() as connection:
-        if not schema.is_current(connection):
-            raise SchemaOutdated(
-                "the database is of another version of Batchline", hint="run `batchline db upgrade`"
-            )
-    return database
+    try:
+        with database.read() as connection:
+            if not schema.is_current(connection):
+                raise SchemaOutdated(
+                    "the database is of another version of Batchline",
+                    hint="run `batchline db upgrade`",
+                )
+        yield database
+    finally:
+        database.close()
+
+
+def check_database(settings: "Settings") -> None:
+    """Open the database and close it."""
+    with opened(settings):
+        pass
 
 
 def check_model(settings: "Settings") -> None:
@@ -93,15 +94,12 @@ def publish(database: "Database", settings: "Settings") -> None:
     publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
 
 
-def check_versions(settings: "Settings") -> None:
+def check_models(settings: "Settings") -> None:
     """Load each active version of a model, as a job would."""
-    database = open_database(settings)
-    versions = _versions(database, settings)
-    with database.read() as connection:
-        active = versions.active(connection)
-    for version in active.values():
-        versions.predictor(version)
-    database.close()
+    with opened(settings) as database:
+        models = _models(database, settings)
+        for version in models.active().values():
+            models.predictor(version)
 
 
 def make_job(database: "Database", settings: "Settings", stop: threading.Event) -> "Job":
@@ -109,14 +107,15 @@ def make_job(database: "Database", settings: "Settings", stop: threading.Event) 
     import uuid
 
     from batchline.db.cruds import claim_lock
+    from batchline.task.hand import Hand
     from batchline.task.job import Job
 
     database.transaction(claim_lock.check_writable)  # it can be written to, or that is said now
     owner = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    return Job(database, _versions(database, settings), owner, stop)
+    return Job(database, _models(database, settings), Hand(database, owner), stop)
 
 
-def _versions(database: "Database", settings: "Settings") -> "ModelCache":
+def _models(database: "Database", settings: "Settings") -> "ModelCache":
     from batchline.registry.loaded import ModelCache
 
     max_bytes = settings.models_max_megabytes * 1024 * 1024

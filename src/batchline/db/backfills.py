@@ -1,12 +1,12 @@
 """The statements about backfills: which items a version shall predict, too, and how far that is."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from batchline.db.cruds import results
-from batchline.db.dialects.inserts import insert_many, insert_one
+from batchline.db.dialects.inserts import insert_one
 from batchline.db.dialects.types import utc_now
 from batchline.db.models import Record, backfills, claims, items
 from batchline.db.scope import Backfill
@@ -14,22 +14,24 @@ from batchline.db.scope import Backfill
 Range = tuple[int, int]
 
 
-def start(
-    connection: Connection,
-    version: Record,
-    *,
-    status: str,
-    since: datetime | None,
-    until: datetime | None,
-) -> int | None:
-    """Begin a backfill of all items that there are now; its id, or None if there are none."""
+@dataclass(frozen=True, slots=True)
+class NewBackfill:
+    """What a version predicts too: the items of its model with this status, within these times."""
+
+    model: str
+    model_id: int
+    status: str
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def start(connection: Connection, new: NewBackfill) -> int | None:
+    """Begin a backfill of all items that exist now. Return its id, or None without any items."""
     first, last = connection.execute(select(func.min(items.c.id), func.max(items.c.id))).one()
     if first is None:
         return None
-    values = {"status": status, "since": since, "until": until, "first_id": first, "last_id": last}
-    return insert_one(
-        connection, backfills, model=version.name, model_id=version.id, next_id=first, **values
-    )
+    ids = {"first_id": first, "last_id": last, "next_id": first}
+    return insert_one(connection, backfills, **asdict(new), **ids)
 
 
 def count_open(connection: Connection, backfill_id: int) -> int:
@@ -81,21 +83,6 @@ def end_if_done(connection: Connection, backfill_id: int) -> bool:
     this = backfills.c.id == backfill_id
     connection.execute(update(backfills).where(this).values(ended_at=utc_now()))
     return True
-
-
-def store(
-    connection: Connection,
-    predictions: list[tuple[int, int, str]],
-    failures: list[tuple[int, int, str, str]],
-) -> None:
-    """Store answers beside those that the items have. A failed item that has one now succeeded.
-
-    Raises:
-        IntegrityError: another transaction was faster with one of them; try again.
-    """
-    insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), predictions)
-    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), failures)
-    results.mark_predicted(connection, [item_id for item_id, _, _ in predictions])
 
 
 def _unfinished(connection: Connection) -> Sequence[Record]:

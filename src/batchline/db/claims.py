@@ -17,12 +17,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
 
-from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS
+from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS, Status
 from batchline.db import backfills
 from batchline.db.cruds import claim_lock, pending, results, versions
+from batchline.db.cruds.results import VersionResults
 from batchline.db.dialects.inserts import insert_one
 from batchline.db.models import Record, claims
 from batchline.db.scope import PENDING, Backfill, Scope
+from batchline.errors import ClaimLost, Failure
 
 WORKER_CRASHED = "worker_crashed"
 LONG_AGO = timedelta(days=1)
@@ -59,7 +61,7 @@ def claim_pending(
         SuspectsWaiting: take those first, with `claim_suspect`.
     """
     now = claim_lock.acquire_claim_lock(connection)
-    if _ended_claims(connection, now):
+    if _expired_claims(connection, now):
         raise SuspectsWaiting
     of_pending = claims.c.backfill_id.is_(None)
     taken = connection.execute(_claims().where(of_pending)).all()
@@ -78,7 +80,7 @@ def claim_backfill(
 ) -> Claim | None:
     """Claim the next ids of the oldest backfill, or None."""
     now = claim_lock.acquire_claim_lock(connection)
-    if _ended_claims(connection, now):
+    if _expired_claims(connection, now):
         raise SuspectsWaiting
     found = backfills.next_range(connection, max_items)
     if found is None:
@@ -96,13 +98,13 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[
     """
     now = claim_lock.acquire_claim_lock(connection)
     crashed = 0
-    for ended in _ended_claims(connection, now):
+    for ended in _expired_claims(connection, now):
         connection.execute(delete(claims).where(claims.c.id == ended.id))
         scope = _scope(connection, ended)
-        ids = pending.ids_of_unpredicted(connection, ended.first_id, ended.last_id, scope)
+        ids = pending.unpredicted_ids(connection, (ended.first_id, ended.last_id), scope)
         deaths, of_backfill = _deaths_alone(ended), ended.backfill_id
         if len(ids) == 1 and deaths >= MAX_DEATHS_ALONE:
-            _set_aside(connection, ids[0], deaths, scope)
+            _mark_crashed(connection, ids[0], deaths, scope)
             crashed += 1
         elif ids:
             first, *rest = [(ids[0], ids[-1])] if ended.owner is None else split(ids, SUSPECT_PARTS)
@@ -142,18 +144,16 @@ def _scope(connection: Connection, claim: Record) -> Scope:
     return backfills.scope(connection, claim.backfill_id)
 
 
-def _set_aside(connection: Connection, item_id: int, deaths: int, scope: Scope) -> None:
-    if not pending.lock_unpredicted(connection, item_id, item_id, scope):
-        return
-    detail = f"{deaths} times a job died while it predicted this item alone"
+def _mark_crashed(connection: Connection, item_id: int, deaths: int, scope: Scope) -> None:
+    detail = f"{deaths} times a job died while it predicted only this item"
+    failed = {item_id: Failure(WORKER_CRASHED, detail)}
     if isinstance(scope, Backfill):
-        failure = item_id, scope.model_id, WORKER_CRASHED, detail
-        backfills.store(connection, [], [failure])
-        return
-    # An old failure, left where a client set the status back by hand, must not stop every job.
-    results.delete_results(connection, [], item_id, item_id)
-    model_id = versions.active_version_of(connection, item_id)
-    results.store_failures(connection, [(item_id, model_id, WORKER_CRASHED, detail)])
+        if results.lock(connection, scope.within(item_id, item_id)):
+            results.insert(connection, VersionResults(scope.model_id, {}, failed))
+    elif results.finish(connection, [item_id], Status.FAILED):
+        results.delete_results(connection, [item_id])
+        model_id = versions.active_version_of(connection, item_id)
+        results.insert(connection, VersionResults(model_id, {}, failed))
 
 
 def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
@@ -170,7 +170,7 @@ def _claims() -> Select[Any]:
     return select(claims).order_by(claims.c.first_id)
 
 
-def _ended_claims(connection: Connection, now: datetime) -> Sequence[Record]:
+def _expired_claims(connection: Connection, now: datetime) -> Sequence[Record]:
     """Claims that ran out, locked; but not one that a job has locked, for it is being stored."""
     query = _claims().where(claims.c.expires_at < now)
     return connection.execute(query.with_for_update(skip_locked=True)).all()
@@ -202,7 +202,7 @@ def _insert(
 # Holding and ending ----------------------------------------------------------------------------
 
 
-def renew_claims(connection: Connection, claim_ids: Sequence[int], lease: float) -> None:
+def renew(connection: Connection, claim_ids: Sequence[int], lease: float) -> None:
     """Let these claims, as far as they still stand, last for `lease` seconds from now.
 
     Not one that was given back at the same moment: then it would wait that long for the next.
@@ -219,29 +219,37 @@ def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
     connection.execute(update(claims).where(claims.c.id == claim.id).values(last_id=last_id))
     if last_id < claim.last_id and (claim.suspect or isinstance(claim.scope, Backfill)):
         rest = last_id + 1, claim.last_id
-        _free(connection, rest, claim.scope)
+        leave_unowned(connection, rest, claim.scope)
     return replace(claim, last_id=last_id)
 
 
-def _free(connection: Connection, ids: tuple[int, int], scope: Scope) -> None:
+def leave_unowned(connection: Connection, ids: tuple[int, int], scope: Scope) -> None:
     """Leave these ids, which nobody would come by again, to whoever takes suspects next."""
     long_ago = claim_lock.database_time(connection) - LONG_AGO
     backfill_id = scope.id if isinstance(scope, Backfill) else None
     _insert(connection, None, ids, long_ago, suspect=True, backfill_id=backfill_id)
 
 
-def hold_claim(connection: Connection, claim: Claim) -> bool:
-    """Whether the claim still stands; if so, nobody can take it before this transaction ends."""
+def hold(connection: Connection, claim: Claim) -> None:
+    """Lock the claim, so that nobody can take it before this transaction ends.
+
+    Raises:
+        ClaimLost: it expired, and another job took it.
+    """
     query = select(claims.c.id).where(claims.c.id == claim.id, claims.c.owner == claim.owner)
-    return connection.execute(query.with_for_update()).first() is not None
+    if connection.execute(query.with_for_update()).first() is None:
+        raise ClaimLost(
+            f"the claim on the items {claim.first_id} to {claim.last_id} expired",
+            hint="another job predicts them; the results of this one were not stored",
+        )
 
 
-def end_claim(connection: Connection, claim: Claim) -> None:
+def complete(connection: Connection, claim: Claim) -> None:
     """The claim has done its work."""
     connection.execute(delete(claims).where(claims.c.id == claim.id))
 
 
-def give_back(connection: Connection, owner: str) -> None:
+def release(connection: Connection, owner: str) -> None:
     """Leave the items to whoever comes next; a suspect stays one, with its deaths."""
     # Looked for first: a DELETE by owner would wait for the rows of other jobs that it passes.
     mine = select(claims.c.id, claims.c.suspect, claims.c.backfill_id)

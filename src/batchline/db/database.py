@@ -16,7 +16,15 @@ from batchline.constants import POOL_TIMEOUT, SQLITE_QUICK_WAIT, STATEMENT_TIMEO
 from batchline.db.circuit_breaker import CircuitBreaker
 from batchline.db.dialects import connections, errors
 from batchline.db.sqlite_write_queue import SqliteWriteQueue
-from batchline.errors import CommitUnknown, ConfigurationError, DatabaseUnavailable, SchemaOutdated
+from batchline.errors import (
+    BatchlineError,
+    CommitUnknown,
+    ConfigurationError,
+    Conflict,
+    DatabaseUnavailable,
+    SchemaOutdated,
+    StatementFailed,
+)
 
 T = TypeVar("T")
 
@@ -64,7 +72,7 @@ class Database:
                 hint="leave the driver out of it: mysql://…, postgresql://… or sqlite:///…",
             ) from error
         connections.prepare(self.engine, timeout)
-        self._outage = CircuitBreaker(self._probe) if refuse_in_outages else None
+        self._breaker = CircuitBreaker(self._probe) if refuse_in_outages else None
         # SQLite lets one write at a time, and lets the others ask for their turn at ever longer
         # intervals: those that wait for each other here are woken, and none of them starves.
         one_by_one = parsed.get_backend_name() == "sqlite"
@@ -83,7 +91,7 @@ class Database:
             DatabaseUnavailable: the database does not answer.
             SchemaOutdated: the tables are not there.
         """
-        with _in_our_words(), self._connect() as connection:
+        with _translate_errors(), self._connect() as connection:
             yield connection
 
     @contextmanager
@@ -93,7 +101,7 @@ class Database:
         Args:
             patience: seconds more than `SQLITE_BUSY_TIMEOUT` to wait for SQLite's lock.
         """
-        with _in_our_words(), self._turn, self._connect() as connection:
+        with _translate_errors(), self._turn, self._connect() as connection:
             writer = connection.execution_options(writes=True, patience=patience)
             with self._begin(writer):
                 yield writer
@@ -116,18 +124,34 @@ class Database:
                     result = work(connection)
                     done = True
                 return result
-            except (DatabaseUnavailable, IntegrityError) as error:
-                if done and _is_lost(error):
+            except (DatabaseUnavailable, Conflict) as error:
+                if done and _connection_died(error):
                     raise CommitUnknown(f"COMMIT was not confirmed: {error}") from error
-                if attempt == ATTEMPTS or not _passes(error):
+                if attempt == ATTEMPTS or not _is_retryable(error):
                     raise
                 time.sleep(random.uniform(0, BACKOFF * attempt))  # noqa: S311, not a secret
         raise AssertionError("the last attempt either returned or raised")
 
+    def check_server(self) -> None:
+        """Connect once.
+
+        Raises:
+            ConfigurationError: the server is too old, or the URL has options that no driver takes.
+            DatabaseUnavailable: the server does not respond.
+        """
+        try:
+            with self.read() as connection:
+                connections.check_version(connection)
+        except (TypeError, ValueError, OSError, StatementFailed) as error:
+            raise ConfigurationError(
+                f"DATABASE_URL cannot be used: {str(error).strip()}",
+                hint="check what follows the ? in it",
+            ) from error
+
     def close(self) -> None:
         """Close the pooled connections."""
-        if self._outage:
-            self._outage.close()
+        if self._breaker:
+            self._breaker.close()
         self.engine.dispose()
         if self._turnstile:
             self._turnstile.close()
@@ -138,62 +162,61 @@ class Database:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
-        if self._outage and self._outage.is_on:
+        if self._breaker and self._breaker.is_on:
             raise DatabaseUnavailable("the database has been away for a while", hint="wait for it")
         try:
             connection = self.engine.connect()
         except DBAPIError:
-            self._begin_outage()
+            self._open_breaker()
             raise
         with connection:
             try:
                 yield connection
             except DBAPIError as error:
                 if errors.is_timeout(error):
-                    self._begin_outage()
+                    self._open_breaker()
                 raise
 
-    def _begin_outage(self) -> None:
-        if self._outage:
-            self._outage.begin()
+    def _open_breaker(self) -> None:
+        if self._breaker:
+            self._breaker.begin()
 
     def _probe(self) -> None:
-        with _in_our_words(), self.engine.connect() as connection:
+        with _translate_errors(), self.engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
 
 
-def _cause(error: Exception) -> BaseException | None:
-    return error.__cause__ if isinstance(error, DatabaseUnavailable) else error
-
-
-def _is_lost(error: Exception) -> bool:
-    """The connection died; an error that the server sent is an answer, and means: not stored."""
-    cause = _cause(error)
+def _connection_died(error: BatchlineError) -> bool:
+    """Whether the connection died. An error that the server sent means that nothing was stored."""
+    cause = error.__cause__
     return isinstance(cause, DBAPIError) and cause.connection_invalidated
 
 
-def _passes(error: Exception) -> bool:
-    cause = _cause(error)
-    if isinstance(cause, IntegrityError) or _is_lost(error):
+def _is_retryable(error: BatchlineError) -> bool:
+    if isinstance(error, Conflict) or _connection_died(error):
         return True
+    cause = error.__cause__
     return isinstance(cause, DBAPIError) and errors.is_deadlock(cause)
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
+    """The only place where an error of a driver becomes one of ours."""
     try:
         yield
     except PoolTimeout as error:
         raise DatabaseUnavailable(
             "every database connection is in use", hint="try again in a moment"
         ) from error
+    except IntegrityError as error:
+        raise Conflict(f"the database has such a row already: {error.orig}") from error
     except DBAPIError as error:
         if errors.is_missing_table(error):
             raise SchemaOutdated(
                 "the database has not been migrated", hint="run `batchline db upgrade`"
             ) from error
         if not errors.is_unavailable(error):
-            raise
+            raise StatementFailed(f"the database rejected a statement: {error.orig}") from error
         raise DatabaseUnavailable(
             f"the database does not answer: {error.orig}", hint=errors.hint_for(error)
         ) from error

@@ -1,14 +1,14 @@
 """Stored items to tensors, and results of their rows back to items. Pure, as `results` is."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import orjson
 
 from batchline.constants import MAX_BODY_BYTES
-from batchline.errors import ModelFailed
-from batchline.ml.outputs import Failure, Result
+from batchline.errors import Failure, ModelFailed
+from batchline.ml.outputs import Result
 from batchline.ml.rows import RowTensors, to_tensor
 from batchline.ml.signature import Signature
 
@@ -16,8 +16,8 @@ UTF8_BYTES = 4
 """What a character takes at most."""
 
 
-Stored = Sequence[tuple[int, str | bytes | None]]
-"""Items: id and JSON text, or None where the text is too large."""
+Stored = Mapping[int, str | bytes | None]
+"""Items: id → JSON text, or None if the text is too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +42,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """What became of each item: its prediction as JSON text, or its failure; with the model's id.
+class ItemResults:
+    """Results of items: item id → prediction as JSON text, and item id → failure.
 
-    `until` is the last item of those that have an answer, where not all of them have.
+    `until` is the last item with a result, if not all items have one.
     """
 
-    predictions: list[tuple[int, int, str]]
-    failures: list[tuple[int, int, str, str]]
+    predictions: dict[int, str]
+    failures: dict[int, Failure]
     until: int | None = None
-
-    def of(self, item_ids: Container[int]) -> Self:
-        """The results of these items only."""
-        return replace(
-            self,
-            predictions=[row for row in self.predictions if row[0] in item_ids],
-            failures=[row for row in self.failures if row[0] in item_ids],
-        )
-
-    @property
-    def item_ids(self) -> set[int]:
-        return {row[0] for row in self.predictions} | {row[0] for row in self.failures}
-
-    @property
-    def model_ids(self) -> set[int]:
-        return {row[1] for row in self.predictions} | {row[1] for row in self.failures}
 
 
 def load_batch(stored: Stored, signature: Signature) -> Batch:
@@ -75,7 +59,7 @@ def load_batch(stored: Stored, signature: Signature) -> Batch:
     The API checked what it registered, but SQL clients insert what they like.
     """
     try:
-        items = [orjson.loads(text or b"") for _, text in stored]
+        items = [orjson.loads(text or b"") for text in stored.values()]
     except orjson.JSONDecodeError:
         return _load_one_by_one(stored, signature)
     columns = signature.columns(items)
@@ -86,7 +70,7 @@ def load_batch(stored: Stored, signature: Signature) -> Batch:
         for each, (values, dims) in zip(signature.inputs, columns, strict=True)
     }
     rows = RowTensors(tensors)
-    item_ids = [item_id for item_id, _ in stored]
+    item_ids = list(stored)
     row_counts = list(map(len, map(signature.first, items)))
     return Batch([UniformRows(rows, range(len(rows)))], item_ids, row_counts, {})
 
@@ -95,7 +79,7 @@ def _load_one_by_one(stored: Stored, signature: Signature) -> Batch:
     good: list[Any] = []
     item_ids: list[int] = []
     failures: dict[int, Failure] = {}
-    for item_id, text in stored:
+    for item_id, text in stored.items():
         data = _parse(text, signature)
         if isinstance(data, Failure):
             failures[item_id] = data
@@ -170,50 +154,30 @@ def predict_rows(predict: Callable[[RowTensors], list[Result]], rows: RowTensors
     return predict_rows(predict, rows[:middle]) + predict_rows(predict, rows[middle:])
 
 
-def to_item_results(batch: Batch, row_results: Sequence[Result | None], model_id: int) -> Results:
-    """Results of rows back to items: one object for one row, a list of them for several.
+def to_item_results(batch: Batch, row_results: Sequence[Result | None]) -> ItemResults:
+    """Turn results of rows into results of items: an object for one row, a list for several.
 
-    An item fails as a whole, with the reason of its first bad row. Where results are missing,
-    because all of them would have been too large together, the items from the first such one on are
-    left out, but for the first item: that one is too large alone.
+    An item fails as a whole, with the reason of its first bad row. Results are missing if all of
+    them would have been too large together. Then the items from the first missing one on are left
+    out, except for the first item: that one alone is too large.
     """
     if _is_plain(batch, row_results):
         texts = cast("Sequence[str]", row_results)
-        models = [model_id] * len(texts)
-        return Results(list(zip(batch.item_ids, models, texts, strict=True)), [])
-    predictions: list[tuple[int, int, str]] = []
-    failures = [(i, model_id, bad.code, bad.detail) for i, bad in batch.failures.items()]
+        return ItemResults(dict(zip(batch.item_ids, texts, strict=True)), {})
+    predictions: dict[int, str] = {}
+    failures = dict(batch.failures)
     start, until = 0, None
     for item_id, count in zip(batch.item_ids, batch.row_counts, strict=True):
         rows = row_results[start : start + count]
         if None in rows and start > 0:
-            return Results(predictions, failures, until)
-        answer = _answer(rows)
+            return ItemResults(predictions, failures, until)
+        result = _to_item_result(rows)
         start, until = start + count, item_id
-        if isinstance(answer, Failure):
-            failures.append((item_id, model_id, answer.code, answer.detail))
+        if isinstance(result, Failure):
+            failures[item_id] = result
         else:
-            predictions.append((item_id, model_id, answer))
-    return Results(predictions, failures)
-
-
-def fail_all(item_ids: Iterable[int], failure: Failure, model_id: int) -> Results:
-    """The same failure for each of these items."""
-    return Results([], [(i, model_id, failure.code, failure.detail) for i in item_ids])
-
-
-def merge(results: Sequence[Results]) -> Results:
-    """The results of several models' items in one range: up to the first item without an answer."""
-    cuts = [each.until for each in results if each.until is not None]
-    until = min(cuts, default=None)
-    if len(results) == 1:  # nearly always
-        return results[0]
-    predictions = [row for each in results for row in each.predictions]
-    failures = [row for each in results for row in each.failures]
-    if until is not None:
-        predictions = [row for row in predictions if row[0] <= until]
-        failures = [row for row in failures if row[0] <= until]
-    return Results(predictions, failures, until)
+            predictions[item_id] = result
+    return ItemResults(predictions, failures)
 
 
 def _is_plain(batch: Batch, row_results: Sequence[Result | None]) -> bool:
@@ -226,7 +190,7 @@ def _is_plain(batch: Batch, row_results: Sequence[Result | None]) -> bool:
     )
 
 
-def _answer(rows: Sequence[Result | None]) -> Result:
+def _to_item_result(rows: Sequence[Result | None]) -> Result:
     for place, row in enumerate(rows):
         if isinstance(row, Failure):
             where = f"row {place}: " if len(rows) > 1 else ""

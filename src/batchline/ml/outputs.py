@@ -1,23 +1,13 @@
 """A model's outputs to JSON text, row by row. Pure: no model, no database, no clock."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
 import orjson
 
-from batchline.errors import ModelFailed
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an item or a row has no prediction."""
-
-    code: str
-    detail: str
-
+from batchline.errors import Failure, ModelFailed
 
 Result = str | Failure
 """What became of one row: its prediction as JSON text, or why it has none."""

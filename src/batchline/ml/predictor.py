@@ -47,7 +47,7 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Predict a row, so that the first batch does not pay for what is done only once."""
-        [part] = load_batch([(0, orjson.dumps(self.signature.example()))], self.signature).parts
+        [part] = load_batch({0: orjson.dumps(self.signature.example())}, self.signature).parts
         with suppress(ModelFailed):  # not every model takes every row
             self.predict(part.rows)
 

@@ -11,8 +11,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from batchline.errors import ConfigurationError, ModelFailed
+from batchline.machine import cores
 from batchline.ml.rows import Tensor
-from batchline.processes import cores
 
 DTYPES = {
     "tensor(float16)": "float16",

@@ -6,17 +6,15 @@ from collections import OrderedDict
 from hashlib import sha256
 
 import structlog
-from sqlalchemy import Connection
 
 from batchline.constants import MODEL_RETRY_INTERVAL
 from batchline.db.cruds import versions
 from batchline.db.database import Database
-from batchline.db.models import Record
 from batchline.errors import ConfigurationError, ModelUnavailable
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
 from batchline.registry.files import read_file
-from batchline.registry.version import Version
+from batchline.registry.version import KnownVersions, Version
 
 log = structlog.get_logger(__name__)
 
@@ -33,19 +31,18 @@ class ModelCache:
         self._database = database
         self._runtime = runtime
         self._max_bytes = max_bytes
-        self._known: dict[int, Version] = {}
+        self._known = KnownVersions(database)
         self._loaded: OrderedDict[int, tuple[Predictor, int]] = OrderedDict()
         self._failed: dict[int, tuple[float, ModelUnavailable]] = {}
         self._lock = threading.Lock()
 
-    def active(self, connection: Connection) -> dict[str, Version]:
-        """The active version of each model, by its name."""
-        ids = versions.active_ids(connection)
-        return {name: self.get(connection, model_id) for name, model_id in ids.items()}
+    def active(self) -> dict[str, Version]:
+        """Return the active version of each model, by the model's name."""
+        return self._known.active()
 
-    def get(self, connection: Connection, model_id: int) -> Version:
-        """The version of this id."""
-        return self._known.get(model_id) or self._learn(versions.get_version(connection, model_id))
+    def get(self, model_id: int) -> Version:
+        """Return the version with this id."""
+        return self._known.get(model_id)
 
     def predictor(self, version: Version) -> Predictor:
         """The model, loaded.
@@ -68,12 +65,8 @@ class ModelCache:
                 log.error("a model cannot be loaded", model=str(version), detail=error.detail)
                 raise
             self._loaded[version.id] = predictor, version.size
-            self._let_go()
+            self._evict()
             return predictor
-
-    def _learn(self, record: Record) -> Version:
-        version = self._known[record.id] = Version.of(record)
-        return version
 
     def _load(self, version: Version) -> Predictor:
         if version.batching is None:
@@ -110,7 +103,7 @@ class ModelCache:
             )
         return content
 
-    def _let_go(self) -> None:
+    def _evict(self) -> None:
         while len(self._loaded) > 1 and self._bytes() > self._max_bytes:
             self._loaded.popitem(last=False)
 

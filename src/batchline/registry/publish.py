@@ -4,23 +4,19 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection
 
 from batchline.constants import MODEL_STORED_MAX_BYTES
-from batchline.db.cruds import claim_lock, versions
+from batchline.db.cruds import versions
+from batchline.db.cruds.versions import NewVersion
 from batchline.db.database import Database
-from batchline.db.models import Record
 from batchline.errors import ConfigurationError
 from batchline.ml.examination.labels import Labels, read_labels
 from batchline.ml.examination.report import ModelReport, examine
 from batchline.ml.session import Runtime
 from batchline.registry.files import is_url, read_file
+from batchline.registry.version import Version, read_versions
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-
-
 MAX_NAME_LENGTH = 64
 
 
@@ -54,13 +50,13 @@ class ModelFile:
         """Whether the database keeps the content; else jobs read it where it lies."""
         return len(self.content) <= MODEL_STORED_MAX_BYTES
 
-    def is_version(self, record: Record) -> bool:
+    def is_version(self, version: Version) -> bool:
         """Whether this is that version: the same bytes, labels and options, as far as is known."""
-        return bool(
-            record.sha256 == self.sha256
-            and record.batching is not None
-            and record.label_file == _labels_json(self.labels)
-            and bool(record.allow_non_finite) == self.allow_non_finite
+        return (
+            version.sha256 == self.sha256
+            and version.batching is not None
+            and version.labels_json == _labels_json(self.labels)
+            and version.allow_non_finite == self.allow_non_finite
         )
 
     def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
@@ -86,50 +82,39 @@ def check_name(name: str) -> None:
         )
 
 
-def find(database: Database, name: str, file: ModelFile) -> Record | None:
-    """The version that this file is already, or None."""
-    with database.read() as connection:
-        return _find(connection, name, file)
-
-
-def _find(connection: Connection, name: str, file: ModelFile) -> Record | None:
-    known = versions.all_versions(connection, name)
-    return next((record for record in known if file.is_version(record)), None)
+def find(database: Database, name: str, file: ModelFile) -> Version | None:
+    """Return the version that this file is already, or None."""
+    return next((each for each in read_versions(database, name) if file.is_version(each)), None)
 
 
 def add(
     database: Database, name: str, file: ModelFile, found: ModelReport, *, active: bool
-) -> Record:
-    """Store the file, and what was found, as a version; of two that do so at once, one does."""
-
-    def work(connection: Connection) -> Record:
-        claim_lock.acquire_claim_lock(connection)
-        record = _find(connection, name, file)
-        if record is None:
-            if file.is_stored:
-                versions.store_file(connection, file.sha256, file.content)
-            versions.add_version(connection, name, _values(file, found))
-            record = _find(connection, name, file)
-            assert record is not None
-        if active or not versions.has_active(connection, name):
-            versions.activate(connection, name, record.id)
-        return _find(connection, name, file) or record
-
-    return database.transaction(work)
+) -> Version:
+    """Store the file and the report as a version, and return it."""
+    new = _new_version(file, found)
+    content = file.content if file.is_stored else None
+    return Version.parse(
+        database.transaction(lambda c: versions.add(c, name, new, content, active=active))
+    )
 
 
-def _values(file: ModelFile, found: ModelReport) -> dict[str, Any]:
+def activate(database: Database, version: Version) -> None:
+    """Predict with this version from now on."""
+    database.transaction(lambda c: versions.activate(c, version.name, version.id))
+
+
+def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
     location = file.location if is_url(file.location) else str(Path(file.location).absolute())
-    return {
-        "sha256": file.sha256,
-        "signature": json.dumps(found.signature.to_json()),
-        "label_file": _labels_json(file.labels),
-        "allow_non_finite": file.allow_non_finite,
-        "batching": json.dumps(found.batching.to_json()),
-        "notes": json.dumps(found.notes),
-        "size": len(file.content),
-        "location": None if file.is_stored else location,
-    }
+    return NewVersion(
+        sha256=file.sha256,
+        signature=json.dumps(found.signature.to_json()),
+        label_file=_labels_json(file.labels),
+        allow_non_finite=file.allow_non_finite,
+        batching=json.dumps(found.batching.to_json()),
+        notes=json.dumps(found.notes),
+        size=len(file.content),
+        location=None if file.is_stored else location,
+    )
 
 
 def _labels_json(labels: Labels) -> str | None:
@@ -137,7 +122,7 @@ def _labels_json(labels: Labels) -> str | None:
 
 
 def publish_default(database: Database, name: str, location: Path, labels: Path | None) -> None:
-    """Let this file be the model's active version, which is examined only where it is new.
+    """Make this file the model's active version. It is examined only if it is new.
 
     Raises:
         ConfigurationError: the file cannot be served.
@@ -147,4 +132,4 @@ def publish_default(database: Database, name: str, location: Path, labels: Path 
     if known is None:
         add(database, name, file, file.examine(None, None), active=True)
     elif not known.active:
-        database.transaction(lambda connection: versions.activate(connection, name, known.id))
+        activate(database, known)

@@ -1,41 +1,125 @@
-"""A version of a model, parsed from its row in the database."""
+"""A version of a model, parsed in one place from its row in the database."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from batchline.db.models import Record
+from batchline.db.cruds import versions
+from batchline.db.cruds.versions import VersionRow
+from batchline.db.database import Database
+from batchline.errors import UnknownModel, UnknownVersion
 from batchline.ml.batching import Batching
 from batchline.ml.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a model, as the database has it."""
+    """One version of a model. Only `active` can change after it was stored.
+
+    `batching` is None for a version that Batchline stored before it kept model files. `location` is
+    None if the database holds the file.
+    """
 
     id: int
     name: str
     number: int
+    active: bool
     sha256: str
     signature: Signature
     batching: Batching | None
+    labels_json: str | None
     allow_non_finite: bool
+    notes: tuple[str, ...]
     size: int
     location: str | None
+    created_at: datetime
 
     def __str__(self) -> str:
         return f"version {self.number} of the model {self.name}"
 
     @classmethod
-    def of(cls, record: Record) -> "Version":
-        batching = None if record.batching is None else json.loads(record.batching)
+    def parse(cls, row: VersionRow) -> "Version":
+        """Parse what the database stores of a version."""
+        batching = None if row.batching is None else Batching.from_json(json.loads(row.batching))
         return cls(
-            id=record.id,
-            name=record.name,
-            number=record.version,
-            sha256=record.sha256,
-            signature=Signature.from_json(json.loads(record.signature)),
-            batching=None if batching is None else Batching.from_json(batching),
-            allow_non_finite=bool(record.allow_non_finite),
-            size=record.size or 0,
-            location=record.location,
+            id=row.id,
+            name=row.name,
+            number=row.version,
+            active=bool(row.active),
+            sha256=row.sha256,
+            signature=Signature.from_json(json.loads(row.signature)),
+            batching=batching,
+            labels_json=row.label_file,
+            allow_non_finite=bool(row.allow_non_finite),
+            notes=tuple(json.loads(row.notes or "[]")),
+            size=row.size or 0,
+            location=row.location,
+            created_at=row.created_at,
         )
+
+
+class KnownVersions:
+    """The versions in the database, each read and parsed once, since a version never changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._parsed: dict[int, Version] = {}
+
+    def active(self) -> dict[str, Version]:
+        """Return the active version of each model, by the model's name."""
+        with self._database.read() as connection:
+            ids = versions.active_ids(connection)
+            for model_id in ids.values():
+                if model_id not in self._parsed:
+                    row = versions.get_version(connection, model_id)
+                    self._parsed[model_id] = Version.parse(row)
+        return {name: self._parsed[model_id] for name, model_id in ids.items()}
+
+    def get(self, model_id: int) -> Version:
+        """Return the version with this id."""
+        if model_id not in self._parsed:
+            with self._database.read() as connection:
+                row = versions.get_version(connection, model_id)
+            self._parsed[model_id] = Version.parse(row)
+        return self._parsed[model_id]
+
+
+def read_versions(database: Database, name: str | None = None) -> list[Version]:
+    """Return all versions, or those of one model, ordered by name and number."""
+    with database.read() as connection:
+        return list(map(Version.parse, versions.all_versions(connection, name)))
+
+
+def read_model(database: Database, name: str) -> Sequence[Version]:
+    """Return the versions of one model, of which one is active.
+
+    Raises:
+        UnknownModel: no model has this name.
+    """
+    found = read_versions(database, name)
+    if not any(each.active for each in found):
+        with database.read() as connection:
+            names = sorted(versions.active_ids(connection))
+        raise UnknownModel(
+            f"no model has the name {name[:80]!r}",
+            hint=f"use one of these models: {', '.join(names)}" if names else "add a model first",
+        )
+    return found
+
+
+def read_version(database: Database, name: str, number: int | None) -> Version:
+    """Return a version of a model by its number, or the active one if `number` is None.
+
+    Raises:
+        UnknownModel: no model has this name.
+        UnknownVersion: the model has no such version.
+    """
+    found = read_model(database, name)
+    for each in found:
+        if each.number == number or (number is None and each.active):
+            return each
+    numbers = ", ".join(str(each.number) for each in found)
+    raise UnknownVersion(
+        f"the model {name} has no version {number}", hint=f"use one of its versions: {numbers}"
+    )

@@ -18,7 +18,7 @@ class Pace:
         self.items = first
         self._most = most
 
-    def note(self, items: int, seconds: float) -> None:
+    def record(self, items: int, seconds: float) -> None:
         """A batch of so many items took so many seconds; it may have found fewer than it could."""
         if seconds > 2 * BATCH_SECONDS:
             self.items = max(1, min(self.items, items) // 2)

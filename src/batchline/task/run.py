@@ -15,7 +15,7 @@ from batchline.db.scope import PENDING
 from batchline.errors import ClaimLost
 from batchline.task.job import Job, Outcome, Stopped
 
-FEW = 0.25
+SPARSE_SHARE = 0.25
 """A claim with a smaller share of pending items makes the next one look for them by number."""
 
 OnBatch = Callable[[Outcome], None]
@@ -67,9 +67,9 @@ class Run:
     def _clear_suspects(self) -> None:
         """Items of jobs that died: one batch at a time, with no other batch in hand."""
         while not self._job.stop.is_set():
-            claim, set_aside = self._job.claim_suspect()
-            if set_aside.items:
-                self._count(set_aside)
+            claim, crashed = self._job.hand.claim_suspect()
+            if crashed:
+                self._count(Outcome(failed=crashed))
             if claim is None:
                 return
             log.warning(
@@ -93,12 +93,12 @@ class Run:
 
     def _next_claim(self) -> Claim | None:
         """Above what this run has claimed so far, else what it passed over, else of a backfill."""
-        after = self._after
-        claim = self._job.claim_pending(after, sparse=self._sparse)
+        after, hand, size = self._after, self._job.hand, self._job.pace.items
+        claim = hand.claim_pending(size, after, sparse=self._sparse)
         if claim is None and after != BEFORE_ALL_IDS:
-            claim = self._job.claim_pending(sparse=self._sparse)
+            claim = hand.claim_pending(size, sparse=self._sparse)
         if claim is None:
-            return self._job.claim_backfill()
+            return hand.claim_backfill(size)
         self._after = max(self._after, claim.last_id)
         return claim
 
@@ -106,15 +106,15 @@ class Run:
         try:
             self._start()
         except BaseException:
-            self._job.give_back(claim)
+            self._job.hand.release(claim)
             raise
         started = time.perf_counter()
         try:
             outcome = self._job.predict(claim)
             if not claim.suspect:
-                self._job.pace.note(outcome.items, time.perf_counter() - started)
+                self._job.pace.record(outcome.items, time.perf_counter() - started)
             if claim.scope == PENDING:
-                self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * FEW
+                self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * SPARSE_SHARE
             self._count(outcome)
         except Stopped:
             log.info("batch given back", first=claim.first_id, last=claim.last_id)
@@ -130,7 +130,7 @@ class Run:
         with self._lock:
             if self._run_id is None:
                 self._run_id = self._job.database.transaction(
-                    lambda connection: runs.start(connection, self._job.owner)
+                    lambda connection: runs.start(connection, self._job.hand.owner)
                 )
 
     def _finish(self, seconds: float) -> None:

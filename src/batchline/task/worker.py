@@ -125,7 +125,7 @@ def _renew_claims(job: Job, ended: threading.Event) -> None:
     """Renew the job's claims again and again, so that slow batches keep theirs."""
     while not ended.wait(CLAIM_RENEWAL):
         try:
-            job.renew_claims()
+            job.hand.renew()
         except BatchlineError as error:
             log.warning("claims not renewed", detail=error.detail, hint=error.hint)
         except Exception as error:  # whatever it is, the next time may go well
@@ -137,8 +137,8 @@ def _end_in_time(job: Job, ended: threading.Event) -> None:
     job.stop.wait()
     if ended.wait(DRAIN_TIMEOUT):
         return
-    log.warning("ends in the middle of a batch", claims=len(job.in_hand))
+    log.warning("ends in the middle of a batch", claims=len(job.hand.active))
     threading.Timer(ABANDON_TIMEOUT, os._exit, (1,)).start()  # the database may hang
     with suppress(Unavailable):
-        job.abandon()
+        job.hand.release_all()
     os._exit(1)

@@ -8,10 +8,13 @@ from sqlalchemy import (
     select,
 )
 
+from batchline.db.cruds import items
 from batchline.db.dialects.inserts import insert_many
-from batchline.db.models import (
-    idempotency_keys,
-)
+from batchline.db.models import idempotency_keys
+from batchline.errors import IdempotencyKeyReused
+
+Registered = int | IdempotencyKeyReused
+"""The id of a registered item, or why it was rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,48 @@ def store(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
     """Remember to which item each key belongs.
 
     Raises:
-        IntegrityError: another transaction was faster with one of them.
+        Conflict: another transaction was faster with one of them.
     """
     rows = [(item_id, key.data, key.key) for key, item_id in keys]
     columns = ("item_id", "data_sha256", "key_sha256")
     insert_many(connection, "idempotency_keys", columns, rows)
+
+
+def register(
+    connection: Connection,
+    data: Sequence[str],
+    models: Sequence[str],
+    keys: Sequence[Key | None],
+) -> Sequence[Registered]:
+    """Store items with their keys. A key that is known gives the id of its item.
+
+    Raises:
+        Conflict: another transaction was faster with one of the keys; try again.
+    """
+    if not any(keys):
+        return items.register(connection, data, models)
+    known = find_items(connection, [key.key for key in keys if key])
+    # An item is stored for each registration without a key, and for the first with each new key.
+    slots = [key.key if key else str(index) for index, key in enumerate(keys)]
+    new: dict[str, int] = {}
+    for index, slot in enumerate(slots):
+        if slot not in known:
+            new.setdefault(slot, index)
+    ids = items.register(
+        connection,
+        [data[index] for index in new.values()],
+        [models[index] for index in new.values()],
+    )
+    stored = [(slot, keys[new[slot]], item_id) for slot, item_id in zip(new, ids, strict=True)]
+    store(connection, [(key, item_id) for _, key, item_id in stored if key])
+    known |= {slot: (key.data if key else "", item_id) for slot, key, item_id in stored}
+    return [_check_data(key, *known[slot]) for slot, key in zip(slots, keys, strict=True)]
+
+
+def _check_data(key: Key | None, data: str, item_id: int) -> Registered:
+    if key is None or key.data == data:
+        return item_id
+    return IdempotencyKeyReused(
+        f"this Idempotency-Key was used for item {item_id}, with other data",
+        hint="use a new key for each new request",
+    )

@@ -1,6 +1,8 @@
 """Statements that register items and read them back with their results."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -14,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    null,
     or_,
     select,
 )
@@ -26,7 +29,34 @@ from batchline.constants import (
 )
 from batchline.db.dialects.inserts import insert_returning_ids
 from batchline.db.dialects.types import byte_length, raw_text
-from batchline.db.models import Record, failures, items, models, predictions
+from batchline.db.models import failures, items, models, predictions
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item with its result by one version, as the database has them.
+
+    A prediction of more than `LARGE_PREDICTION_BYTES` is None unless the item was read by itself;
+    `size` is the prediction's size in bytes.
+    """
+
+    id: int
+    status: str
+    created_at: datetime | None
+    model: str | bytes | None
+    prediction: str | None
+    size: int | None
+    predicted_at: datetime | None
+    code: str | None
+    detail: str | None
+    failed_at: datetime | None
+    version: int | None
+    active: bool | None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the prediction is missing because it is large."""
+        return self.size is not None and self.size > LARGE_PREDICTION_BYTES
 
 
 def register(
@@ -45,74 +75,75 @@ def register(
     return insert_returning_ids(connection, "items", ("data", "model"), rows)
 
 
-def get(connection: Connection, item_id: int) -> Record | None:
-    """One item with its prediction or its failure, or None; see `_rank`."""
+def get(connection: Connection, item_id: int) -> StoredItem | None:
+    """Return one item with its result, or None; see `_rank`."""
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
     query = _results(items, predictions.c.prediction).where(items.c.id == item_id)
-    return max(connection.execute(query).all(), key=_rank, default=None)
+    return max(_read(connection, query), key=_rank, default=None)
 
 
-def get_version_result(connection: Connection, item_id: int, version: int) -> Record | None:
-    """One item with the prediction or the failure of this version of its model, or None."""
+def get_version_result(connection: Connection, item_id: int, version: int) -> StoredItem | None:
+    """Return one item with its result by this version of its model, or None."""
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
     number = models.c.name == items.c.model, models.c.version == version
     model_id = select(models.c.id).where(*number).correlate(items).scalar_subquery()
     query = _results(items, predictions.c.prediction, of_version=model_id)
-    answered = or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None))
-    return connection.execute(query.where(items.c.id == item_id, answered)).first()
+    has_result = or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None))
+    return next(iter(_read(connection, query.where(items.c.id == item_id, has_result))), None)
 
 
-def get_many(connection: Connection, item_ids: Sequence[int]) -> dict[int, Record]:
-    """Those of the items that there are; without large predictions, see `with_large`."""
+def get_many(connection: Connection, item_ids: Sequence[int]) -> dict[int, StoredItem]:
+    """Return the items that exist, without large predictions; see `load_large_predictions`."""
     possible = [item_id for item_id in item_ids if BEFORE_ALL_IDS < item_id < 2**63]
-    found = connection.execute(_by_ids(), {"ids": possible}).all()
-    return {record.id: record for record in sorted(found, key=_rank)}
+    found = _read(connection, _by_ids(), {"ids": possible})
+    return {item.id: item for item in sorted(found, key=_rank)}
 
 
 def list_page(
     connection: Connection, *, after: int, limit: int, status: Status | None
-) -> Sequence[Record]:
-    """Up to `limit` items with an id above `after`, in the order of their ids.
+) -> Sequence[StoredItem]:
+    """Return up to `limit` items with an id above `after`, ordered by id.
 
-    Large predictions are left out; see `with_large`.
+    Large predictions are left out; see `load_large_predictions`.
     """
     values = {"after": after, "limit": limit, "status": status}
-    found = connection.execute(_page(of_status=status is not None), values).all()
-    best = {record.id: record for record in sorted(found, key=_rank)}
+    found = _read(connection, _page(of_status=status is not None), values)
+    best = {item.id: item for item in sorted(found, key=_rank)}
     return sorted(best.values(), key=attrgetter("id"))
 
 
-def _rank(record: Record) -> tuple[bool, int]:
-    """Of several versions' predictions of an item the active one's counts, else the newest."""
-    return bool(record.active), record.version or 0
+def _read(
+    connection: Connection, query: Select[Any], values: dict[str, Any] | None = None
+) -> list[StoredItem]:
+    return [StoredItem(*row) for row in connection.execute(query, values)]
+
+
+def _rank(item: StoredItem) -> tuple[bool, int]:
+    """Of several versions' results the active version's counts, else the newest version's."""
+    return bool(item.active), item.version or 0
 
 
 def load_large_predictions(
-    connection: Connection, records: Sequence[Record], max_bytes: int
-) -> Sequence[Record]:
-    """The records with their large predictions, and as many, one at least, as `max_bytes` hold."""
-    if not any(is_large(record) for record in records):
-        return records
-    found: list[Record] = []
+    connection: Connection, page: Sequence[StoredItem], max_bytes: int
+) -> Sequence[StoredItem]:
+    """Return the items with their large predictions: as many as `max_bytes` hold, at least one."""
+    if not any(item.is_large for item in page):
+        return page
+    found: list[StoredItem] = []
     total = 0
-    for record in records:
-        total += record.size or 0
+    for item in page:
+        total += item.size or 0
         if found and total > max_bytes:
             break
-        found.append(get(connection, record.id) or record)
+        found.append(get(connection, item.id) or item)
     return found
 
 
 def text_of(value: str | bytes | None) -> str | None:
-    """What `raw_text` read; bytes that are no text, which SQLite lets clients store, are marked."""
+    """Decode what `raw_text` read. SQLite lets clients store bytes that are no text."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def is_large(record: Record) -> bool:
-    """Whether the record lacks its prediction because that is large."""
-    return record.size is not None and record.size > LARGE_PREDICTION_BYTES
 
 
 @cache  # building these two takes longer than running them
@@ -134,23 +165,26 @@ def _page(*, of_status: bool) -> Select[Any]:
 def _small_results(of: FromClause) -> Select[Any]:
     size = byte_length(predictions.c.prediction)
     small = case((size <= LARGE_PREDICTION_BYTES, predictions.c.prediction)).label("prediction")
-    return _results(of, small, size.label("size"))
+    return _results(of, small, size)
 
 
-def _results(of: FromClause, *columns: Any, of_version: Any = None) -> Select[Any]:
-    """The items in `of` beside what became of them, in no order; see `_rank`."""
-    prediction, failure = predictions.c.item_id == of.c.id, failures.c.item_id == of.c.id
+def _results(
+    of: FromClause, prediction: Any, size: Any = None, *, of_version: Any = None
+) -> Select[Any]:
+    """The items in `of` with their results, in no order. The columns are those of `StoredItem`."""
+    predicted, failed = predictions.c.item_id == of.c.id, failures.c.item_id == of.c.id
     if of_version is not None:
-        prediction = and_(prediction, predictions.c.model_id == of_version)
-        failure = and_(failure, failures.c.model_id == of_version)
-    answered_by = func.coalesce(predictions.c.model_id, failures.c.model_id)
+        predicted = and_(predicted, predictions.c.model_id == of_version)
+        failed = and_(failed, failures.c.model_id == of_version)
+    model_id = func.coalesce(predictions.c.model_id, failures.c.model_id)
     return (
         select(
             of.c.id,
             of.c.status,
             of.c.created_at,
-            raw_text(of.c.model).label("model"),
-            *columns,
+            raw_text(of.c.model),
+            prediction,
+            null() if size is None else size,
             predictions.c.created_at.label("predicted_at"),
             failures.c.code,
             failures.c.detail,
@@ -159,7 +193,7 @@ def _results(of: FromClause, *columns: Any, of_version: Any = None) -> Select[An
             models.c.active,
         )
         .select_from(of)
-        .outerjoin(predictions, prediction)
-        .outerjoin(failures, failure)
-        .outerjoin(models, models.c.id == answered_by)
+        .outerjoin(predictions, predicted)
+        .outerjoin(failures, failed)
+        .outerjoin(models, models.c.id == model_id)
     )

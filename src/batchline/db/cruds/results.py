@@ -1,98 +1,105 @@
 """Statements that store predictions and failures, and that retry failed items."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
-from sqlalchemy import (
-    Connection,
-    delete,
-    exists,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
-from batchline.constants import (
-    Status,
-)
+from batchline.constants import Status
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many
-from batchline.db.models import (
-    failures,
-    items,
-    predictions,
-)
-from batchline.db.scope import PENDING
+from batchline.db.dialects.types import among
+from batchline.db.models import failures, items, predictions
+from batchline.errors import Failure
 
 
-class ItemsChanged(Exception):
-    """Items that were pending when they were read are gone, or have another status."""
+@dataclass(frozen=True, slots=True)
+class VersionResults:
+    """Results of items by one version: item id → JSON text, and item id → failure."""
+
+    model_id: int
+    predictions: Mapping[int, str]
+    failures: Mapping[int, Failure]
+
+    @property
+    def item_ids(self) -> list[int]:
+        return [*self.predictions, *self.failures]
+
+    def without(self, item_ids: set[int]) -> Self:
+        """Return these results without those of some items."""
+        return replace(
+            self,
+            predictions={i: text for i, text in self.predictions.items() if i not in item_ids},
+            failures={i: failure for i, failure in self.failures.items() if i not in item_ids},
+        )
 
 
-def store_predictions(connection: Connection, answers: Sequence[tuple[int, int, str]]) -> None:
-    """Store predictions (item, model id and JSON text) and mark their items, which are pending.
+def finish(connection: Connection, item_ids: Sequence[int], status: Status) -> int:
+    """Give pending items another status, and return how many were pending.
+
+    This locks their rows until the transaction ends.
+    """
+    if not item_ids:
+        return 0
+    # Only these ids: an item may have appeared in their range after the range was read.
+    pending = among(items.c.id, item_ids), items.c.status == Status.PENDING
+    return connection.execute(update(items).where(*pending).values(status=status)).rowcount
+
+
+def set_pending(connection: Connection, item_ids: Sequence[int]) -> None:
+    """Make items pending again."""
+    these = update(items).where(items.c.id.in_(item_ids))
+    connection.execute(these.values(status=Status.PENDING))
+
+
+def lock(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> int:
+    """Lock items without changing them, and return how many fulfill the conditions."""
+    return connection.execute(
+        update(items).where(*conditions).values(status=items.c.status)
+    ).rowcount
+
+
+def insert(connection: Connection, results: VersionResults) -> None:
+    """Insert predictions and failures.
 
     Raises:
-        ItemsChanged: not all of them are; see `lock_open`.
-        IntegrityError: one of the items has a prediction by this model; see `forget_answers`.
+        Conflict: one of the items has a result by this version.
     """
-    _finish(connection, [answer[0] for answer in answers], Status.SUCCEEDED)
-    insert_many(connection, "predictions", ("item_id", "model_id", "prediction"), answers)
+    model_id = results.model_id
+    columns = ("item_id", "model_id", "prediction")
+    texts = results.predictions.values()
+    rows = list(zip(results.predictions, [model_id] * len(texts), texts, strict=True))
+    insert_many(connection, "predictions", columns, rows)
+    failed = [(i, model_id, each.code, each.detail) for i, each in results.failures.items()]
+    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), failed)
 
 
-def store_failures(connection: Connection, reasons: Sequence[tuple[int, int, str, str]]) -> None:
-    """Store failures (item, model id, code, detail) and mark their items, which are pending.
+def delete_results(connection: Connection, item_ids: Sequence[int]) -> None:
+    """Delete the predictions and failures of items by all versions.
 
-    Raises:
-        ItemsChanged: not all of them are; see `lock_open`.
-        IntegrityError: one of the items has a failure already; see `forget_answers`.
+    They belong to what the items held before a client made them pending again.
     """
-    _finish(connection, [reason[0] for reason in reasons], Status.FAILED)
-    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), reasons)
-
-
-def delete_results(
-    connection: Connection, model_ids: Collection[int], first_id: int, last_id: int
-) -> None:
-    """Remove what pending items of a range have been answered before by these versions.
-
-    Only a client that set their status back by hand can have made such items.
-    """
-    pending = select(items.c.id).where(*PENDING.within(first_id, last_id))
-    of_models = predictions.c.model_id.in_(model_ids)
-    connection.execute(delete(predictions).where(of_models, predictions.c.item_id.in_(pending)))
-    connection.execute(delete(failures).where(failures.c.item_id.in_(pending)))
+    for table in (predictions, failures):
+        connection.execute(delete(table).where(among(table.c.item_id, item_ids)))
 
 
 def mark_predicted(connection: Connection, item_ids: Sequence[int]) -> None:
-    """Failed items that have a prediction now have succeeded."""
+    """Give failed items that now have a prediction the status succeeded."""
     if item_ids:
-        failed = items.c.id.in_(item_ids), items.c.status == Status.FAILED
+        failed = among(items.c.id, item_ids), items.c.status == Status.FAILED
         connection.execute(update(items).where(*failed).values(status=Status.SUCCEEDED))
-
-
-def _finish(connection: Connection, item_ids: Sequence[int], status: Status) -> None:
-    if not item_ids:
-        return
-    # A range where the ids have no gap, which is the rule; else one by one, so that an item that
-    # appeared inside the range only after it was read (a transaction that committed late) stays.
-    first, last = min(item_ids), max(item_ids)
-    gapless = last - first + 1 == len(item_ids)
-    these = items.c.id.between(first, last) if gapless else items.c.id.in_(item_ids)
-    pending = items.c.status == Status.PENDING
-    marked = connection.execute(update(items).where(these, pending).values(status=status)).rowcount
-    if marked != len(item_ids):
-        raise ItemsChanged
 
 
 def retry_failed(
     connection: Connection, *, item_ids: Sequence[int], code: str | None, limit: int
 ) -> int:
-    """Make up to `limit` failed items pending again, of these ids or this code if given.
+    """Make up to `limit` failed items pending, of these ids or this code if given.
 
     Returns how many there were.
     """
-    acquire_claim_lock(
-        connection
-    )  # of two at once, one would delete failures that are newer than its retry
+    # Of two retries at once, the second would delete failures that are newer than its retry.
+    acquire_claim_lock(connection)
     failed = exists().where(items.c.id == failures.c.item_id, items.c.status == Status.FAILED)
     query = select(failures.c.item_id).distinct().where(failed)
     query = query.order_by(failures.c.item_id).limit(limit)

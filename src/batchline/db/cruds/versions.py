@@ -1,18 +1,54 @@
 """Statements about the versions of models, and the files that are stored with them."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
 from batchline.constants import MODEL_PART_BYTES, NO_VERSION
+from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many, insert_one
 from batchline.db.models import Record, items, model_files, models, predictions
 
 
-def active_versions(connection: Connection) -> Sequence[Record]:
-    """The active version of each model."""
-    return connection.execute(select(models).where(models.c.active)).all()
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """What is stored of a version. The fields are columns of `models`."""
+
+    sha256: str
+    signature: str
+    label_file: str | None
+    allow_non_finite: bool | None
+    batching: str | None
+    notes: str | None
+    size: int | None
+    location: str | None
+
+    def is_same_as(self, other: "NewVersion") -> bool:
+        """Whether both have the same file and options, so that they predict the same."""
+        return (
+            self.batching is not None
+            and other.batching is not None
+            and self.sha256 == other.sha256
+            and self.label_file == other.label_file
+            and bool(self.allow_non_finite) == bool(other.allow_non_finite)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow(NewVersion):
+    """A row of `models`."""
+
+    id: int
+    name: str
+    version: int
+    active: bool
+    created_at: datetime
+
+
+def _row(record: Record) -> VersionRow:
+    return VersionRow(**record._mapping)
 
 
 def active_ids(connection: Connection) -> dict[str, int]:
@@ -21,17 +57,17 @@ def active_ids(connection: Connection) -> dict[str, int]:
     return {row.name: row.id for row in connection.execute(query)}
 
 
-def all_versions(connection: Connection, name: str | None = None) -> Sequence[Record]:
+def all_versions(connection: Connection, name: str | None = None) -> list[VersionRow]:
     """All versions, of this model if given, in the order of names and versions."""
     query = select(models).order_by(models.c.name, models.c.version)
     if name is not None:
         query = query.where(models.c.name == name)
-    return connection.execute(query).all()
+    return list(map(_row, connection.execute(query)))
 
 
-def get_version(connection: Connection, model_id: int) -> Record:
+def get_version(connection: Connection, model_id: int) -> VersionRow:
     """The version of this id."""
-    return connection.execute(select(models).where(models.c.id == model_id)).one()
+    return _row(connection.execute(select(models).where(models.c.id == model_id)).one())
 
 
 def has_active(connection: Connection, name: str) -> bool:
@@ -47,14 +83,32 @@ def active_version_of(connection: Connection, item_id: int) -> int:
     return NO_VERSION if found is None else int(found)
 
 
-def add_version(connection: Connection, name: str, values: dict[str, Any]) -> int:
-    """Store the next version of this model; its id. It is not active.
+def add(
+    connection: Connection, name: str, new: NewVersion, content: bytes | None, *, active: bool
+) -> VersionRow:
+    """Store a version and return it. If two callers store the same one at once, it is stored once.
 
-    The caller has passed the gate: two at once must not both take the next number.
+    Args:
+        content: the model's file, or None if each job reads it from `location`.
+        active: whether to activate it. The first version of a model is always activated.
     """
-    newest = select(func.max(models.c.version)).where(models.c.name == name)
-    version = (connection.execute(newest).scalar() or 0) + 1
-    return insert_one(connection, models, name=name, version=version, active=False, **values)
+    acquire_claim_lock(connection)
+    model_id = _find(connection, name, new)
+    if model_id is None:
+        if content is not None:
+            store_file(connection, new.sha256, content)
+        newest = select(func.max(models.c.version)).where(models.c.name == name)
+        number = (connection.execute(newest).scalar() or 0) + 1
+        values = asdict(new)
+        model_id = insert_one(connection, models, name=name, version=number, active=False, **values)
+    if active or not has_active(connection, name):
+        activate(connection, name, model_id)
+    return get_version(connection, model_id)
+
+
+def _find(connection: Connection, name: str, new: NewVersion) -> int | None:
+    known = all_versions(connection, name)
+    return next((row.id for row in known if row.is_same_as(new)), None)
 
 
 def activate(connection: Connection, name: str, model_id: int) -> None:
@@ -63,16 +117,26 @@ def activate(connection: Connection, name: str, model_id: int) -> None:
     connection.execute(update(models).where(of_name).values(active=models.c.id == model_id))
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The predictions of one item by two versions, as JSON texts."""
+
+    item_id: int
+    one: str
+    other: str
+
+
 def pairs(
     connection: Connection, model_ids: tuple[int, int], after: int, limit: int
-) -> Sequence[Record]:
-    """Items above the id `after` that both versions predicted: id, and both predictions."""
+) -> Sequence[Pair]:
+    """Items above the id `after` that both versions predicted."""
     one, other = predictions.alias("one"), predictions.alias("other")
     both = one.c.item_id == other.c.item_id, one.c.model_id == model_ids[0]
     query = select(one.c.item_id, one.c.prediction, other.c.prediction).where(
         *both, other.c.model_id == model_ids[1], one.c.item_id > after
     )
-    return connection.execute(query.order_by(one.c.item_id).limit(limit)).all()
+    found = connection.execute(query.order_by(one.c.item_id).limit(limit))
+    return [Pair(*row) for row in found]
 
 
 def store_file(connection: Connection, sha256: str, content: bytes) -> None:

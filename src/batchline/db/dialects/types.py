@@ -1,16 +1,21 @@
 """Column types and SQL functions, as each database has them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
     DateTime,
     Enum,
     Integer,
     LargeBinary,
     String,
     Text,
+    func,
 )
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import Dialect
@@ -157,3 +162,48 @@ def _raw_text(element: raw_text, compiler: Any, **options: Any) -> str:
 def _raw_text_sqlite(element: raw_text, compiler: Any, **options: Any) -> str:
     # SQLite stores any bytes as text; its driver raises for the whole result at the first bad one.
     return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
+
+
+class text_or_null(FunctionElement[Any]):
+    """A text as `raw_text` reads it; null for a value that is no text, which SQLite can hold."""
+
+    type = NullType()
+    inherit_cache = True
+
+
+@compiles(text_or_null)
+def _text_or_null(element: text_or_null, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(text_or_null, "sqlite")
+def _text_or_null_sqlite(element: text_or_null, compiler: Any, **options: Any) -> str:
+    value = compiler.process(element.clauses, **options)
+    return f"CASE typeof({value}) WHEN 'text' THEN CAST({value} AS BLOB) END"
+
+
+class same_text(FunctionElement[bool]):
+    """Whether a column has exactly this text: MySQL and MariaDB ignore spaces at the end."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(same_text)
+def _same_text(element: same_text, compiler: Any, **options: Any) -> str:
+    column, text = (compiler.process(each, **options) for each in element.clauses)
+    return f"({column} = {text})"
+
+
+@compiles(same_text, "mysql", "mariadb")
+def _same_text_mysql(element: same_text, compiler: Any, **options: Any) -> str:
+    column, text = list(element.clauses)
+    same = compiler.process(column == text, **options)
+    length = compiler.process(func.octet_length(column) == func.octet_length(text), **options)
+    return f"({same} AND {length})"
+
+
+def among(column: Column[int], ids: Sequence[int]) -> ColumnElement[bool]:
+    """Whether a column has one of these ids; a range if they have no gap, as nearly always."""
+    first, last = min(ids), max(ids)
+    return column.between(first, last) if last - first + 1 == len(ids) else column.in_(ids)

@@ -78,10 +78,10 @@ def given(text: bytes, signature: Signature, name: str) -> RowTensors:
             items = [_data(line) for line in text.splitlines() if line.strip()]
         except ValueError as error:
             raise _refused(name, f"it is not JSON: {error}") from error
-    texts = [(place, orjson.dumps(item)) for place, item in enumerate(items)]
+    texts = {index: orjson.dumps(item) for index, item in enumerate(items)}
     batch = load_batch(texts, signature)
-    for place, failure in batch.failures.items():
-        raise _refused(name, f"item {place}: {failure.detail}")
+    for index, failure in batch.failures.items():
+        raise _refused(name, f"item {index}: {failure.detail}")
     if not batch.parts:
         raise _refused(name, "it has no rows")
     largest = max(batch.parts, key=lambda part: len(part.rows))

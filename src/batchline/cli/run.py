@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from batchline.task.worker import Worker
 
 
-def work_on_schedule(job: "Job", settings: "Settings") -> None:
+def run_on_schedule(job: "Job", settings: "Settings") -> None:
     """Predict what is pending, again and again, until stopped."""
-    from batchline.processes import collect_garbage_seldom
+    from batchline.machine import collect_garbage_rarely
     from batchline.task.worker import Worker
 
-    collect_garbage_seldom()
+    collect_garbage_rarely()
     Worker(job, threads=settings.worker_threads).run_forever(settings.batch_wait_time)
 
 
-def work_off_pending(job: "Job", settings: "Settings") -> None:
+def run_until_empty(job: "Job", settings: "Settings") -> None:
     """Predict until nothing is pending."""
     from batchline.db.cruds import pending
 
@@ -34,7 +34,7 @@ def work_off_pending(job: "Job", settings: "Settings") -> None:
     typer.echo(f"{total.succeeded} items predicted, {total.failed} failed")
 
 
-def work_off_backfill(
+def run_backfill(
     database: "Database", settings: "Settings", backfill_id: int, version: str
 ) -> None:
     """Predict until the backfill has ended."""
@@ -49,17 +49,16 @@ def work_off_backfill(
     total = _work(job, settings, "backfilling", items, lambda worker: worker.run_until(is_done))
     rest = "" if is_done() else "; other jobs go on with the rest"
     typer.echo(f"{version}: {total.succeeded} items predicted here, {total.failed} failed{rest}")
-    database.close()
 
 
 def _work(
     job: "Job", settings: "Settings", title: str, items: int, run: "Callable[[Worker], Outcome]"
 ) -> "Outcome":
-    from batchline.processes import collect_garbage_seldom
+    from batchline.machine import collect_garbage_rarely
     from batchline.progress import progress_bar
     from batchline.task.worker import Worker
 
-    collect_garbage_seldom()
+    collect_garbage_rarely()
     with progress_bar(title, items) as advance:
 
         def on_batch(outcome: "Outcome") -> None:

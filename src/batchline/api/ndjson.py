@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from batchline.api.request_body import Checked, Signatures, parse, to_item, to_key
+from batchline.api.requests import NewItem, parse, to_item, to_key
+from batchline.api.signatures import Signatures
 from batchline.constants import (
     BULK_BLOCK_BYTES,
     BULK_GROUP_LINES,
@@ -23,11 +24,14 @@ from batchline.constants import (
 from batchline.db.cruds.idempotency import Key
 from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
 
-TOGETHER = 100
+CHECK_CHUNK_LINES = 100
 """Lines that are checked in one go; where one of them is bad, each is checked by itself."""
 
+
 T = TypeVar("T")
-Refusal = dict[str, Any]
+
+
+Rejection = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -44,10 +48,7 @@ class Group:
     data: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     keys: list[Key | None] = field(default_factory=list)
-    refused: list[tuple[int, Refusal]] = field(default_factory=list)
-
-
-# Cutting ---------------------------------------------------------------------------------------
+    rejected: list[tuple[int, Rejection]] = field(default_factory=list)
 
 
 async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -89,17 +90,14 @@ def split(block: bytes) -> Iterator[list[bytes]]:
         yield lines[start : start + size]
 
 
-# Checking --------------------------------------------------------------------------------------
-
-
 def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told: int) -> Group:
     """What can be stored of these lines, and why the others cannot.
 
     After `told` refusals in a body, the others have their code and no more.
     """
     group = Group(first, first + len(lines) - 1)
-    for start in range(0, len(lines), TOGETHER):
-        part = lines[start : start + TOGETHER]
+    for start in range(0, len(lines), CHECK_CHUNK_LINES):
+        part = lines[start : start + CHECK_CHUNK_LINES]
         if not _take_all(part, first + start, signatures, group):
             _take_each(part, first + start, signatures, group, told)
     return group
@@ -107,7 +105,7 @@ def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told
 
 def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group: Group) -> bool:
     """Add all of these lines to the group, or none, where one of them needs a closer look."""
-    if max(map(len, lines)) > MAX_BODY_BYTES // TOGETHER:
+    if max(map(len, lines)) > MAX_BODY_BYTES // CHECK_CHUNK_LINES:
         return False  # as Python's objects, long lines are better looked at one at a time
     try:
         bodies: list[dict[str, Any]] = list(map(orjson.loads, lines))
@@ -128,7 +126,7 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
         keys = (
             sent_keys
             if none
-            else list(map(_to_key, sent_keys, map(Checked, [model] * len(texts), texts)))
+            else list(map(_to_key, sent_keys, map(NewItem, [model] * len(texts), texts)))
         )
     except (orjson.JSONDecodeError, KeyError, BatchlineError):
         return False
@@ -148,8 +146,8 @@ def _take_each(
         try:
             item, key = _check(line, signatures)
         except BatchlineError as error:
-            in_full = told + len(group.refused) < BULK_TOLD_REFUSALS
-            group.refused.append((number, refusal(error, in_full=in_full)))
+            in_full = told + len(group.rejected) < BULK_TOLD_REFUSALS
+            group.rejected.append((number, rejection(error, in_full=in_full)))
         else:
             group.numbers.append(number)
             group.data.append(item.data)
@@ -157,7 +155,7 @@ def _take_each(
             group.keys.append(key)
 
 
-def _check(line: bytes, signatures: Signatures) -> tuple[Checked, Key | None]:
+def _check(line: bytes, signatures: Signatures) -> tuple[NewItem, Key | None]:
     if len(line) > MAX_BODY_BYTES:
         raise LineTooLarge(f"a line may have at most {MAX_BODY_BYTES} bytes")
     body, reason = parse(line)
@@ -166,26 +164,23 @@ def _check(line: bytes, signatures: Signatures) -> tuple[Checked, Key | None]:
     return item, _to_key(key, item)
 
 
-def _to_key(key: Any, item: Checked) -> Key | None:
+def _to_key(key: Any, item: NewItem) -> Key | None:
     if not isinstance(key, str | None):
         raise InvalidIdempotencyKey("an idempotency_key is a text", hint="or leave it out")
     return to_key(key, item)
 
 
-def refusal(error: BatchlineError, *, in_full: bool = True) -> Refusal:
+def rejection(error: BatchlineError, *, in_full: bool = True) -> Rejection:
     """The error as a line of the answer has it: like a problem, without what belongs to HTTP."""
     if not in_full:
         return {"code": error.code}
-    told: Refusal = {"code": error.code, "detail": error.detail}
+    told: Rejection = {"code": error.code, "detail": error.detail}
     if isinstance(error, InvalidData):
         told["errors"] = [asdict(fault) for fault in error.faults]
     return told
 
 
-# Answering -------------------------------------------------------------------------------------
-
-
-def tell_ids(lines: Sequence[int], ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+def id_ranges(lines: Sequence[int], ids: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Lines and their ids, in runs in which both grow evenly.
 
     The ids of one statement have no gap, but for other clients' on PostgreSQL; their step is the
@@ -208,9 +203,9 @@ def _grow(numbers: Sequence[int], step: int) -> bool:
     return numbers == list(range(numbers[0], numbers[0] + step * len(numbers), step))
 
 
-def tell_refusals(refused: Sequence[tuple[int, Refusal]]) -> Iterator[dict[str, Any]]:
+def rejections(rejected: Sequence[tuple[int, Rejection]]) -> Iterator[dict[str, Any]]:
     """Lines and why they are refused; neighbours with the very same reason together."""
-    for run in _runs(refused, lambda one, next_: next_ == (one[0] + 1, one[1])):
+    for run in _runs(rejected, lambda one, next_: next_ == (one[0] + 1, one[1])):
         yield {"lines": [run[0][0], run[-1][0]], "error": run[0][1]}
 
 

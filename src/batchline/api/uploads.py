@@ -11,10 +11,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any
 
 import orjson
 import structlog
@@ -22,15 +22,16 @@ from fastapi import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from batchline.api.intake import Answer, store
-from batchline.api.lines import Group, blocks, check_lines, refusal, split, tell_ids, tell_refusals
-from batchline.api.request_body import Signatures
+from batchline.api.ndjson import Group, blocks, check_lines, id_ranges, rejection, rejections, split
+from batchline.api.response_buffer import ResponseBuffer
+from batchline.api.signatures import Signatures
 from batchline.constants import (
-    BULK_ANSWER_BYTES,
     BULK_PROGRESS_BYTES,
     BULK_TIMEOUT,
     BULK_UPLOADS,
 )
+from batchline.db.cruds import idempotency
+from batchline.db.cruds.idempotency import Registered
 from batchline.db.database import Database
 from batchline.errors import (
     BatchlineError,
@@ -43,10 +44,11 @@ from batchline.errors import (
 
 NDJSON = "application/x-ndjson"
 
+
 log = structlog.get_logger(__name__)
 
 
-class Bulk:
+class UploadPool:
     """What all uploads share: who may begin, a thread that checks, and one that stores.
 
     One each, so that many uploads take no more from the other requests than one, and take turns.
@@ -82,7 +84,7 @@ class Bulk:
         check = partial(check_lines, lines, first, signatures, told)
         return await asyncio.get_running_loop().run_in_executor(self._checker, check)
 
-    async def store(self, group: Group) -> Sequence[Answer]:
+    async def store(self, group: Group) -> Sequence[Registered]:
         """The ids of the group's lines, or their refusals, once they are committed.
 
         Raises:
@@ -95,7 +97,7 @@ class Bulk:
         return await loop.run_in_executor(
             self._storer,
             self._database.transaction,
-            lambda connection: store(connection, group.data, group.models, group.keys),
+            lambda c: idempotency.register(c, group.data, group.models, group.keys),
         )
 
     async def close(self) -> None:
@@ -116,7 +118,7 @@ class Upload(Response):
 
     def __init__(
         self,
-        bulk: Bulk,
+        bulk: UploadPool,
         signatures: Callable[[], Awaitable[Signatures]],
         timeout: float = BULK_TIMEOUT,
     ) -> None:
@@ -125,7 +127,7 @@ class Upload(Response):
         self._bulk = bulk
         self._signatures = signatures
         self._timeout = timeout
-        self._totals = {"lines": 0, "registered": 0, "refused": 0}  # of what was answered
+        self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # of what was answered
         self._tried = 0  # the last line that a transaction has had
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,7 +137,7 @@ class Upload(Response):
             BatchlineError: before the first group was stored, and so before the answer began.
             ClientDisconnect: the same.
         """
-        outbox = Outbox(send, self.raw_headers, self._timeout)
+        outbox = ResponseBuffer(send, self.raw_headers, self._timeout)
         with self._bulk.upload():
             try:
                 async with outbox:
@@ -144,7 +146,7 @@ class Upload(Response):
                 if not outbox.has_begun:
                     raise
 
-    async def _last_line(self, receive: Receive, outbox: "Outbox") -> dict[str, Any]:
+    async def _last_line(self, receive: Receive, outbox: "ResponseBuffer") -> dict[str, Any]:
         """Register the lines; how it ended."""
         try:
             await self._unless_cancelled(self._register(receive, outbox))
@@ -163,7 +165,7 @@ class Upload(Response):
                 raise CommitUnknown("stopped before a COMMIT was confirmed") from None
             raise ShuttingDown("stopped in the middle of an upload") from None
 
-    async def _register(self, receive: Receive, outbox: "Outbox") -> None:
+    async def _register(self, receive: Receive, outbox: "ResponseBuffer") -> None:
         """Store and answer group after group; the next is read and checked meanwhile."""
         groups = self._groups(receive)
         coming = asyncio.ensure_future(anext(groups, None))
@@ -185,7 +187,7 @@ class Upload(Response):
                 group = await self._bulk.check(lines, first, await self._signatures(), told)
                 yield group
                 first = group.last + 1
-                told += len(group.refused)
+                told += len(group.rejected)
 
     async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
         """The body as it arrives; what counts is the time for which the client is waited for.
@@ -213,110 +215,32 @@ class Upload(Response):
                 patience, arrived = self._timeout, 0
             yield piece
 
-    def _tell(self, group: Group, answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    def _tell(self, group: Group, answers: Sequence[Registered]) -> list[dict[str, Any]]:
         """The answer's lines for a group that is stored, in the order of the body's lines."""
         lines = group.numbers
         ids = [answer for answer in answers if isinstance(answer, int)]
-        refused = group.refused
+        rejected = group.rejected
         if len(ids) < len(answers):  # keys that came before with other data
             each = list(zip(lines, answers, strict=True))
             lines = [number for number, answer in each if isinstance(answer, int)]
-            reused = [(number, refusal(a)) for number, a in each if not isinstance(a, int)]
-            refused = sorted(refused + reused, key=itemgetter(0))
+            reused = [(number, rejection(a)) for number, a in each if not isinstance(a, int)]
+            rejected = sorted(rejected + reused, key=itemgetter(0))
         self._totals["lines"] = group.last
         self._totals["registered"] += len(ids)
-        self._totals["refused"] += len(refused)
-        return sorted([*tell_ids(lines, ids), *tell_refusals(refused)], key=itemgetter("lines"))
+        self._totals["rejected"] += len(rejected)
+        return sorted([*id_ranges(lines, ids), *rejections(rejected)], key=itemgetter("lines"))
 
     def _broken_off(self, error: BatchlineError) -> dict[str, Any]:
         """The last line of an answer to a body of which not all could be stored."""
         log.warning(error.code, path="/items", detail=error.detail, hint=error.hint)
         from_line = self._totals["lines"] + 1
         end: dict[str, Any] = {"done": False, **self._totals, "from_line": from_line}
-        aftermath = f"Nothing from line {from_line} on was stored"
+        outcome = f"Nothing from line {from_line} on was stored"
         if isinstance(error, CommitUnknown):
             end["maybe_stored"] = [from_line, self._tried]
-            aftermath = f"Lines {from_line} to {self._tried} may be stored, and none after them"
+            outcome = f"Lines {from_line} to {self._tried} may be stored, and none after them"
         # What the database said is for the log: it may name hosts and users.
-        return end | {"error": {"code": error.code, "detail": f"{error.title}. {aftermath}"}}
-
-
-class Outbox:
-    """The answer on its way; what the client does not read yet waits here, up to a bound.
-
-    Simple clients read nothing before they have sent everything. So the answer to what has been
-    stored must not keep the next piece of the body from being read, unless it grows too large.
-    """
-
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], timeout: float) -> None:
-        self._send = send
-        self._headers = headers
-        self._timeout = timeout
-        self._waiting = bytearray()
-        self._filled, self._sent = asyncio.Event(), asyncio.Event()
-        self._sending: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the client may have seen the status."""
-        return self._sending is not None
-
-    async def put(self, text: bytes) -> None:
-        """Send this soon; wait only where too much waits already.
-
-        Raises:
-            ClientDisconnect: the client has read too little for too long.
-        """
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send_all())
-        self._waiting += text
-        self._filled.set()
-        await self._until_waiting_are(BULK_ANSWER_BYTES)
-
-    async def end(self, text: bytes) -> None:
-        """Send this at last, and wait until all is on its way.
-
-        Raises:
-            ClientDisconnect: the client has read too little for too long.
-        """
-        await self.put(text)
-        await self._until_waiting_are(0)
-        async with self._patience():
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send_all(self) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self._headers}
-        await self._send(start)
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            while self._waiting:
-                part = bytes(self._waiting[:BULK_PROGRESS_BYTES])
-                await self._send({"type": "http.response.body", "body": part, "more_body": True})
-                del self._waiting[: len(part)]
-                self._sent.set()
-
-    async def _until_waiting_are(self, size: int) -> None:
-        while len(self._waiting) > size:
-            self._sent.clear()
-            async with self._patience():
-                await self._sent.wait()
-
-    @asynccontextmanager
-    async def _patience(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except TimeoutError:
-            raise ClientDisconnect from None
+        return end | {"error": {"code": error.code, "detail": f"{error.title}. {outcome}"}}
 
 
 def _json_line(told: dict[str, Any]) -> bytes:

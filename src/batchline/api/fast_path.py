@@ -12,21 +12,23 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from batchline.api import problems
-from batchline.api.routers import read_item, register
+from batchline.api.items import read_item, register
 
 READ_ITEM = "/predict/id/"
+
+
 MAX_DIGITS = 18
 """An id of more digits may be none; the framework tells the client so."""
 
 
-class Shortcut:
+class FastPath:
     """An ASGI application around the other one."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _answer(scope)
+        answer = _endpoint(scope)
         if answer is None:
             await self._app(scope, receive, send)
             return
@@ -39,7 +41,7 @@ class Shortcut:
         await response(scope, receive, send)
 
 
-def _answer(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
+def _endpoint(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
     if scope["type"] != "http":
         return None
     method, path = scope["method"], scope["path"]

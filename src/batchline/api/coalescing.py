@@ -18,7 +18,10 @@ from batchline.constants import PATIENCE_INTERVAL, REQUEST_TIMEOUT
 from batchline.errors import Unavailable
 
 A = TypeVar("A")
+
+
 B = TypeVar("B")
+
 
 log = structlog.get_logger(__name__)
 
@@ -32,14 +35,14 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class _Waiting(Generic[A, B]):
+class _Pending(Generic[A, B]):
     asked: A
     size: int
     until: float
     answer: asyncio.Future[B]
 
 
-class Groups(Generic[A, B]):
+class Coalescer(Generic[A, B]):
     """Serves the coroutines of one event loop.
 
     Args:
@@ -60,8 +63,8 @@ class Groups(Generic[A, B]):
         self._serve = serve
         self._bounds = bounds
         self._too_late = too_late
-        self._waiting: deque[_Waiting[A, B]] = deque()
-        self._unanswered: deque[_Waiting[A, B]] = deque()
+        self._waiting: deque[_Pending[A, B]] = deque()
+        self._unanswered: deque[_Pending[A, B]] = deque()
         self._wake = threading.Event()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -73,10 +76,10 @@ class Groups(Generic[A, B]):
     def closing(self) -> bool:
         return self._closing
 
-    def ask(self, asked: A, size: int = 0) -> asyncio.Future[B]:
+    def submit(self, asked: A, size: int = 0) -> asyncio.Future[B]:
         """The answer to come; `size` in bytes counts for the bounds."""
         until = self._loop.time() + REQUEST_TIMEOUT
-        waiting: _Waiting[A, B] = _Waiting(asked, size, until, self._loop.create_future())
+        waiting: _Pending[A, B] = _Pending(asked, size, until, self._loop.create_future())
         self.count += 1
         self.bytes += size
         self._unanswered.append(waiting)
@@ -106,12 +109,12 @@ class Groups(Generic[A, B]):
                 log.error(f"{self._thread.name} failed", exc_info=error)
             return [error] * len(asked)
 
-    def _next_group(self) -> list[_Waiting[A, B]]:
+    def _next_group(self) -> list[_Pending[A, B]]:
         """What waits, up to the bounds; sleeps while there is nothing; [] when it is time to go."""
         while not self._waiting and not self._closing:
             self._wake.wait()
             self._wake.clear()  # before the next look: what comes after it sets it again
-        group: list[_Waiting[A, B]] = []
+        group: list[_Pending[A, B]] = []
         size = 0
         while self._waiting and len(group) < self._bounds.items:
             size += self._waiting[0].size
@@ -122,14 +125,14 @@ class Groups(Generic[A, B]):
 
     def _end(
         self,
-        group: list[_Waiting[A, B]],
-        wanted: list[_Waiting[A, B]],
+        group: list[_Pending[A, B]],
+        wanted: list[_Pending[A, B]],
         answers: Sequence[B | Exception],
     ) -> None:
         self._forget(group)  # first: whoever is answered may ask again, and finds room
         self._answer(wanted, answers)
 
-    def _answer(self, group: list[_Waiting[A, B]], answers: Sequence[B | Exception]) -> None:
+    def _answer(self, group: list[_Pending[A, B]], answers: Sequence[B | Exception]) -> None:
         for waiting, answer in zip(group, answers, strict=True):
             if waiting.answer.done():  # given up, or its client hung up
                 continue
@@ -138,7 +141,7 @@ class Groups(Generic[A, B]):
             else:
                 waiting.answer.set_result(answer)
 
-    def _forget(self, group: list[_Waiting[A, B]]) -> None:
+    def _forget(self, group: list[_Pending[A, B]]) -> None:
         for waiting in group:
             self._unanswered.popleft()  # groups are served in the order they came
             self.count -= 1

@@ -1,0 +1,25 @@
+"""The health endpoints."""
+
+from fastapi import APIRouter, Request, Response
+
+from batchline.api.responses import json_response, known_problems
+from batchline.api.schemas import (
+    Health,
+)
+from batchline.api.state import ApiState
+
+router = APIRouter()
+
+
+@router.get("/health/live", response_model=Health, tags=["health"])
+async def live() -> Response:
+    """The process answers."""
+    return json_response({"status": "ok"})
+
+
+@router.get("/health/ready", response_model=Health, responses=known_problems(503), tags=["health"])
+def ready(request: Request) -> Response:
+    """The database answers and its schema is current."""
+    state: ApiState = request.app.state.api
+    state.check_ready()
+    return json_response({"status": "ok"})

@@ -1,0 +1,170 @@
+"""The endpoints that register items and read them."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from batchline.api.requests import to_key
+from batchline.api.responses import json_response, known_problems
+from batchline.api.schemas import (
+    Item,
+    Line,
+    LinesRejected,
+    LinesStored,
+    Page,
+    PredictRequest,
+    Registered,
+    UploadEnd,
+)
+from batchline.api.state import ApiState
+from batchline.api.uploads import Upload
+from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Status
+from batchline.db.cruds import items
+from batchline.db.cruds.items import StoredItem
+from batchline.errors import InvalidIdempotencyKey, ItemNotFound
+
+router = APIRouter()
+
+
+BULK_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One such object a line; the last one has `done`.",
+        "model": list[LinesStored | LinesRejected | UploadEnd],
+    }
+}
+
+
+BULK_REQUEST = {
+    "requestBody": {
+        "required": False,
+        "description": "One such object a line, of any number of lines.",
+        "content": {
+            Upload.media_type: {"schema": {"type": "array", "items": Line.model_json_schema()}}
+        },
+    }
+}
+
+
+KEY = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_KEY_LENGTH,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",  # HTTP takes spaces off both ends of a header
+}
+
+
+REQUEST = {
+    "parameters": [
+        {
+            "name": "idempotency-key",
+            "in": "header",
+            "required": False,
+            "schema": KEY,
+            "description": "The same key and data answer the same id, once only.",
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": PredictRequest.model_json_schema()}},
+    },
+}
+
+
+@router.post(
+    "/predict",
+    status_code=202,
+    response_model=Registered,
+    responses=known_problems(400, 404, 408, 413, 422, 503),
+    openapi_extra=REQUEST,
+    tags=["predict"],
+)
+async def register(request: Request) -> Response:
+    """Register rows; the answer is their id, and they are stored."""
+    state: ApiState = request.app.state.api
+    body = await state.bodies.read(request)
+    try:
+        item = await state.check(body)
+    finally:
+        state.bodies.release(body)
+    item_id = await state.write_queue.register(
+        item, to_key(request.headers.get("idempotency-key"), item)
+    )
+    headers = {"Location": f"/predict/id/{item_id}"}
+    return json_response({"id": item_id}, status=202, headers=headers)
+
+
+@router.get(
+    "/predict/id/{item_id}",
+    response_model=Item,
+    responses=known_problems(404, 422, 503),
+    tags=["predict"],
+)
+async def read_item(
+    request: Request,
+    item_id: int,
+    version: Annotated[
+        int | None, Query(ge=1, lt=2**31, description="of the model; else the active one")
+    ] = None,
+) -> Response:
+    """Read what became of an item: `prediction` is null until the batch has run."""
+    state: ApiState = request.app.state.api
+    record = await state.item_reader.item(item_id, version)
+    if record is None:
+        of_version = "" if version is None else f" with an answer of version {version}"
+        raise ItemNotFound(
+            f"there is no item {item_id}{of_version}", hint="ids come from POST /predict"
+        )
+    return json_response(_item(record, of_version=version is not None))
+
+
+@router.get("/items", response_model=Page, responses=known_problems(422, 503), tags=["items"])
+def list_items(
+    request: Request,
+    status: Status | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ITEMS)] = 100,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+) -> Response:
+    """Read items page by page, in the order of their ids."""
+    state: ApiState = request.app.state.api
+    with state.database.read() as connection:
+        records = items.list_page(connection, after=after, limit=limit + 1, status=status)
+        shown = items.load_large_predictions(connection, records[:limit], MAX_PAGE_BYTES)
+    page = [_item(record) for record in shown]
+    last_id = page[-1]["id"] if page else None
+    return json_response({"items": page, "has_more": len(records) > len(page), "last_id": last_id})
+
+
+@router.post(
+    "/items",
+    status_code=200,
+    response_class=Upload,
+    responses=BULK_ANSWER | known_problems(400, 408, 503),
+    openapi_extra=BULK_REQUEST,
+    tags=["items"],
+)
+async def register_lines(request: Request) -> Upload:
+    """Register one item for each line; a long body is stored, and answered, while it arrives."""
+    state: ApiState = request.app.state.api
+    if "idempotency-key" in request.headers:
+        raise InvalidIdempotencyKey(
+            "many items cannot have one key", hint="give each line an idempotency_key"
+        )
+    return Upload(state.uploads, state.signatures.latest)
+
+
+def _item(record: StoredItem, *, of_version: bool = False) -> dict[str, Any]:
+    """An item with the answer that its status tells of, or with that of one version."""
+    done = (of_version or record.status == Status.SUCCEEDED) and record.prediction is not None
+    failed = (of_version or record.status == Status.FAILED) and record.code is not None
+    failed = failed and not done
+    return {
+        "id": record.id,
+        "status": record.status,
+        "prediction": orjson.Fragment(record.prediction or "null") if done else None,
+        "error": {"code": record.code, "detail": record.detail} if failed else None,
+        "model": items.text_of(record.model),
+        "version": record.version,
+        "created_at": record.created_at,
+        "finished_at": record.failed_at if failed else record.predicted_at,
+    }

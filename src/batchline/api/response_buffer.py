@@ -1,0 +1,92 @@
+"""The part of a response that the client has not read yet, up to a bound."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Send
+
+from batchline.constants import (
+    BULK_ANSWER_BYTES,
+    BULK_PROGRESS_BYTES,
+)
+
+
+class ResponseBuffer:
+    """The answer on its way; what the client does not read yet waits here, up to a bound.
+
+    Simple clients read nothing before they have sent everything. So the answer to what has been
+    stored must not keep the next piece of the body from being read, unless it grows too large.
+    """
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], timeout: float) -> None:
+        self._send = send
+        self._headers = headers
+        self._timeout = timeout
+        self._waiting = bytearray()
+        self._filled, self._sent = asyncio.Event(), asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the client may have seen the status."""
+        return self._sending is not None
+
+    async def put(self, text: bytes) -> None:
+        """Send this soon; wait only where too much waits already.
+
+        Raises:
+            ClientDisconnect: the client has read too little for too long.
+        """
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all())
+        self._waiting += text
+        self._filled.set()
+        await self._until_waiting_are(BULK_ANSWER_BYTES)
+
+    async def end(self, text: bytes) -> None:
+        """Send this at last, and wait until all is on its way.
+
+        Raises:
+            ClientDisconnect: the client has read too little for too long.
+        """
+        await self.put(text)
+        await self._until_waiting_are(0)
+        async with self._patience():
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_all(self) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self._headers}
+        await self._send(start)
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._waiting:
+                part = bytes(self._waiting[:BULK_PROGRESS_BYTES])
+                await self._send({"type": "http.response.body", "body": part, "more_body": True})
+                del self._waiting[: len(part)]
+                self._sent.set()
+
+    async def _until_waiting_are(self, size: int) -> None:
+        while len(self._waiting) > size:
+            self._sent.clear()
+            async with self._patience():
+                await self._sent.wait()
+
+    @asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError:
+            raise ClientDisconnect from None

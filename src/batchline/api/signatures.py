@@ -1,0 +1,76 @@
+"""The signatures of the active versions, read again when they are older than two seconds."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from itertools import islice
+
+from batchline.constants import (
+    DEFAULT_MODEL,
+    MAX_REPORTED_FAULTS,
+    SIGNATURE_LIFETIME,
+)
+from batchline.db.database import Database
+from batchline.errors import NoModel, Unavailable, UnknownModel
+from batchline.ml.signature import Signature
+from batchline.registry.version import KnownVersions
+
+
+class Signatures:
+    """The signatures of the active versions, by the model's name, as of one moment."""
+
+    def __init__(self, by_name: Mapping[str, Signature]) -> None:
+        self._by_name = by_name
+
+    def of(self, name: str) -> Signature:
+        """The signature of a model.
+
+        Raises:
+            NoModel: the default model has not been published yet.
+            UnknownModel: there is no model of this name.
+        """
+        if name in self._by_name:
+            return self._by_name[name]
+        if name == DEFAULT_MODEL:
+            raise NoModel("no model has been published", hint="start `batchline job`")
+        known = ", ".join(islice(sorted(self._by_name), MAX_REPORTED_FAULTS))
+        raise UnknownModel(
+            f"there is no model {name[:80]!r}", hint=f"the models are: {known or 'none'}"
+        )
+
+
+class SignatureReader:
+    """Reads the signatures for the coroutines of one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._versions = KnownVersions(database)
+        self._latest: Signatures | None = None
+        self._read_at = 0.0
+        self._reading = asyncio.Lock()
+
+    async def latest(self, lifetime: float = SIGNATURE_LIFETIME) -> Signatures:
+        """Return the signatures of the active versions, as of at most `lifetime` seconds ago.
+
+        Raises:
+            Unavailable: the database does not respond, and never did since the start.
+        """
+        if not self._is_fresh(lifetime):
+            async with self._reading:
+                if not self._is_fresh(lifetime):
+                    await self._refresh()
+        assert self._latest is not None
+        return self._latest
+
+    def _is_fresh(self, lifetime: float) -> bool:
+        return self._latest is not None and time.monotonic() - self._read_at < lifetime
+
+    async def _refresh(self) -> None:
+        try:
+            active = await asyncio.to_thread(self._versions.active)
+            self._latest = Signatures({name: each.signature for name, each in active.items()})
+        except Unavailable:
+            if self._latest is None:
+                raise
+            # Rows can be checked with the last known signatures. The write queue finds out whether
+            # they can be stored. The next attempt comes after a while, since each may have to wait.
+        self._read_at = time.monotonic()

@@ -1,0 +1,54 @@
+"""The parts that the endpoints share, from the start of the application to its end."""
+
+from batchline.api.bodies import BodyReader
+from batchline.api.item_reader import ItemReader
+from batchline.api.requests import NewItem, check_body
+from batchline.api.signatures import SignatureReader
+from batchline.api.uploads import UploadPool
+from batchline.api.write_queue import WriteQueue
+from batchline.constants import UNKNOWN_MODEL_LIFETIME
+from batchline.db.cruds import schema
+from batchline.db.database import Database
+from batchline.errors import NoModel, SchemaOutdated, UnknownModel
+
+
+class ApiState:
+    """Belongs to one event loop: made when the application starts, closed when it ends."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.write_queue = WriteQueue(database)
+        self.item_reader = ItemReader(database)
+        self.bodies = BodyReader()
+        self.uploads = UploadPool(database)
+        self.signatures = SignatureReader(database)
+
+    async def check(self, body: bytes) -> NewItem:
+        """Return the item that a request body asks for.
+
+        A model that is not known may have been added a moment ago, so it is looked up once more.
+
+        Raises:
+            BatchlineError: the body asks for no item that can be stored.
+        """
+        try:
+            return await check_body(body, await self.signatures.latest())
+        except (UnknownModel, NoModel):
+            return await check_body(body, await self.signatures.latest(UNKNOWN_MODEL_LIFETIME))
+
+    def check_ready(self) -> None:
+        """Check that requests can be served.
+
+        Raises:
+            Unavailable: the database does not respond, or is of another version of Batchline.
+        """
+        with self.database.read() as connection:
+            if not schema.is_current(connection):
+                raise SchemaOutdated("the schema is not current", hint="run `batchline db upgrade`")
+
+    async def close(self) -> None:
+        """Store and read what is queued, then close the database."""
+        await self.uploads.close()
+        await self.write_queue.close()
+        await self.item_reader.close()
+        self.database.close()

@@ -1,0 +1,119 @@
+"""The claims that this process holds: take them, renew them, release them."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from batchline.constants import BEFORE_ALL_IDS, CLAIM_LEASE
+from batchline.db import claims
+from batchline.db.claims import Claim
+from batchline.db.database import Database
+from batchline.errors import CommitUnknown, Unavailable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The claims of one job process. Its worker threads call it at the same time.
+
+    Args:
+        owner: the name under which this process claims items.
+    """
+
+    database: Database
+    owner: str
+    active: set[Claim] = field(default_factory=set)
+    unreleased: set[str] = field(default_factory=set)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def claim_pending(
+        self, max_items: int, after: int = BEFORE_ALL_IDS, *, sparse: bool = False
+    ) -> Claim | None:
+        """Claim the next free items above the id `after`; None if there are none.
+
+        Raises:
+            SuspectsWaiting: claims have expired, and come first.
+        """
+        return self._claim(
+            lambda connection, owner: claims.claim_pending(
+                connection,
+                owner=owner,
+                after=after,
+                max_items=max_items,
+                sparse=sparse,
+                lease=CLAIM_LEASE,
+            )
+        )
+
+    def claim_backfill(self, max_items: int) -> Claim | None:
+        """Claim the next items of a backfill; None if there are none.
+
+        Raises:
+            SuspectsWaiting: claims have expired, and come first.
+        """
+        return self._claim(
+            lambda connection, owner: claims.claim_backfill(
+                connection, owner=owner, max_items=max_items, lease=CLAIM_LEASE
+            )
+        )
+
+    def claim_suspect(self) -> tuple[Claim | None, int]:
+        """Claim items of an expired claim. Also return how many items were marked as crashed.
+
+        The caller holds no other claim, so that no other item is blamed if this process dies too.
+        """
+        return self._claim(
+            lambda connection, owner: claims.claim_suspect(
+                connection, owner=owner, lease=CLAIM_LEASE
+            )
+        )
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[None]:
+        """Renew the claim while a batch works on it, and release it if the batch fails."""
+        self.active.add(claim)
+        try:
+            yield
+        except BaseException:
+            self.release(claim)
+            raise
+        finally:
+            self.active.discard(claim)
+
+    def renew(self) -> None:
+        """Extend the active claims. A claim that has been lost stays lost."""
+        claim_ids = [claim.id for claim in list(self.active)]
+        if claim_ids:
+            self.database.transaction(lambda c: claims.renew(c, claim_ids, CLAIM_LEASE))
+
+    def release(self, claim: Claim) -> None:
+        """Let any job claim these items. In an outage, release them with the next claim."""
+        self.unreleased.add(claim.owner)
+        with suppress(Unavailable):  # otherwise the claim expires
+            self._release_rest()
+
+    def release_all(self) -> None:
+        """Release the active claims. Their batches will find that they cannot store."""
+        self.unreleased.update(claim.owner for claim in list(self.active))
+        self._release_rest()
+
+    def _claim(self, take: Callable[[Any, str], T]) -> T:
+        """Take a claim under an owner's name of its own.
+
+        If its COMMIT is not confirmed, the claim may exist. Its name is enough to release it.
+        """
+        self._release_rest()
+        owner = f"{self.owner}-{next(self._numbers)}"
+        try:
+            return self.database.transaction(lambda connection: take(connection, owner))
+        except CommitUnknown:
+            self.unreleased.add(owner)
+            raise
+
+    def _release_rest(self) -> None:
+        for owner in list(self.unreleased):
+            self.database.transaction(lambda connection: claims.release(connection, owner))  # noqa: B023, called at once
+            self.unreleased.discard(owner)
