@@ -5,7 +5,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,16 +64,23 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def database_url(database_kind: str, servers: Servers, tmp_path: Path) -> Iterator[str]:
-    """The URL of a new, empty database, on each kind of database in turn."""
-    if database_kind == "sqlite":
-        yield f"sqlite:///{tmp_path / 'batchline.db'}"
+@contextmanager
+def new_database(kind: str, servers: Servers, folder: Path) -> Iterator[str]:
+    """The URL of a new, empty database; the end of the block removes it from its server."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'batchline.db'}"
         return
-    server = servers.get(database_kind)
+    server = servers.get(kind)
     url = server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture
+def database_url(database_kind: str, servers: Servers, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new, empty database, on each kind of database in turn."""
+    with new_database(database_kind, servers, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

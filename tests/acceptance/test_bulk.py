@@ -27,7 +27,7 @@ from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 from tests.conftest import Servers
 from tests.faults.proxy import COMMIT, Proxy
-from tests.service import IRIS, PATIENCE, Service, run, wait_for
+from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
 
 LINE = json.dumps({"data": [IRIS]}).encode() + b"\n"
 GROUP = LINE * BULK_GROUP_LINES
@@ -74,7 +74,7 @@ def count_items(database: Database) -> int:
 
 
 def test_ids_come_in_the_order_of_the_lines(database_url: str) -> None:
-    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    migrate(database_url)
     rows = [[n, 3.5, 1.4, 0.2] for n in range(2 * BULK_GROUP_LINES)]
     with Service(database_url, "api") as api:
         answer = upload(api, b"".join(json.dumps({"data": [row]}).encode() + b"\n" for row in rows))
@@ -209,7 +209,7 @@ def test_a_file_larger_than_memory_is_stored_for_a_client_that_reads_only_at_the
 ) -> None:
     """What `requests` does; bad lines make for an answer that no socket's buffer holds."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     long = json.dumps({"data": [IRIS] * 1_000}).encode() + b"\n"
     with Service(url, "api") as api:
         upload(api, long + GROUP)
@@ -313,7 +313,7 @@ def test_a_database_that_goes_away_in_the_middle_leaves_what_was_answered(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     with Service(url, "api") as api:  # a job that is still starting would end, and the API with it
         with Talk(api) as client:
             client.send(GROUP * 3)
@@ -391,7 +391,7 @@ def test_stopped_in_the_middle_the_client_is_told(tmp_path: Path) -> None:
 
 
 def test_killed_in_the_middle_what_was_answered_is_stored(database_url: str) -> None:
-    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    migrate(database_url)
     with Service(database_url, "api") as api, Talk(api) as client:
         client.send(GROUP * 10)
         answered = ids_of(client.read_until(BULK_GROUP_LINES))

@@ -10,7 +10,7 @@ from batchline.db import cruds
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from tests.conftest import Servers
-from tests.service import IRIS, Command, Service, run, wait_for
+from tests.service import IRIS, Command, Service, migrate, run, wait_for
 
 SERVERS = ["mysql", "mariadb", "postgresql"]
 
@@ -85,7 +85,7 @@ def test_a_job_goes_on_when_the_database_is_back(kind: str, once: bool, servers:
     server = servers.get(kind)
     url = server.create_database()
     settings = {"DATABASE_URL": url, "BATCH_WAIT_TIME": "3600"}
-    assert run("db", "upgrade", **settings).returncode == 0
+    migrate(url)
     database = Database(url)
     for _ in range(50):
         with database.write() as connection:
@@ -115,7 +115,7 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     with Service(url, "api") as service:  # a job that is still starting would notice
         first = service.register(IRIS)
         server.kill()
@@ -126,7 +126,7 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
 
 def migrated(folder: Path) -> str:
     url = f"sqlite:///{folder / 'batchline.db'}"
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     return url
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_was_deleted_is_503_and_not_written_to(tmp_path: Path) -> No
         response = service.http.post("/predict", json={"data": [IRIS]})
         assert (response.status_code, response.json()["code"]) == (503, "schema_outdated")
         assert service.http.get("/health/ready").status_code == 503
-        assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+        migrate(url)
         assert service.register(IRIS) == 1
 
 
