@@ -15,6 +15,8 @@ MEMORY = Path("/dev/shm")
 BYTES_OF_A_WORKER = 10**9
 """A worker's servers and files take up to 0.6 GB. A container often has 64 MB in all."""
 ATTENDED = {"--pdb", "--trace", "-s", "--capture=no"}
+"""Options for somebody who watches or asks; they do not work with workers."""
+PURE = Path(__file__).parent / "pure"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,11 +32,22 @@ def main(arguments: Sequence[str]) -> None:
 def count_workers(arguments: Sequence[str]) -> int:
     """One more than there are cores, for tests also wait; 0 is pytest's own process.
 
-    Some options need a terminal, and a single test starts sooner without workers.
+    A worker takes a few seconds to start, which is longer than many a part of the suite takes.
     """
-    if ATTENDED & {*arguments} or any("::" in argument for argument in arguments):
+    parts = [argument for argument in arguments if is_part(argument)]
+    if ATTENDED & {*arguments} or (parts and all(map(is_quick, parts))):
         return 0
     return min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS)
+
+
+def is_part(argument: str) -> bool:
+    return not argument.startswith("-") and Path(argument.partition("::")[0]).exists()
+
+
+def is_quick(part: str) -> bool:
+    """Whether a part of the suite is a file, a test, or a folder that needs no server."""
+    path = Path(part.partition("::")[0])
+    return path.is_file() or path.resolve() == PURE
 
 
 def has_room(workers: int) -> bool:

@@ -16,11 +16,11 @@ import httpx
 
 from batchline.cli.wiring import prepare
 from batchline.configurations import read_settings
-from devservers import server
+from devservers.server import free_port
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 IRIS = [5.1, 3.5, 1.4, 0.2]
 SETTINGS = re.compile("DATABASE_URL|MYSQL_|BATCH_WAIT|WORKER_|MODEL_|LABEL_|HOST$|PORT$|LOG_")
 
@@ -60,10 +60,6 @@ def migrate(database_url: str, **settings: str) -> None:
     variables = environment(DATABASE_URL=database_url, **settings)
     with patch.dict(os.environ, variables, clear=True):
         prepare(read_settings())
-
-
-def free_port() -> int:
-    return server.free_port()
 
 
 class Command:
@@ -109,7 +105,7 @@ class Service(Command):
     """`batchline up`, or another command that serves HTTP, and a client for it."""
 
     def __init__(self, database_url: str, *words: str, **settings: str) -> None:
-        self.port = free_port()
+        self.port, self.database_url = free_port(), database_url
         settings = {"DATABASE_URL": database_url, **settings}
         super().__init__(*(words or ("up",)), PORT=str(self.port), **settings)
         self.http = httpx.Client(

@@ -50,7 +50,8 @@ def test_a_database_that_hangs_is_503_and_a_key_tells_what_became_of_it(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
-    with Service(url, BATCH_WAIT_TIME="3600") as service:
+    migrate(url)
+    with Service(url, "api") as service:
         first = service.register(IRIS)
         service.read(first)
         key = {"Idempotency-Key": "once"}
@@ -174,7 +175,7 @@ def test_a_read_only_file_is_503_for_those_who_write_and_can_be_read(tmp_path: P
 
 def test_a_file_that_was_deleted_is_503_and_not_written_to(tmp_path: Path) -> None:
     url = migrated(tmp_path)
-    with Service(url, BATCH_WAIT_TIME="3600") as service:
+    with Service(url, "api") as service:  # a job that is still starting would end with the file
         assert service.register(IRIS) == 1
         for file in tmp_path.glob("batchline.db*"):
             file.unlink()
@@ -193,7 +194,8 @@ def test_an_unmigrated_database_ends_the_api_with_a_hint(database_url: str) -> N
 
 
 def test_a_schema_that_goes_away_is_503(database_url: str) -> None:
-    with Service(database_url, BATCH_WAIT_TIME="3600") as service:
+    migrate(database_url)
+    with Service(database_url, "api") as service:  # a job that is still starting would end
         service.register(IRIS)
         database = Database(database_url)
         with database.write() as connection:

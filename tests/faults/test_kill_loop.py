@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Self
 
 from batchline.db.database import Database
+from devservers.server import free_port
 from tests import models
 from tests.faults import load
 from tests.faults.conftest import Figures
-from tests.service import Command, free_port, migrate, wait_for
+from tests.service import Command, migrate, wait_for
 
 SEED = 20261124
 BACKLOG = 10_000
