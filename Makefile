@@ -18,7 +18,7 @@ demo: install  ## Predict 150 iris flowers through a service of its own, start t
 run: install  ## Run API and batch job on SQLite; Ctrl-C ends both
 	$(BIN)/batchline up
 
-test: .venv/installed-dev  ## Run all tests on SQLite, MySQL, MariaDB and PostgreSQL; or make test ARGS="tests/pure" DATABASES=sqlite
+test: .venv/installed-dev  ## Run all tests on all four databases; a part: make test ARGS="tests/pure", one database: DATABASES=sqlite
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m tests $(ARGS)
 
