@@ -18,9 +18,9 @@ demo: install  ## Predict 150 iris flowers through a service of its own, start t
 run: install  ## Run API and batch job on SQLite; Ctrl-C ends both
 	$(BIN)/batchline up
 
-test: .venv/installed-dev  ## Run all tests, on SQLite and on private MySQL, MariaDB and PostgreSQL servers
+test: .venv/installed-dev  ## Run all tests on all four databases; a part: make test ARGS="tests/pure", one database: DATABASES=sqlite
 	$(BIN)/python -m devservers fetch
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests $(ARGS)
 
 torture: .venv/installed-dev  ## Run the fault tests in their long form; writes docs/reliability.json
 	$(BIN)/python -m devservers fetch

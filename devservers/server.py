@@ -1,5 +1,6 @@
 """What all servers have in common: the process, its port, readiness, crash and end."""
 
+import itertools
 import os
 import random
 import re
@@ -11,6 +12,8 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -20,6 +23,7 @@ from devservers.fetch import Package, fetched
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+PORTS_OF_A_PROCESS = 200
 
 
 class Server(ABC):
@@ -187,13 +191,13 @@ def find_installed(program: str) -> Path | None:
 
 
 def free_port() -> int:
-    """A port below those that the kernel gives to outgoing connections.
+    """A port that nothing uses and that no other process gets from here.
 
-    One of those could be taken by a client while the server is down between
-    kill and restart; a client that retries could even be connected to itself.
+    It is below the ports that the kernel gives to outgoing connections. One of those could be
+    taken by a client while the server is down between kill and restart; a client that retries
+    could even be connected to itself.
     """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.sample(range(first - 12000, first), 100):
+    for port in itertools.islice(own_ports(), PORTS_OF_A_PROCESS):
         with socket.socket() as probe:
             try:
                 probe.bind((Server.host, port))
@@ -201,6 +205,28 @@ def free_port() -> int:
                 continue
             return port
     raise RuntimeError("found no free port")
+
+
+@cache
+def own_ports() -> Iterator[int]:
+    """The ports of this process, again and again.
+
+    Processes that start servers at the same time, such as the workers of a test run, would
+    otherwise now and then choose the same port. The name of a socket reserves the ports: only one
+    process can have a socket of that name, and the kernel closes the socket when the process ends.
+    """
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    firsts = range(end - 12000, end, PORTS_OF_A_PROCESS)
+    for first in random.sample(firsts, len(firsts)):
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0devservers-ports-{first}")  # an abstract name: there is no file
+        except OSError:
+            reservation.close()
+            continue
+        reservation.detach()  # it stays open
+        return itertools.cycle(range(first, first + PORTS_OF_A_PROCESS))
+    raise RuntimeError("too many processes use devservers")
 
 
 def clean_environment() -> dict[str, str]:

@@ -5,10 +5,11 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import devservers
 from batchline.db.database import Database
@@ -17,6 +18,10 @@ from tests.service import Service
 
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
 IN_CI = bool(os.environ.get("CI"))
+
+# The time that an example takes depends on the tests beside it.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,16 +69,23 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def database_url(database_kind: str, servers: Servers, tmp_path: Path) -> Iterator[str]:
-    """The URL of a new, empty database, on each kind of database in turn."""
-    if database_kind == "sqlite":
-        yield f"sqlite:///{tmp_path / 'batchline.db'}"
+@contextmanager
+def new_database(kind: str, servers: Servers, folder: Path) -> Iterator[str]:
+    """The URL of a new, empty database; the end of the block removes it from its server."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'batchline.db'}"
         return
-    server = servers.get(database_kind)
+    server = servers.get(kind)
     url = server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture
+def database_url(database_kind: str, servers: Servers, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new, empty database, on each kind of database in turn."""
+    with new_database(database_kind, servers, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
@@ -92,9 +104,8 @@ def service(database_url: str) -> Iterator[Service]:
         yield service
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In CI nothing may be skipped."""
-    if IN_CI:
-        for item in items:
-            if item.get_closest_marker("skip") or item.get_closest_marker("skipif"):
-                raise pytest.UsageError(f"{item.nodeid} may be skipped, which CI does not allow")
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """In CI nothing may be skipped. (An error while tests are collected would end a worker.)"""
+    if IN_CI and (item.get_closest_marker("skip") or item.get_closest_marker("skipif")):
+        pytest.fail(f"{item.nodeid} may be skipped, which CI does not allow", pytrace=False)

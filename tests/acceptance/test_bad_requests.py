@@ -11,13 +11,15 @@ from jsonpointer import resolve_pointer
 
 from batchline.constants import MAX_BODY_BYTES, MAX_ROWS_PER_ITEM
 from tests import models
-from tests.service import IRIS, Service
+from tests.service import IRIS, Service, migrate
 
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder: Path = tmp_path_factory.mktemp("bad-requests")
-    with Service(f"sqlite:///{folder / 'batchline.db'}", BATCH_WAIT_TIME="3600") as service:
+    url = f"sqlite:///{folder / 'batchline.db'}"
+    migrate(url)
+    with Service(url, "api") as service:
         yield service
 
 
@@ -124,7 +126,8 @@ def test_numbers_that_grow_when_they_are_written_out_are_413_not_a_late_failure(
 ) -> None:
     model = models.doubling(tmp_path / "wide.onnx", width=1_000)
     url = f"sqlite:///{tmp_path / 'batchline.db'}"
-    with Service(url, BATCH_WAIT_TIME="3600", MODEL_FILEPATH=str(model)) as service:
+    migrate(url, MODEL_FILEPATH=str(model))
+    with Service(url, "api") as service:
         rows = ",".join(["[" + ",".join(["1e15"] * 1_000) + "]"] * 600)
         response = post(service, f'{{"data": [{rows}]}}')
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
@@ -215,7 +218,9 @@ def test_the_documentation_describes_every_endpoint(api: Service) -> None:
 
 
 def test_items_that_sql_clients_left_without_a_prediction_can_be_read(tmp_path: Path) -> None:
-    with Service(f"sqlite:///{tmp_path / 'x.db'}", BATCH_WAIT_TIME="3600") as service:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    migrate(url)
+    with Service(url, "api") as service:
         with sqlite3.connect(tmp_path / "x.db") as connection:
             for status in ("succeeded", "failed"):
                 connection.execute("INSERT INTO items (data, status) VALUES ('[]', ?)", (status,))

@@ -14,13 +14,14 @@ from starlette.requests import Request
 from batchline.api.bodies import BodyReader
 from batchline.constants import BODIES_MAX_BYTES, MAX_BODY_BYTES, MAX_PAGE_BYTES
 from batchline.errors import BodyTimeout
-from tests.service import IRIS, PATIENCE, Service
+from tests.service import IRIS, PATIENCE, Service, migrate
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Service]:
     url = f"sqlite:///{tmp_path / 'batchline.db'}"
-    with Service(url, BATCH_WAIT_TIME="3600") as service:
+    migrate(url)
+    with Service(url, "api") as service:
         yield service
 
 

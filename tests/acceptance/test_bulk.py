@@ -27,7 +27,7 @@ from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 from tests.conftest import Servers
 from tests.faults.proxy import COMMIT, Proxy
-from tests.service import IRIS, PATIENCE, Service, run, wait_for
+from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
 
 LINE = json.dumps({"data": [IRIS]}).encode() + b"\n"
 GROUP = LINE * BULK_GROUP_LINES
@@ -38,7 +38,9 @@ SERVERS = ["mysql", "mariadb", "postgresql"]
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder: Path = tmp_path_factory.mktemp("bulk")
-    with Service(f"sqlite:///{folder / 'batchline.db'}", BATCH_WAIT_TIME="3600") as service:
+    url = f"sqlite:///{folder / 'batchline.db'}"
+    migrate(url)
+    with Service(url, "api") as service:
         yield service
 
 
@@ -74,7 +76,7 @@ def count_items(database: Database) -> int:
 
 
 def test_ids_come_in_the_order_of_the_lines(database_url: str) -> None:
-    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    migrate(database_url)
     rows = [[n, 3.5, 1.4, 0.2] for n in range(2 * BULK_GROUP_LINES)]
     with Service(database_url, "api") as api:
         answer = upload(api, b"".join(json.dumps({"data": [row]}).encode() + b"\n" for row in rows))
@@ -138,7 +140,8 @@ def test_what_is_sent_as_something_else_is_read_as_lines_too(api: Service) -> No
 
 def test_a_file_with_keys_may_be_sent_again(database_url: str) -> None:
     body = b"".join(keyed(n) for n in range(BULK_GROUP_LINES + 1_000))
-    with Service(database_url, BATCH_WAIT_TIME="3600") as api:
+    migrate(database_url)
+    with Service(database_url, "api") as api:
         first, again = upload(api, body[: len(body) // 2]), upload(api, body)
         known = ids_of(first)
         known.popitem()  # its line was cut in two
@@ -209,7 +212,7 @@ def test_a_file_larger_than_memory_is_stored_for_a_client_that_reads_only_at_the
 ) -> None:
     """What `requests` does; bad lines make for an answer that no socket's buffer holds."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     long = json.dumps({"data": [IRIS] * 1_000}).encode() + b"\n"
     with Service(url, "api") as api:
         upload(api, long + GROUP)
@@ -233,7 +236,8 @@ def test_a_file_larger_than_memory_is_stored_for_a_client_that_reads_only_at_the
 def test_what_was_answered_is_stored_when_the_client_hangs_up_in_the_middle(
     database_url: str,
 ) -> None:
-    with Service(database_url, BATCH_WAIT_TIME="3600") as api:
+    migrate(database_url)
+    with Service(database_url, "api") as api:
         with Talk(api) as client:
             client.send(GROUP * 4)
             answered = ids_of(client.read_until(BULK_GROUP_LINES))
@@ -296,12 +300,14 @@ def test_a_client_that_sends_no_more_is_let_go_and_told(database: Database) -> N
     assert end["from_line"] == end["registered"] + 1 == count_items(database) + 1
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)  # nothing is stored in it
 @pytest.mark.parametrize("reads", [0, 1, 2])
 def test_a_client_that_never_reads_is_let_go(reads: int, database: Database) -> None:
     bad = b"".join(b"%s%d\n" % (b"x" * (n % 2), n) for n in range(10))
     lines = BULK_ANSWER_BYTES // 20
     client = Client([(bad * 1_000)] * (lines // 10_000), reads)
     asyncio.run(serve(database, client))
+    assert count_items(database) == 0
 
 
 # Outages ---------------------------------------------------------------------------------------
@@ -313,7 +319,7 @@ def test_a_database_that_goes_away_in_the_middle_leaves_what_was_answered(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     with Service(url, "api") as api:  # a job that is still starting would end, and the API with it
         with Talk(api) as client:
             client.send(GROUP * 3)
@@ -351,9 +357,10 @@ def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
+    migrate(url)
     database = Database(url)
     body = [b"".join(map(keyed, range(n, n + 1_000))) for n in range(0, 20_000, 1_000)]
-    with Proxy(url) as proxy, Service(proxy.url, BATCH_WAIT_TIME="3600") as api:
+    with Proxy(url) as proxy, Service(proxy.url, "api") as api:
         with Talk(api) as client:
             for part in body[:10]:
                 client.send(part)
@@ -377,7 +384,8 @@ def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became
 
 def test_stopped_in_the_middle_the_client_is_told(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
-    with Service(url, BATCH_WAIT_TIME="3600") as api, Talk(api) as client:
+    migrate(url)
+    with Service(url, "api") as api, Talk(api) as client:
         client.send(GROUP * 3)
         answered = [client.read()]
         api.send(signal.SIGTERM)
@@ -391,7 +399,7 @@ def test_stopped_in_the_middle_the_client_is_told(tmp_path: Path) -> None:
 
 
 def test_killed_in_the_middle_what_was_answered_is_stored(database_url: str) -> None:
-    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    migrate(database_url)
     with Service(database_url, "api") as api, Talk(api) as client:
         client.send(GROUP * 10)
         answered = ids_of(client.read_until(BULK_GROUP_LINES))

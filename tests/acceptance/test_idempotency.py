@@ -2,10 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from batchline.db.database import Database
-from tests.service import IRIS, Service, run
+from tests.service import IRIS, Service, migrate
 
 OTHER = [6.7, 3.0, 5.2, 2.3]
 
@@ -26,7 +24,7 @@ def count_items(url: str) -> int:
 
 
 def test_the_same_key_and_data_answer_the_same_id(database_url: str) -> None:
-    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    migrate(database_url)
     with Service(database_url, "api") as api:
         first = post(api, "a")
         assert first[0] == 202
@@ -40,7 +38,7 @@ def test_the_same_key_and_data_answer_the_same_id(database_url: str) -> None:
 
 
 def test_one_key_sent_by_many_at_once_is_one_item(database_url: str) -> None:
-    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    migrate(database_url)
     with (
         Service(database_url, "api") as one,
         Service(database_url, "api") as other,
@@ -54,7 +52,7 @@ def test_one_key_sent_by_many_at_once_is_one_item(database_url: str) -> None:
 
 
 def test_registrations_with_and_without_keys_may_come_together(database_url: str) -> None:
-    assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+    migrate(database_url)
     with Service(database_url, "api") as api, ThreadPoolExecutor(16) as pool:
         keyed = [pool.submit(post, api, f"key-{n}") for n in range(40)]
         plain = [pool.submit(api.register, IRIS) for _ in range(40)]
@@ -63,6 +61,6 @@ def test_registrations_with_and_without_keys_may_come_together(database_url: str
     assert count_items(database_url) == 80
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, b"caf\xc3\xa9", b"a\tb"])
-def test_a_key_that_cannot_be_used_is_400(service: Service, key: str | bytes) -> None:
-    assert post(service, key) == (400, "invalid_idempotency_key")
+def test_a_key_that_cannot_be_used_is_400(service: Service) -> None:
+    for key in ("", "x" * 256, b"caf\xc3\xa9", b"a\tb"):
+        assert post(service, key) == (400, "invalid_idempotency_key"), key

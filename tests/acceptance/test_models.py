@@ -12,7 +12,7 @@ from batchline.constants import IRIS_LABELS, IRIS_MODEL
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from tests import models
-from tests.service import Command, Service, run, wait_for
+from tests.service import Command, Service, migrate, run, wait_for
 
 IRIS = [5.1, 3.5, 1.4, 0.2]
 
@@ -20,7 +20,7 @@ IRIS = [5.1, 3.5, 1.4, 0.2]
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'batchline.db'}"
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     return url
 
 
@@ -130,6 +130,14 @@ def test_check_finds_a_version_that_no_job_could_load(url: str) -> None:
     assert "version 1 of the model default in the database is not the one that was added" in said
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
+    shared_url = f"sqlite:///{tmp_path_factory.mktemp('models') / 'x.db'}"
+    migrate(shared_url)
+    with Service(shared_url, "api") as service:
+        yield shared_url, service
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -146,8 +154,9 @@ def test_check_finds_a_version_that_no_job_could_load(url: str) -> None:
     ],
 )
 def test_what_cannot_be_done_ends_with_a_sentence_and_a_hint(
-    words: list[str], said: str, url: str, api: Service
+    words: list[str], said: str, shared: tuple[str, Service]
 ) -> None:
+    url, api = shared
     output = command(url, "models", *words, status=1)
     assert said in output
     assert "hint: " in output

@@ -10,7 +10,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from tests.conftest import Servers
-from tests.service import IRIS, Command, Service, run, wait_for
+from tests.service import IRIS, Command, Service, migrate, run, wait_for
 
 SERVERS = ["mysql", "mariadb", "postgresql"]
 
@@ -50,7 +50,8 @@ def test_a_database_that_hangs_is_503_and_a_key_tells_what_became_of_it(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
-    with Service(url, BATCH_WAIT_TIME="3600") as service:
+    migrate(url)
+    with Service(url, "api") as service:
         first = service.register(IRIS)
         service.read(first)
         key = {"Idempotency-Key": "once"}
@@ -85,7 +86,7 @@ def test_a_job_goes_on_when_the_database_is_back(kind: str, once: bool, servers:
     server = servers.get(kind)
     url = server.create_database()
     settings = {"DATABASE_URL": url, "BATCH_WAIT_TIME": "3600"}
-    assert run("db", "upgrade", **settings).returncode == 0
+    migrate(url)
     database = Database(url)
     for _ in range(50):
         with database.write() as connection:
@@ -115,7 +116,7 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     with Service(url, "api") as service:  # a job that is still starting would notice
         first = service.register(IRIS)
         server.kill()
@@ -126,7 +127,7 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
 
 def migrated(folder: Path) -> str:
     url = f"sqlite:///{folder / 'batchline.db'}"
-    assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+    migrate(url)
     return url
 
 
@@ -174,14 +175,14 @@ def test_a_read_only_file_is_503_for_those_who_write_and_can_be_read(tmp_path: P
 
 def test_a_file_that_was_deleted_is_503_and_not_written_to(tmp_path: Path) -> None:
     url = migrated(tmp_path)
-    with Service(url, BATCH_WAIT_TIME="3600") as service:
+    with Service(url, "api") as service:  # a job that is still starting would end with the file
         assert service.register(IRIS) == 1
         for file in tmp_path.glob("batchline.db*"):
             file.unlink()
         response = service.http.post("/predict", json={"data": [IRIS]})
         assert (response.status_code, response.json()["code"]) == (503, "schema_outdated")
         assert service.http.get("/health/ready").status_code == 503
-        assert run("db", "upgrade", DATABASE_URL=url).returncode == 0
+        migrate(url)
         assert service.register(IRIS) == 1
 
 
@@ -193,7 +194,8 @@ def test_an_unmigrated_database_ends_the_api_with_a_hint(database_url: str) -> N
 
 
 def test_a_schema_that_goes_away_is_503(database_url: str) -> None:
-    with Service(database_url, BATCH_WAIT_TIME="3600") as service:
+    migrate(database_url)
+    with Service(database_url, "api") as service:  # a job that is still starting would end
         service.register(IRIS)
         database = Database(database_url)
         with database.write() as connection:

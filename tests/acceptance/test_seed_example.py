@@ -1,8 +1,12 @@
 """The three phases of the batch pattern: register, wait, read."""
 
+from collections.abc import Iterator
+
+import pytest
 from sqlalchemy import text
 
 from batchline.db.database import Database
+from tests.conftest import KINDS, Servers, new_database
 from tests.service import IRIS, Service, run, wait_for
 
 
@@ -30,6 +34,19 @@ def test_a_row_is_registered_waits_and_is_predicted(database_url: str) -> None:
         assert done["created_at"] <= done["finished_at"]
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def service(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """`batchline up` on a database that the tests below share."""
+    folder = tmp_path_factory.mktemp("seed")
+    with (
+        new_database(request.param, servers, folder) as url,
+        Service(url, BATCH_WAIT_TIME="0.5") as service,
+    ):
+        yield service
+
+
 def test_up_predicts_on_its_own_schedule(service: Service) -> None:
     item = service.wait_for_result(service.register(IRIS))
     assert item["prediction"]["setosa"] > 0.9
@@ -45,19 +62,22 @@ def test_an_item_of_several_rows_answers_a_list_in_row_order(service: Service) -
     ]
 
 
-def test_a_plain_insert_is_a_registration(service: Service, database_url: str) -> None:
-    database = Database(database_url)
+def test_a_plain_insert_is_a_registration(service: Service) -> None:
+    database = Database(service.database_url)
     with database.write() as connection:
         connection.execute(text("INSERT INTO items (data) VALUES ('[[5.1, 3.5, 1.4, 0.2]]')"))
+    with database.read() as connection:
+        item_id = connection.execute(text("SELECT max(id) FROM items")).scalar()
 
     def stored() -> str | None:
-        query = "SELECT prediction FROM predictions WHERE item_id = 1"
+        query = f"SELECT prediction FROM predictions WHERE item_id = {item_id}"
         with database.read() as connection:
             return connection.execute(text(query)).scalar()
 
-    assert '"setosa":0.9' in wait_for(stored, "the prediction of item 1")
+    assert '"setosa":0.9' in wait_for(stored, "the prediction of the item")
     with database.read() as connection:
-        assert connection.execute(text("SELECT status FROM items")).scalar() == "succeeded"
+        query = f"SELECT status FROM items WHERE id = {item_id}"
+        assert connection.execute(text(query)).scalar() == "succeeded"
     database.close()
 
 
@@ -65,23 +85,31 @@ def test_pages_of_items_follow_one_another(service: Service) -> None:
     ids = [service.register(IRIS) for _ in range(5)]
     for item_id in ids:
         service.wait_for_result(item_id)
-    seen, after, has_more = [], 0, True
+    before = ids[0] - 1
+    seen, after, has_more = [], before, True
     while has_more:
         page = service.http.get("/items", params={"limit": 2, "after": after}).json()
         seen += [item["id"] for item in page["items"]]
         after, has_more = page["last_id"], page["has_more"]
     assert seen == ids
-    assert service.http.get("/items?status=pending").json()["items"] == []
-    assert len(service.http.get("/items?status=succeeded").json()["items"]) == 5
+
+    def count(status: str) -> int:
+        page = service.http.get("/items", params={"status": status, "after": before}).json()
+        return len(page["items"])
+
+    assert (count("pending"), count("succeeded")) == (0, 5)
 
 
-def test_each_run_is_recorded(service: Service, database_url: str) -> None:
+def test_each_run_is_recorded(service: Service) -> None:
+    database = Database(service.database_url)
+    with database.read() as connection:
+        before = connection.execute(text("SELECT coalesce(max(id), 0) FROM runs")).scalar()
     service.wait_for_result(service.register(IRIS))
-    database = Database(database_url)
 
     def ended() -> object:
+        query = f"SELECT * FROM runs WHERE id > {before} AND ended_at IS NOT NULL"
         with database.read() as connection:
-            return connection.execute(text("SELECT * FROM runs WHERE ended_at IS NOT NULL")).first()
+            return connection.execute(text(query)).first()
 
     recorded = wait_for(ended, "the end of the run")
     assert recorded.items_succeeded == 1

@@ -12,7 +12,7 @@ import pytest
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from tests import models
-from tests.service import IRIS, Command, Service, run, wait_for
+from tests.service import IRIS, Command, Service, migrate, run, wait_for
 
 ROW = f"[{IRIS}]"
 
@@ -65,16 +65,25 @@ def test_sigterm_in_the_middle_leaves_nothing_half_stored(
     assert count(database, "predictions") == 30_000
 
 
-def start_endless_job(folder: Path, stack: ExitStack) -> Command:
+class Impatient(Command):
+    """A command that waits one second, not fifteen, for the batches in progress when it ends."""
+
+    program = (
+        "-c",
+        "from batchline import cli, constants; constants.DRAIN_TIMEOUT = 1.0; cli.main()",
+    )
+
+
+def start_endless_job(folder: Path, stack: ExitStack, kind: type[Command] = Command) -> Command:
     """A job in the middle of a call of the model that takes days."""
     url = url_of(folder)
     model = str(models.slow(folder / "slow.onnx"))
-    assert run("db", "upgrade", DATABASE_URL=url, MODEL_FILEPATH=model).returncode == 0
+    migrate(url, MODEL_FILEPATH=model)
     database = Database(url)
     stack.callback(database.close)
     with database.write() as connection:
         items.register(connection, [f"[[{10**12}]]"])
-    job = stack.enter_context(Command("job", DATABASE_URL=url, MODEL_FILEPATH=model))
+    job = stack.enter_context(kind("job", DATABASE_URL=url, MODEL_FILEPATH=model))
     wait_for(lambda: count(database, "claims") > 0, "the claim")
     busy = cpu_ticks(job.process.pid) + os.sysconf("SC_CLK_TCK")
     wait_for(lambda: cpu_ticks(job.process.pid) > busy, "a second of the model's computing")
@@ -86,13 +95,14 @@ def send_until_it_ends(command: Command, number: signal.Signals) -> int:
         command.send(number)
         return command.process.poll() is not None
 
-    wait_for(has_ended, "the end", patience=5)
+    # Without a second signal a job takes 15 seconds, the API 10, and another status comes of it.
+    wait_for(has_ended, "the end", patience=10)
     return command.wait()
 
 
 def test_a_job_that_does_not_come_to_an_end_gives_its_items_back_in_time(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        job = start_endless_job(tmp_path, stack)
+        job = start_endless_job(tmp_path, stack, Impatient)
         job.send(signal.SIGTERM)
         assert job.wait() == 1, job.output
         database = Database(url_of(tmp_path))
@@ -107,7 +117,7 @@ def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_the_api_at_once(tmp_path: Path) -> None:
-    run("db", "upgrade", DATABASE_URL=url_of(tmp_path))
+    migrate(url_of(tmp_path))
     with (
         Service(url_of(tmp_path), "api") as api,
         socket.create_connection(("127.0.0.1", api.port)) as client,

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from batchline.constants import IRIS_MODEL
+from devservers.server import free_port
 from tests.conftest import Servers
-from tests.service import free_port, run
+from tests.service import run
 
 COMMANDS = [("up",), ("job", "--once"), ("db", "upgrade")]
 

@@ -1,7 +1,7 @@
 """Batches and pages read what they need by an index, however many items there are beside it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +14,11 @@ from batchline.db.cruds import items, pending, results
 from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
+from batchline.db.migrations import upgrade
 from batchline.db.scope import Backfill
 from batchline.db.work import Predicted
 from batchline.errors import Failure
+from tests.conftest import KINDS, Servers, new_database
 
 HISTORY = 20_000
 PENDING = 200
@@ -30,9 +32,22 @@ EXPLAIN = {
 Statement = tuple[str, Any]
 
 
-@pytest.fixture
-def history(database: Database) -> Database:
-    """Some pending items behind many that were predicted, and a database that knows how many."""
+@pytest.fixture(scope="module", params=KINDS)
+def history(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """Some pending items behind many that were predicted, and a database that knows how many.
+
+    The tests share it, so each one must leave it as it was.
+    """
+    folder = tmp_path_factory.mktemp("history")
+    with new_database(request.param, servers, folder) as url, closing(Database(url)) as database:
+        upgrade(database)
+        fill(database)
+        yield database
+
+
+def fill(database: Database) -> None:
     with database.write() as connection:
         for status, count in (("succeeded", HISTORY), ("pending", PENDING)):
             statement = text("INSERT INTO items (data, status) VALUES ('[[1, 2, 3, 4]]', :status)")
@@ -45,7 +60,18 @@ def history(database: Database) -> Database:
             connection.exec_driver_sql("ANALYZE TABLE items, predictions").close()
         else:
             connection.exec_driver_sql("ANALYZE")
-    return database
+
+
+class RollBack(Exception):
+    """Ends a transaction without its effects."""
+
+
+@contextmanager
+def rolled_back(database: Database) -> Iterator[Connection]:
+    """A transaction whose effects are undone at the end."""
+    with suppress(RollBack), database.write() as connection:
+        yield connection
+        raise RollBack
 
 
 @contextmanager
@@ -85,7 +111,7 @@ def work_off_a_batch(connection: Connection) -> None:
 
 
 def test_a_batch_scans_and_sorts_nothing(history: Database) -> None:
-    with statements_of(history) as said, history.write() as connection:
+    with statements_of(history) as said, rolled_back(history) as connection:
         work_off_a_batch(connection)
     assert len(said) > 10
     with history.read() as connection:
@@ -97,7 +123,7 @@ def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> Non
     since = datetime(2020, 1, 1, tzinfo=UTC)
     scope = Backfill(1, "default", 7, "succeeded", since, None)
     ids = 100, 200
-    with statements_of(history) as said, history.write() as connection:
+    with statements_of(history) as said, rolled_back(history) as connection:
         pending.summarize_range(connection, ids, scope)
         pending.last_within(connection, ids, 2**20, scope)
         assert len(pending.unpredicted_ids(connection, ids, scope)) == 101

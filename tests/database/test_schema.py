@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,40 +54,43 @@ def test_a_migration_that_was_cut_short_is_finished_by_the_next(database: Databa
 
 
 def test_a_new_sqlite_file_that_another_program_writes_to_is_waited_for(tmp_path: Path) -> None:
-    with (
-        another_writer(tmp_path / "new.db", seconds=0.2) as url,
-        closing(Database(url)) as database,
-        database.read() as connection,
-    ):
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    file = tmp_path / "new.db"
+    with another_writer(file) as end_in:
+        end_in(0.2)
+        with closing(Database(f"sqlite:///{file}")) as database, database.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
 def test_a_migration_waits_for_longer_than_a_registration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batchline.db.dialects.sqlite.SQLITE_BUSY_TIMEOUT", 0.01)
-    with sqlite3.connect(tmp_path / "new.db") as connection:
+    file = tmp_path / "new.db"
+    with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    with (
-        another_writer(tmp_path / "new.db", seconds=0.5) as url,
-        closing(Database(url)) as database,
-    ):
+    with another_writer(file) as end_in, closing(Database(f"sqlite:///{file}")) as database:
         with pytest.raises(DatabaseUnavailable), database.write():
             pass
+        end_in(0.5)
         migrations.upgrade(database)
         with database.read() as connection:
             assert schema.is_current(connection)
 
 
 @contextmanager
-def another_writer(file: Path, seconds: float) -> Iterator[str]:
-    """Holds the write lock for so long; the URL of the file."""
+def another_writer(file: Path) -> Iterator[Callable[[float], None]]:
+    """Holds the write lock; call it with the number of seconds after which to let go of it."""
     writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     writer.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(seconds, writer.execute, ["ROLLBACK"])
-    release.start()
-    yield f"sqlite:///{file}"
-    release.join()
+    timers: list[threading.Timer] = []
+
+    def end_in(seconds: float) -> None:
+        timers.append(threading.Timer(seconds, writer.execute, ["ROLLBACK"]))
+        timers[-1].start()
+
+    yield end_in
+    for timer in timers:
+        timer.join()
     writer.close()
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Self
 
 from batchline.db.database import Database
+from devservers.server import free_port
 from tests import models
 from tests.faults import load
 from tests.faults.conftest import Figures
-from tests.service import Command, free_port, run, wait_for
+from tests.service import Command, migrate, wait_for
 
 SEED = 20261124
 BACKLOG = 10_000
@@ -113,7 +114,7 @@ def test_processes_killed_at_random_lose_and_double_nothing(
         "BATCH_WAIT_TIME": "0.05",
         "LOG_LEVEL": "ERROR",
     }
-    assert run("db", "upgrade", **settings).returncode == 0
+    migrate(database_url, MODEL_FILEPATH=settings["MODEL_FILEPATH"])
     api = Kept("api", PORT=str(port), **settings)
     jobs = [Kept("job", **settings) for _ in range(2)]
     with api, jobs[0], jobs[1]:
