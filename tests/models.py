@@ -24,6 +24,12 @@ def doubling(path: Path, width: int = 2) -> Path:
     return _save(path, [node], [x], [make_tensor_value_info("doubled", FLOAT, ["n", width])])
 
 
+def negated(path: Path) -> Path:
+    """Rows of two floats; gives each row negated."""
+    node = make_node("Neg", ["x"], ["negated"])
+    return _save(path, [node], [_floats("x", "n", 2)], [_floats("negated", "n", 2)])
+
+
 def picky(path: Path, first: int = 0) -> Path:
     """Rows of one integer, ten from `first` on: gives the square of its place; raises at others."""
     squares = make_tensor("squares", FLOAT, [10], np.arange(10.0) ** 2)

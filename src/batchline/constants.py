@@ -21,7 +21,7 @@ IRIS_FLOWERS = IRIS / "flowers.csv"
 DEFAULT_MODEL = "default"
 """The name under which `MODEL_FILEPATH` is published; each new file is a new version of it."""
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest migration, written down here so that the API need not import Alembic to compare."""
 
 BEFORE_ALL_IDS = -(2**63)

@@ -141,9 +141,19 @@ class StatementFailed(BatchlineError):
 
 
 class SchemaOutdated(Unavailable):
-    """The database's tables are not those of this version."""
+    """The database schema is older than this Batchline needs."""
 
     code = "schema_outdated"
+
+
+class SchemaNewer(SchemaOutdated):
+    """The database schema is too new for this Batchline."""
+
+    code = "schema_newer"
+
+
+class ForeignTables(ConfigurationError):
+    """The database has tables with our names that Batchline did not create."""
 
 
 class IntakeFull(Unavailable):

@@ -199,7 +199,7 @@ def test_a_schema_that_goes_away_is_503(database_url: str) -> None:
         service.register(IRIS)
         database = Database(database_url)
         with database.write() as connection:
-            for table in ("items", "alembic_version"):
+            for table in ("items", "batchline_migrations"):
                 connection.exec_driver_sql(f"DROP TABLE {table}")
         database.close()
         for response in (

@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -22,7 +22,13 @@ from batchline.db.cruds import claim_lock, items, runs, schema, versions
 from batchline.db.database import Database
 from batchline.db.dialects import connections
 from batchline.db.models import metadata
-from batchline.errors import ConfigurationError, DatabaseUnavailable
+from batchline.errors import (
+    ConfigurationError,
+    Conflict,
+    DatabaseUnavailable,
+    ForeignTables,
+    SchemaNewer,
+)
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 from tests.conftest import Servers
@@ -30,7 +36,9 @@ from tests.conftest import Servers
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
     with database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "version_table": schema.VERSION_TABLE}
+        )
         assert compare_metadata(context, metadata) == []
 
 
@@ -40,17 +48,121 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     migrations.upgrade(database)
     with database.read() as connection:
         assert items.get(connection, 1) is not None
-        assert schema.is_current(connection)
+        schema.check(connection)
 
 
 def test_a_migration_that_was_cut_short_is_finished_by_the_next(database: Database) -> None:
     with database.write() as connection:
-        connection.exec_driver_sql("DELETE FROM alembic_version")
+        connection.exec_driver_sql("DELETE FROM batchline_version")
         connection.exec_driver_sql("DROP TABLE runs")
     migrations.upgrade(database)
     with database.write() as connection:
         assert runs.start(connection, "me") == 1
-        assert schema.is_current(connection)
+        schema.check(connection)
+
+
+def tables_of(database: Database) -> dict[str, set[str]]:
+    with database.read() as connection:
+        found = inspect(connection)
+        names = found.get_table_names()
+        return {name: {column["name"] for column in found.get_columns(name)} for name in names}
+
+
+@pytest.mark.parametrize("theirs", ["items", "runs", "models"])
+def test_a_table_of_another_program_is_named_and_nothing_is_touched(
+    database_url: str, theirs: str
+) -> None:
+    with closing(Database(database_url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql(f"CREATE TABLE {theirs} (id INTEGER, title VARCHAR(9))")
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0002')")
+        before = tables_of(database)
+        with pytest.raises(ForeignTables, match=theirs) as caught:
+            migrations.upgrade(database)
+        assert "a database or a schema of its own" in caught.value.hint
+        assert tables_of(database) == before
+
+
+def test_another_programs_alembic_version_neither_blocks_nor_deceives(database_url: str) -> None:
+    with closing(Database(database_url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0002')")
+        migrations.upgrade(database)
+        with database.read() as connection:
+            schema.check(connection)
+            theirs = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+            assert theirs.scalars().all() == ["0002"]
+
+
+def test_a_database_that_an_older_batchline_migrated_goes_on_from_there(database_url: str) -> None:
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, "0002")
+        with database.write() as connection:  # as it was before the table had a name of our own
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0002')")
+            connection.exec_driver_sql("DROP TABLE batchline_version")
+        migrations.upgrade(database)
+        with database.read() as connection:
+            schema.check(connection)
+
+
+def test_a_schema_that_is_too_new_says_to_upgrade_batchline(database: Database) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE batchline_version SET version_num = '9999'")
+        connection.exec_driver_sql(
+            "INSERT INTO batchline_migrations (revision, oldest_code) VALUES ('9999', '9999')"
+        )
+    before = tables_of(database)
+    with pytest.raises(SchemaNewer, match="9999") as caught:
+        migrations.upgrade(database)
+    assert "upgrade Batchline" in caught.value.hint
+    assert tables_of(database) == before
+    with database.read() as connection, pytest.raises(SchemaNewer):
+        schema.check(connection)
+
+
+def test_a_newer_schema_that_says_it_is_compatible_is_accepted(database: Database) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO batchline_migrations (revision, oldest_code) "
+            f"VALUES ('9999', '{SCHEMA_REVISION}')"
+        )
+    with database.read() as connection:
+        schema.check(connection)
+
+
+def test_of_a_model_only_one_version_can_be_active(database: Database) -> None:
+    def insert(version: int) -> None:
+        with database.write() as connection:
+            statement = text(
+                "INSERT INTO models (name, version, sha256, signature, active) "
+                "VALUES ('a', :version, 'abc', '{}', :active)"
+            )
+            connection.execute(statement, {"version": version, "active": True})
+
+    insert(1)
+    with pytest.raises(Conflict):
+        insert(2)
+
+
+def test_of_two_active_versions_of_an_older_schema_the_newest_stays_active(
+    database_url: str,
+) -> None:
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, "0002")
+        with database.write() as connection:
+            for version, active in ((1, True), (2, True), (3, False)):
+                statement = text(
+                    "INSERT INTO models (name, version, sha256, signature, active) "
+                    "VALUES ('a', :version, 'abc', '{}', :active)"
+                )
+                connection.execute(statement, {"version": version, "active": active})
+        migrations.upgrade(database)
+        with database.read() as connection:
+            found = versions.all_versions(connection)
+        assert [(row.version, row.active) for row in found] == [(1, None), (2, True), (3, None)]
 
 
 def test_a_new_sqlite_file_that_another_program_writes_to_is_waited_for(tmp_path: Path) -> None:
@@ -74,7 +186,7 @@ def test_a_migration_waits_for_longer_than_a_registration(
         end_in(0.5)
         migrations.upgrade(database)
         with database.read() as connection:
-            assert schema.is_current(connection)
+            schema.check(connection)
 
 
 @contextmanager
@@ -252,7 +364,7 @@ def test_a_database_of_the_first_version_keeps_everything(database_url: str, tim
             migrations.upgrade(database)
             if times > 1:
                 with database.write() as connection:
-                    connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+                    connection.exec_driver_sql("UPDATE batchline_version SET version_num = '0001'")
         migrations.upgrade(database)
         with database.read() as connection:
             good, bad = items.get(connection, 1), items.get(connection, 2)

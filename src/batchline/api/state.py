@@ -9,7 +9,7 @@ from batchline.api.write_queue import WriteQueue
 from batchline.constants import UNKNOWN_MODEL_LIFETIME
 from batchline.db.cruds import schema
 from batchline.db.database import Database
-from batchline.errors import NoModel, SchemaOutdated, UnknownModel
+from batchline.errors import NoModel, UnknownModel
 
 
 class ApiState:
@@ -43,8 +43,7 @@ class ApiState:
             Unavailable: the database does not respond, or is of another version of Batchline.
         """
         with self.database.read() as connection:
-            if not schema.is_current(connection):
-                raise SchemaOutdated("the schema is not current", hint="run `batchline db upgrade`")
+            schema.check(connection)
 
     async def close(self) -> None:
         """Store and read what is queued, then close the database."""

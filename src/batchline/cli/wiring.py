@@ -38,16 +38,11 @@ def connect(settings: "Settings") -> "Database":
 def opened(settings: "Settings") -> Iterator["Database"]:
     """Open the database, which has been migrated, and close it at the end."""
     from batchline.db.cruds import schema
-    from batchline.errors import SchemaOutdated
 
     database = connect(settings)
     try:
         with database.read() as connection:
-            if not schema.is_current(connection):
-                raise SchemaOutdated(
-                    "the database is of another version of Batchline",
-                    hint="run `batchline db upgrade`",
-                )
+            schema.check(connection)
         yield database
     finally:
         database.close()

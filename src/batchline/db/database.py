@@ -38,7 +38,7 @@ class Database:
     """One engine. Nothing connects before the first `read` or `write`.
 
     Args:
-        timeout: seconds that a statement may take.
+        timeout: seconds that a statement may take, or None for no limit.
         refuse_in_outages: once the database is found to be away, raise at once until it is back,
             instead of waiting for it anew each time.
     """
@@ -48,7 +48,7 @@ class Database:
         url: str,
         *,
         pool_size: int = 8,
-        timeout: float = STATEMENT_TIMEOUT,
+        timeout: float | None = STATEMENT_TIMEOUT,
         refuse_in_outages: bool = False,
     ) -> None:
         parsed = connections.with_driver(url)
@@ -147,6 +147,11 @@ class Database:
                 f"DATABASE_URL cannot be used: {str(error).strip()}",
                 hint="check what follows the ? in it",
             ) from error
+
+    def without_time_limit(self) -> "Database":
+        """Return another engine for this database, for statements that may take long."""
+        url = self.engine.url.render_as_string(hide_password=False)
+        return Database(url, pool_size=1, timeout=None)
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Row,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 from batchline.db.dialects.types import (
     TABLE_OPTIONS,
     Blob,
+    CustomId,
     Id,
     Json,
     Name,
@@ -56,6 +58,11 @@ items = Table(
     Column("status", StatusWord, nullable=False, server_default=text("'pending'")),
     created_at(),
     Column("model", Name, nullable=False, server_default=text("'default'")),
+    Column("custom_id", CustomId, nullable=True),
+    Column("lane", SmallInteger, nullable=False, server_default=text("0")),
+    Column("key_id", Integer, nullable=True),
+    Column("request_id", Word, nullable=True),
+    Column("batch_id", Integer, nullable=True),
     Index("items_status_id", "status", "id"),
     **TABLE_OPTIONS,
 )
@@ -78,15 +85,17 @@ models = Table(
     Column("version", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("signature", Json, nullable=False),
-    Column("active", Boolean, nullable=False),
+    Column("active", Boolean, nullable=True),  # true or null, never false; see the last index
     created_at(),
-    Column("label_file", Json, nullable=True),
+    Column("label_file", Json, nullable=True),  # both are in `options`, and here for older code
     Column("allow_non_finite", Boolean, nullable=True),
     Column("batching", Json, nullable=True),  # null: of a version of Batchline that stored no files
     Column("notes", Json, nullable=True),
     Column("size", Id, nullable=True),
     Column("location", Text, nullable=True),  # null: the content is in `model_files`
+    Column("options", Json, nullable=True),
     UniqueConstraint("name", "version", name="models_name_version"),
+    Index("models_active", "name", "active", unique=True),  # of nulls there may be many
     **TABLE_OPTIONS,
 )
 
@@ -108,6 +117,7 @@ predictions = Table(
     Column("model_id", Integer, nullable=False),
     Column("prediction", Json, nullable=False),
     created_at(),
+    Column("label", Json, nullable=True),
     UniqueConstraint("item_id", "model_id", name="predictions_item_model"),
     **TABLE_OPTIONS,
 )
@@ -163,6 +173,15 @@ gate = Table(
     **TABLE_OPTIONS,
 )
 
+migrations = Table(
+    "batchline_migrations",
+    metadata,
+    Column("revision", Word, primary_key=True),
+    Column("oldest_code", Word, nullable=False),  # the oldest revision whose code works on it
+    created_at(),
+    **TABLE_OPTIONS,
+)
+
 runs = Table(
     "runs",
     metadata,
@@ -173,5 +192,7 @@ runs = Table(
     Column("items_succeeded", Integer, nullable=False, server_default=text("0")),
     Column("items_failed", Integer, nullable=False, server_default=text("0")),
     Column("rows_per_second", Double, nullable=True),
+    Column("runtime", String(255), nullable=True),
+    Column("processor", String(255), nullable=True),
     **TABLE_OPTIONS,
 )

@@ -55,9 +55,15 @@ class ModelFile:
         return (
             version.sha256 == self.sha256
             and version.batching is not None
-            and version.labels_json == _labels_json(self.labels)
-            and version.allow_non_finite == self.allow_non_finite
+            and version.options == self.options
         )
+
+    @property
+    def options(self) -> str:
+        """Everything beside the file that changes its predictions, as JSON with sorted keys."""
+        options = {"labels": self.labels, "allow_non_finite": self.allow_non_finite}
+        given = {name: value for name, value in options.items() if value}
+        return json.dumps(given, sort_keys=True)
 
     def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
         """What the model turns out to be.
@@ -108,6 +114,7 @@ def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
     return NewVersion(
         sha256=file.sha256,
         signature=json.dumps(found.signature.to_json()),
+        options=file.options,
         label_file=_labels_json(file.labels),
         allow_non_finite=file.allow_non_finite,
         batching=json.dumps(found.batching.to_json()),

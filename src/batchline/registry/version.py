@@ -28,7 +28,7 @@ class Version:
     sha256: str
     signature: Signature
     batching: Batching | None
-    labels_json: str | None
+    options: str | None
     allow_non_finite: bool
     notes: tuple[str, ...]
     size: int
@@ -50,7 +50,7 @@ class Version:
             sha256=row.sha256,
             signature=Signature.from_json(json.loads(row.signature)),
             batching=batching,
-            labels_json=row.label_file,
+            options=row.options,
             allow_non_finite=bool(row.allow_non_finite),
             notes=tuple(json.loads(row.notes or "[]")),
             size=row.size or 0,

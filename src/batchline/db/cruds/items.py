@@ -84,14 +84,18 @@ def get(connection: Connection, item_id: int) -> StoredItem | None:
 
 
 def get_version_result(connection: Connection, item_id: int, version: int) -> StoredItem | None:
-    """Return one item with its result by this version of its model, or None."""
+    """Return one item with its result by this version of its model, or None.
+
+    A pending item has none: a client may have given it other data since it was predicted.
+    """
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
     number = models.c.name == items.c.model, models.c.version == version
     model_id = select(models.c.id).where(*number).correlate(items).scalar_subquery()
     query = _results(items, predictions.c.prediction, of_version=model_id)
     has_result = or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None))
-    return next(iter(_read(connection, query.where(items.c.id == item_id, has_result))), None)
+    finished = items.c.id == item_id, items.c.status != Status.PENDING, has_result
+    return next(iter(_read(connection, query.where(*finished))), None)
 
 
 def get_many(connection: Connection, item_ids: Sequence[int]) -> dict[int, StoredItem]:

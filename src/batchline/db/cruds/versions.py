@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from batchline.constants import MODEL_PART_BYTES, NO_VERSION
+from batchline.constants import MODEL_PART_BYTES, NO_VERSION, Status
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many, insert_one
 from batchline.db.models import Record, items, model_files, models, predictions
@@ -14,10 +14,14 @@ from batchline.db.models import Record, items, model_files, models, predictions
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """What is stored of a version. The fields are columns of `models`."""
+    """What is stored of a version. The fields are columns of `models`.
+
+    `options` is JSON with sorted keys: everything beside the file that changes its predictions.
+    """
 
     sha256: str
     signature: str
+    options: str | None
     label_file: str | None
     allow_non_finite: bool | None
     batching: str | None
@@ -27,13 +31,8 @@ class NewVersion:
 
     def is_same_as(self, other: "NewVersion") -> bool:
         """Whether both have the same file and options, so that they predict the same."""
-        return (
-            self.batching is not None
-            and other.batching is not None
-            and self.sha256 == other.sha256
-            and self.label_file == other.label_file
-            and bool(self.allow_non_finite) == bool(other.allow_non_finite)
-        )
+        known = self.batching is not None and other.batching is not None
+        return known and (self.sha256, self.options) == (other.sha256, other.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class VersionRow(NewVersion):
     id: int
     name: str
     version: int
-    active: bool
+    active: bool | None
     created_at: datetime
 
 
@@ -100,7 +99,7 @@ def add(
         newest = select(func.max(models.c.version)).where(models.c.name == name)
         number = (connection.execute(newest).scalar() or 0) + 1
         values = asdict(new)
-        model_id = insert_one(connection, models, name=name, version=number, active=False, **values)
+        model_id = insert_one(connection, models, name=name, version=number, active=None, **values)
     if active or not has_active(connection, name):
         activate(connection, name, model_id)
     return get_version(connection, model_id)
@@ -112,9 +111,12 @@ def _find(connection: Connection, name: str, new: NewVersion) -> int | None:
 
 
 def activate(connection: Connection, name: str, model_id: int) -> None:
-    """Let this version predict what is claimed from now on."""
-    of_name = models.c.name == name
-    connection.execute(update(models).where(of_name).values(active=models.c.id == model_id))
+    """Let this version predict the items that are read from now on."""
+    acquire_claim_lock(connection)  # of two at once, the second would meet the unique index
+    # That index allows one active version of a name, so the other one is deactivated first.
+    others = models.c.name == name, models.c.active, models.c.id != model_id
+    connection.execute(update(models).where(*others).values(active=None))
+    connection.execute(update(models).where(models.c.id == model_id).values(active=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,12 @@ class Pair:
 def pairs(
     connection: Connection, model_ids: tuple[int, int], after: int, limit: int
 ) -> Sequence[Pair]:
-    """Items above the id `after` that both versions predicted."""
+    """Return items above the id `after` that both versions predicted, with the same data."""
     one, other = predictions.alias("one"), predictions.alias("other")
     both = one.c.item_id == other.c.item_id, one.c.model_id == model_ids[0]
+    finished = items.c.id == one.c.item_id, items.c.status != Status.PENDING
     query = select(one.c.item_id, one.c.prediction, other.c.prediction).where(
-        *both, other.c.model_id == model_ids[1], one.c.item_id > after
+        *finished, *both, other.c.model_id == model_ids[1], one.c.item_id > after
     )
     found = connection.execute(query.order_by(one.c.item_id).limit(limit))
     return [Pair(*row) for row in found]

@@ -59,7 +59,7 @@ def with_driver(url: str) -> URL:
     return parsed
 
 
-def engine_options(url: URL, timeout: float) -> dict[str, Any]:
+def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:
     """What `create_engine` needs for this database; a statement may take `timeout` seconds.
 
     A process that was stopped in the middle of a transaction loses its locks after `IDLE_TIMEOUT`.
@@ -70,7 +70,7 @@ def engine_options(url: URL, timeout: float) -> dict[str, Any]:
     options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
     if url.get_backend_name() == "postgresql":
         session = {
-            "statement_timeout": int(timeout * 1000),
+            "statement_timeout": int((timeout or 0) * 1000),
             "idle_in_transaction_session_timeout": IDLE_TIMEOUT * 1000,
             "timezone": "UTC",
         }
@@ -90,14 +90,15 @@ def engine_options(url: URL, timeout: float) -> dict[str, Any]:
     return options
 
 
-def prepare(engine: Engine, timeout: float) -> None:
+def prepare(engine: Engine, timeout: float | None) -> None:
     """Attach what each new connection of this engine needs; a statement may take `timeout` s."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", prepare_connection)
         event.listen(engine, "checkout", check_file)
         event.listen(engine, "begin", begin)
     if engine.dialect.name == "postgresql":
-        _limit_waiting(engine, timeout + 1)  # the server's own limit, and its answer, come first
+        if timeout is not None:
+            _limit_waiting(engine, timeout + 1)  # the server's own limit comes first
         event.listen(engine, "do_executemany", copy_rows)
 
 

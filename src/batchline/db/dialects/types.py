@@ -89,6 +89,10 @@ Name = String(64).with_variant(
 """A text that is the same only if each character is; elsewhere that is the rule."""
 
 
+CustomId = String(255).with_variant(
+    mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+)
+
 StatusWord = Enum(
     *Status, name="items_status", native_enum=False, create_constraint=True, length=9
 ).with_variant(mysql.ENUM(*Status), "mysql", "mariadb")

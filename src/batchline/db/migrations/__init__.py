@@ -1,19 +1,38 @@
 """Alembic migrations, run by `batchline db upgrade` and by `batchline up`."""
 
+from contextlib import closing
 from pathlib import Path
 
 from batchline.constants import MIGRATION_TIMEOUT
+from batchline.db.cruds import schema
 from batchline.db.database import Database
 from batchline.db.dialects.locks import migration_lock
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema to `revision`; a schema that is there already stays as it is."""
+    """Bring the schema to `revision`. A schema that has it already stays as it is.
+
+    No statement of a migration has a time limit: an index on many rows takes its time.
+
+    Raises:
+        ForeignTables: another program created tables with our names. Nothing was changed.
+        SchemaNewer: a newer Batchline has migrated this database. Nothing was changed.
+        DatabaseUnavailable: the database does not respond, or another migration is running.
+    """
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with database.write(patience=MIGRATION_TIMEOUT) as connection, migration_lock(connection):
+    with (
+        closing(database.without_time_limit()) as unlimited,
+        unlimited.write(patience=MIGRATION_TIMEOUT) as connection,
+        migration_lock(connection),
+    ):
+        state = schema.read_state(connection)
+        schema.check_before_migrating(connection, state)
+        schema.adopt_older_version(connection, state)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+        if revision == "head":
+            schema.record_migration(connection)
