@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, cast
 
 import orjson
@@ -71,8 +72,15 @@ def load_batch(stored: Stored, signature: Signature) -> Batch:
     }
     rows = RowTensors(tensors)
     item_ids = list(stored)
-    row_counts = list(map(len, map(signature.first, items)))
+    row_counts = list(map(len, _first_columns(items, signature)))
     return Batch([UniformRows(rows, range(len(rows)))], item_ids, row_counts, {})
+
+
+def _first_columns(items: Sequence[Any], signature: Signature) -> Sequence[Any]:
+    """The rows of each item for the first input, of items that are all lists or all objects."""
+    if type(items[0]) is list:
+        return items
+    return list(map(itemgetter(signature.row_inputs[0].name), items))
 
 
 def _load_one_by_one(stored: Stored, signature: Signature) -> Batch:
@@ -186,7 +194,7 @@ def _is_plain(batch: Batch, row_results: Sequence[Result | None]) -> bool:
         not batch.failures
         and len(batch.item_ids) == sum(batch.row_counts) == len(row_results)
         and set(map(type, row_results)) == {str}
-        and max(len(str(text)) for text in row_results) * UTF8_BYTES <= MAX_BODY_BYTES
+        and max(map(len, cast("Sequence[str]", row_results))) * UTF8_BYTES <= MAX_BODY_BYTES
     )
 
 

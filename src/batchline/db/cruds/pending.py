@@ -1,6 +1,6 @@
 """Statements that find and read the items that are still to be predicted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,16 @@ from sqlalchemy import Connection, Select, case, func, select
 
 from batchline.constants import BEFORE_ALL_IDS, MAX_BODY_BYTES, Status
 from batchline.db.cruds.items import text_of
-from batchline.db.dialects.types import among, byte_length, raw_text, same_text, text_or_null
+from batchline.db.dialects.types import (
+    MYSQL_LONG_CONCATENATION,
+    SEPARATOR,
+    among,
+    byte_length,
+    concatenated,
+    raw_text,
+    same_text,
+    text_or_null,
+)
 from batchline.db.models import items
 from batchline.db.scope import PENDING, Scope
 
@@ -125,10 +134,30 @@ def read_unpredicted(
     return [ModelItems(name, texts) for name, texts in found.items()]
 
 
+def are_unchanged(connection: Connection, texts: Mapping[int, Text], model: str) -> bool:
+    """Whether items still have this model and these texts, compared as one concatenated text.
+
+    This takes half the time of reading each text. False can also mean that it cannot tell.
+    """
+    if not _is_exact(model) or None in texts.values():
+        return False
+    these = among(items.c.id, list(texts)), same_text(items.c.model, model)
+    each = select(items.c.id, JSON_TEXT.label("text")).where(*these).order_by(items.c.id).subquery()
+    query = select(func.count(), concatenated(each.c.text, each.c.id))
+    query = query.prefix_with(MYSQL_LONG_CONCATENATION, dialect="mysql")
+    count, found = connection.execute(query).one()
+    separator = SEPARATOR.encode() if isinstance(found, bytes) else SEPARATOR
+    expected: Any = separator.join(texts.values())  # type: ignore[arg-type]
+    # Texts with separators of their own could be cut apart in other ways.
+    return bool(
+        count == len(texts) and found == expected and expected.count(separator) == count - 1
+    )
+
+
 def read_texts(connection: Connection, item_ids: Sequence[int], model: str) -> dict[int, Text]:
     """Read items of one model again, whatever their status is."""
     these = among(items.c.id, item_ids)
-    if model and INVALID not in model:
+    if _is_exact(model):
         query = select(items.c.id, JSON_TEXT).where(these, same_text(items.c.model, model))
         return dict(_fetch_all(connection, query))
     query = select(items.c.id, JSON_TEXT, text_or_null(items.c.model)).where(these)
@@ -142,6 +171,11 @@ def _fetch_all(connection: Connection, query: Select[*tuple[Any, ...]]) -> Seque
     rows: Sequence[Any] = result.cursor.fetchall()
     result.close()
     return rows
+
+
+def _is_exact(model: str) -> bool:
+    """Whether items can be found by this name of their model, which is as they have it."""
+    return bool(model) and INVALID not in model
 
 
 def _valid_text(value: str | bytes | None) -> str | None:

@@ -1,5 +1,6 @@
 """Insert many rows in the quickest way that each driver has."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -19,6 +20,8 @@ STATEMENT_ROWS = 1_000
 """A multi-row INSERT ends at either; the smallest `max_allowed_packet` in use is 4 MiB."""
 
 
+COPY_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+COPY_SPECIAL = re.compile(r"[\\\n\r\t]")
 COPY_ROWS = 100
 """From so many rows on PostgreSQL's COPY is quicker than an INSERT, one more round trip and all."""
 
@@ -35,8 +38,7 @@ def insert_returning_ids(
     """
     if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS:
         return _copy_returning_ids(connection, table, columns, rows)
-    statement = _multi_row(connection, table, columns, len(rows))
-    values = tuple(chain.from_iterable(rows))
+    statement, values = _multi_row(connection, table, columns, rows)
     if connection.dialect.name == "sqlite":
         last = connection.exec_driver_sql(statement, values).lastrowid
         return list(range(last - len(rows) + 1, last + 1))
@@ -76,9 +78,23 @@ def copy_rows(cursor: Any, statement: str, rows: Any, context: Any) -> bool:
     if not statement.startswith("COPY "):
         return False
     with cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+        copy.write(_copy_text(rows))
     return True
+
+
+def _copy_text(rows: Sequence[tuple[Any, ...]]) -> str:
+    """Write rows in COPY's text format: column by column, in a third of psycopg's time by row."""
+    columns = map(_copy_column, zip(*rows, strict=True))
+    return "".join(f"{line}\n" for line in map("\t".join, zip(*columns, strict=True)))
+
+
+def _copy_column(values: Sequence[Any]) -> Sequence[str]:
+    types = set(map(type, values))
+    if types == {int}:
+        return list(map(str, values))
+    if types == {str} and not COPY_SPECIAL.search("".join(values)):
+        return values
+    return [r"\N" if value is None else str(value).translate(COPY_ESCAPES) for value in values]
 
 
 def insert_many(
@@ -94,21 +110,42 @@ def insert_many(
         connection.exec_driver_sql(f"COPY {table} ({', '.join(columns)}) FROM STDIN", list(rows))
         return
     for part in _parts(rows):
-        statement = _multi_row(connection, table, columns, len(part))
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+        connection.exec_driver_sql(*_multi_row(connection, table, columns, part))
 
 
-def _multi_row(connection: Connection, table: str, columns: Sequence[str], rows: int) -> str:
+def _multi_row(
+    connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> tuple[str, tuple[Any, ...]]:
+    """One INSERT for all rows, and its parameters."""
     names = ", ".join(columns)
+    if connection.dialect.name == "mysql":
+        values, parameters = _with_literal_integers(rows)
+        return f"INSERT INTO {table} ({names}) VALUES {values}", parameters
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     one = f"({', '.join([mark] * len(columns))})"
-    values = f"VALUES {', '.join([one] * rows)}"
+    values = f"VALUES {', '.join([one] * len(rows))}"
+    parameters = tuple(chain.from_iterable(rows))
     if connection.dialect.name != "sqlite":
-        return f"INSERT INTO {table} ({names}) {values}"
+        return f"INSERT INTO {table} ({names}) {values}", parameters
     # SQLite would work out the default of created_at for each row, which is a third of all.
     given = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
     select = f"SELECT {given}, (SELECT {SQLITE_NOW}) FROM ({values})"
-    return f"INSERT INTO {table} ({names}, created_at) {select}"
+    return f"INSERT INTO {table} ({names}, created_at) {select}", parameters
+
+
+def _with_literal_integers(rows: Sequence[tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
+    """Rows in which only texts are parameters.
+
+    PyMySQL escapes each parameter in Python, which takes as long as the rest of the statement.
+    """
+    columns = list(zip(*rows, strict=True))
+    is_integer = [set(map(type, column)) == {int} for column in columns]
+    pattern = f"({', '.join('%d' if each else '%%s' for each in is_integer)})"
+    integers = [column for column, each in zip(columns, is_integer, strict=True) if each]
+    texts = [column for column, each in zip(columns, is_integer, strict=True) if not each]
+    each_row = zip(*integers, strict=True) if integers else [()] * len(rows)
+    values = ", ".join(pattern % row for row in each_row)
+    return values, tuple(chain.from_iterable(zip(*texts, strict=True)))
 
 
 def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:

@@ -207,6 +207,42 @@ def _same_text_mysql(element: same_text, compiler: Any, **options: Any) -> str:
     return f"({same} AND {length})"
 
 
+SEPARATOR = "\x1e"
+"""Between concatenated texts: JSON has no such character, except escaped."""
+
+
+class concatenated(FunctionElement[Any]):
+    """Texts of several rows as one text, in the order of a second column.
+
+    The server may cut it off, and SQLite promises no order. So only equality means something.
+    """
+
+    type = NullType()
+    inherit_cache = True
+
+
+@compiles(concatenated)
+def _concatenated(element: concatenated, compiler: Any, **options: Any) -> str:
+    text, order = (compiler.process(each, **options) for each in element.clauses)
+    return f"string_agg({text}, chr(30) ORDER BY {order})"
+
+
+@compiles(concatenated, "mysql", "mariadb")
+def _concatenated_mysql(element: concatenated, compiler: Any, **options: Any) -> str:
+    text, order = (compiler.process(each, **options) for each in element.clauses)
+    return f"GROUP_CONCAT({text} ORDER BY {order} SEPARATOR '\x1e')"
+
+
+@compiles(concatenated, "sqlite")
+def _concatenated_sqlite(element: concatenated, compiler: Any, **options: Any) -> str:
+    text, _ = (compiler.process(each, **options) for each in element.clauses)
+    return f"CAST(group_concat({text}, char(30)) AS BLOB)"
+
+
+MYSQL_LONG_CONCATENATION = "/*+ SET_VAR(group_concat_max_len = 67108864) */"
+"""For one statement, so that no setting of the session is needed. MariaDB has 1 MiB by default."""
+
+
 def among(column: Column[int], ids: Sequence[int]) -> ColumnElement[bool]:
     """Whether a column has one of these ids; a range if they have no gap, as nearly always."""
     first, last = min(ids), max(ids)
