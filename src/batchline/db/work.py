@@ -47,14 +47,21 @@ class ItemsChanged(Exception):
     """Items that were unpredicted when they were read are gone, or have another status."""
 
 
-def read(database: Database, claim: Claim) -> ClaimedItems:
+def read(database: Database, claim: Claim, likely_model: str | None = None) -> ClaimedItems:
     """Read the claimed items; if they are too large for the memory, their first part.
+
+    Args:
+        likely_model: try this model first. A wrong guess costs one more statement.
 
     Raises:
         ClaimLost: the claim had to be shortened, but had expired.
     """
     ids = claim.first_id, claim.last_id
     with database.read() as connection:
+        if likely_model is not None:
+            small = pending.read_small(connection, ids, claim.scope, likely_model)
+            if small is not None:
+                return ClaimedItems(claim, [small])
         summary = pending.summarize_range(connection, ids, claim.scope)
         if summary.size <= CLAIM_MAX_BYTES:
             return ClaimedItems(claim, _read_items(connection, claim, summary.model))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from batchline.constants import NO_VERSION, RESULTS_MAX_BYTES
+from batchline.constants import DEFAULT_MODEL, NO_VERSION, RESULTS_MAX_BYTES
 from batchline.db import work
 from batchline.db.claims import Claim
 from batchline.db.cruds.pending import ModelItems
@@ -58,6 +58,17 @@ class _ModelBatch:
     rows: int = 0
 
 
+@dataclass(slots=True)
+class Guess:
+    """Which model the items of the next claim have: the only one of the last claim, if so."""
+
+    model: str | None = DEFAULT_MODEL
+
+    def learn(self, items: Sequence[ModelItems]) -> None:
+        if items:
+            self.model = items[0].model if len(items) == 1 else None
+
+
 @dataclass(frozen=True)
 class Job:
     """What all batches of one job process share. Worker threads call it at the same time."""
@@ -67,6 +78,7 @@ class Job:
     hand: Hand
     stop: threading.Event
     pace: Pace = field(default_factory=Pace)
+    guess: Guess = field(default_factory=Guess)
 
     def predict(self, claim: Claim) -> Outcome:
         """Predict the claimed items and store the results. This completes the claim.
@@ -77,7 +89,8 @@ class Job:
             DatabaseUnavailable: nothing was stored, and the claim is released or expires.
         """
         with self.hand.holding(claim):
-            claimed = work.read(self.database, claim)
+            claimed = work.read(self.database, claim, self.guess.model)
+            self.guess.learn(claimed.items)
             batches = self._predict_all(claimed.items, self._versions_for(claim))
             stored = self._store(claimed.claim, batches)
         succeeded = sum(len(each.predictions) for each in stored)
@@ -153,7 +166,7 @@ class Job:
                 found = predict_rows(predictor.predict, part.rows[start : start + rows])
                 for index, result in zip(part.places[start : start + rows], found, strict=True):
                     results[index] = result
-                size += sum(len(result) for result in found if isinstance(result, str))
+                size += sum(map(len, [each for each in found if type(each) is str]))
         return results
 
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
 
-from batchline.constants import BEFORE_ALL_IDS, MAX_BODY_BYTES, Status
+from batchline.constants import (
+    BEFORE_ALL_IDS,
+    CLAIM_MAX_BYTES,
+    CLAIM_MAX_ITEMS,
+    MAX_BODY_BYTES,
+    Status,
+)
 from batchline.db.cruds.items import text_of
 from batchline.db.dialects.types import (
     MYSQL_LONG_CONCATENATION,
@@ -44,6 +50,8 @@ class ModelItems:
     texts: dict[int, Text]
 
 
+SMALL_ITEM_BYTES = CLAIM_MAX_BYTES // CLAIM_MAX_ITEMS
+"""A claim full of such items is within `CLAIM_MAX_BYTES`."""
 JSON_TEXT = case((byte_length(items.c.data) <= MAX_BODY_BYTES, raw_text(items.c.data)))
 INVALID = "\N{REPLACEMENT CHARACTER}"
 """Stands for bytes of a model's name that are no text, which SQLite lets clients store."""
@@ -113,6 +121,20 @@ def last_within(
             break
         last_id = item_id
     return last_id
+
+
+def read_small(
+    connection: Connection, ids: tuple[int, int], scope: Scope, model: str
+) -> ModelItems | None:
+    """Read the items of a range if each id in it is a small unpredicted item of this model.
+
+    That is nearly always so, and then one statement does for what otherwise takes two.
+    """
+    small = case((byte_length(items.c.data) <= SMALL_ITEM_BYTES, raw_text(items.c.data)))
+    query = _unpredicted(scope, ids, items.c.id, small).where(same_text(items.c.model, model))
+    texts: dict[int, Text] = dict(_fetch_all(connection, query))
+    complete = len(texts) == ids[1] - ids[0] + 1 and None not in texts.values()
+    return ModelItems(model, texts) if complete else None
 
 
 def read_unpredicted(
