@@ -22,7 +22,7 @@ test: .venv/installed-dev  ## Run all tests on all four databases; a part: make 
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m tests $(ARGS)
 
-torture: .venv/installed-dev  ## Run the fault tests in their long form; writes docs/reliability.json
+torture: .venv/installed-dev  ## Run the fault tests in their long form; writes docs/explanation/reliability.json
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m pytest tests/faults tests/test_example_models.py --long --timeout 7200
 
@@ -41,6 +41,11 @@ bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a pl
 	$(BIN)/python -m benchmarks.slow_model
 	$(BIN)/python -m benchmarks.api
 	$(BIN)/python -m benchmarks.picture
+
+docs: .venv/installed-dev  ## Renew the pages that are generated from the code
+	$(BIN)/python -m scripts.reference_pages
+	$(BIN)/python -m tests.faults.report
+	$(BIN)/python -m scripts.examples --write
 
 format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format $(CODE)
@@ -68,4 +73,4 @@ PIN := uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-
 	$(PIP) --require-hashes --requirement requirements-dev.txt
 	touch $@
 
-.PHONY: help install demo run test torture lint bench format pins clean
+.PHONY: help install demo run test torture lint bench docs format pins clean

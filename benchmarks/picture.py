@@ -1,4 +1,4 @@
-"""The figures of `benchmarks/results.json` as a picture for the README: `docs/performance.svg`."""
+"""Draw `docs/explanation/performance.svg`, the README's picture, from `benchmarks/results.json`."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import results
 
-FILE = Path(__file__).parents[1] / "docs" / "performance.svg"
+FILE = Path(__file__).parents[1] / "docs" / "explanation" / "performance.svg"
 
 NAMES = {"sqlite": "SQLite", "mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
 CONTENDERS = {
@@ -21,28 +21,36 @@ BAR, GAP = 16, 18
 
 
 def main() -> None:
-    figures = json.loads(results.FILE.read_text())["job"]["databases"]
-    FILE.write_text(
-        draw({name: figures[name]["items_per_second"] for name in NAMES if name in figures})
-    )
+    FILE.write_text(draw(read_figures()))
     print(f"{FILE.name} shows the batch job's figures")
 
 
-def read_rates() -> dict[str, dict[str, Any]]:
-    """Items per second of each contender, for each database."""
-    found = json.loads(results.FILE.read_text())["job"]["databases"]
-    return {name: found[name]["items_per_second"] for name in NAMES if name in found}
+def read_figures() -> dict[str, Any]:
+    """Return what the last benchmark of the batch job found."""
+    found: dict[str, Any] = json.loads(results.FILE.read_text())["job"]
+    return found
 
 
-def draw(figures: dict[str, dict[str, Any]]) -> str:
-    """An SVG with a group of bars for each database, in items per second."""
+def draw(job: dict[str, Any]) -> str:
+    """Return an SVG with a group of bars for each database, in items per second."""
+    found = job["databases"]
+    figures = {name: found[name]["items_per_second"] for name in NAMES if name in found}
     height = TOP + len(figures) * (len(CONTENDERS) * BAR + GAP) + GAP
     longest = max(rates[contender] for rates in figures.values() for contender in CONTENDERS)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
     style = 'font-family="system-ui, sans-serif" font-size="13" fill="#222"'
     background = f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
     title = _text(16, 24, "Items predicted and stored per second", 'font-weight="600"')
-    parts = [background, title, *_legend(), *_bars(figures, (WIDTH - LEFT - RIGHT) / longest)]
+    items, cores = job["conditions"]["items"], job["conditions"]["cores"]
+    made = f"iris model, {items:,} items of one row, {cores} shared cores, {job['date']}"
+    conditions = _text(280, 24, made, 'font-size="11" fill="#555"')
+    parts = [
+        background,
+        title,
+        conditions,
+        *_legend(),
+        *_bars(figures, (WIDTH - LEFT - RIGHT) / longest),
+    ]
     return f"{head} {style}>\n" + "\n".join(parts) + "\n</svg>\n"
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ FILE = Path(__file__).with_name("results.json")
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
-    """`--results FILE`, for figures that shall not replace the published ones."""
+    """Add `--results FILE`, for figures that must not replace the published ones."""
     parser.add_argument(
         "--results",
         type=Path,
@@ -22,5 +23,5 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 def save(benchmark: str, figures: dict[str, Any], file: Path = FILE) -> None:
     """Replace this benchmark's part of the file."""
     known = json.loads(file.read_text()) if file.exists() else {}
-    known[benchmark] = figures
+    known[benchmark] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", **figures}
     file.write_text(json.dumps(known, indent=2) + "\n")

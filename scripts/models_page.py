@@ -1,4 +1,4 @@
-"""Fill `docs/models.md` with example models: how each was added, a request, and its real answer.
+"""Fill `docs/reference/example-models.md`: how each model was added, a request, and its prediction.
 
 Needs the development extra:
 
@@ -17,7 +17,7 @@ from typing import Any
 from scripts.example_models import EXAMPLES, Example
 from tests.service import Service
 
-PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "example-models.md"
 BEGIN, END = "<!-- examples, by scripts/models_page.py -->\n", "<!-- end -->"
 NEEDS_SAMPLE = {"movers"}
 LONGEST = 300

@@ -1,5 +1,6 @@
-"""The documentation names what there is: every setting, command, endpoint, table and error code."""
+"""The documentation names what there is, and the generated pages are those of the code."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,50 +11,40 @@ from typer.main import get_command
 
 from batchline import cli, errors
 from batchline.api.app import create_app
-from batchline.configurations import SECRETS, Settings
+from batchline.configurations import Settings
 from batchline.db.models import metadata
 from benchmarks import picture
+from scripts import examples, reference_pages
 from tests.faults import report
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-HTTP = (ROOT / "docs" / "http.md").read_text()
-DATABASE = (ROOT / "docs" / "database.md").read_text()
+HTTP = (DOCS / "reference" / "http.md").read_text()
+ERRORS = (DOCS / "reference" / "errors.md").read_text()
+DATABASE = (DOCS / "reference" / "database.md").read_text()
+PAGES = sorted({*ROOT.glob("*.md"), *DOCS.rglob("*.md")})
 CODE = {path: path.read_text() for path in (ROOT / "src").rglob("*.py")}
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_has_a_row_in_the_readme(name: str) -> None:
-    assert f"| `{name.upper()}` |" in README
+# What comes from the code ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SECRETS)
-def test_every_secret_may_come_from_a_file(name: str) -> None:
-    assert f"`{name.upper()}_FILE`" in README
+@pytest.mark.parametrize("page", reference_pages.pages(), ids=lambda page: page.name)
+def test_a_generated_page_is_what_the_code_says_today(page: Path) -> None:
+    assert page.read_text() == reference_pages.pages()[page], "run `make docs`"
 
 
-def test_the_readme_states_the_defaults() -> None:
-    for name, field in Settings.model_fields.items():
-        if name == "worker_threads":  # it depends on the machine
-            assert re.search(r"\| `WORKER_THREADS` \| 2 to 4, by cores \|", README)
-        elif isinstance(field.default, int | float) and not isinstance(field.default, bool):
-            assert re.search(rf"\| `{name.upper()}` \| {field.default:g} \|", README), name
+@pytest.mark.parametrize("name", examples.PAGES)
+def test_the_examples_of_a_page_print_what_it_shows(name: str) -> None:
+    found = list(examples.played((ROOT / name).read_text()))
+    assert found
+    for step, printed in found:
+        assert examples.agree(step.shown, printed), f"$ {step.command}{printed}"
 
 
-def command_names() -> list[str]:
-    names = []
-    for name, command in get_command(cli.app).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        names += [f"{name} {sub}" for sub in inner] if inner else [name]
-    return names
-
-
-@pytest.mark.parametrize("name", command_names())
-def test_every_command_is_in_the_readme(name: str) -> None:
-    assert re.search(rf"`batchline {name}( --all| [A-Z ]+)?`", README)
-
-
-def test_every_option_has_a_help_text() -> None:
+def test_every_setting_and_option_is_described() -> None:
+    assert [n for n, field in Settings.model_fields.items() if not field.description] == []
     waiting = [get_command(cli.app)]
     while waiting:
         command = waiting.pop()
@@ -62,10 +53,95 @@ def test_every_option_has_a_help_text() -> None:
         assert all(getattr(option, "help", True) for option in command.params), command.name
 
 
-def test_every_endpoint_is_in_the_readme() -> None:
+def test_the_figures_on_reliability_are_those_that_were_counted() -> None:
+    page, results = report.PAGE.read_text(), json.loads(report.RESULTS.read_text())
+    assert report.with_figures(page, results) == page
+
+
+def test_the_picture_shows_the_figures_of_the_last_benchmark() -> None:
+    assert picture.FILE.read_text() == picture.draw(picture.read_figures())
+
+
+# What is written by hand -------------------------------------------------------------------------
+
+
+def test_every_endpoint_is_in_the_http_reference() -> None:
     for path, methods in create_app(Settings()).openapi()["paths"].items():
         for method in methods:
-            assert f"{method.upper()} {path}" in README
+            assert f"`{method.upper()} {path}`" in HTTP
+
+
+def error_classes() -> list[type[errors.BatchlineError]]:
+    found: list[type[errors.BatchlineError]] = []
+    waiting = [errors.BatchlineError]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += found[-1].__subclasses__()
+    return found
+
+
+@pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
+def test_every_error_code_is_in_the_reference(error: type[errors.BatchlineError]) -> None:
+    never_shown = {"configuration", "claim_lost", "unavailable", "conflict"}
+    assert error.code in never_shown or f"`{error.code}`" in ERRORS
+    assert inspect.getdoc(error)
+
+
+def test_every_kind_of_validation_error_and_failure_is_in_the_reference() -> None:
+    found = set()
+    for text in CODE.values():
+        found |= set(re.findall(r'Fault\([^\n]*?, "([a-z_]+)"', text))
+        found |= set(re.findall(r'Failure\(\s*"([a-z_]+)"', text))
+    assert len(found) > 10
+    assert {code for code in found if f"`{code}`" not in ERRORS} == set()
+
+
+@pytest.mark.parametrize("table", metadata.tables.values(), ids=lambda table: table.name)
+def test_every_table_is_in_the_reference_and_so_are_the_columns_for_everybody(table) -> None:
+    everybody, _, batchlines = DATABASE.partition("## Tables for Batchline")
+    if f"`{table.name}`" in batchlines:
+        return
+    _, _, section = everybody.partition(f"**`{table.name}`**")
+    section = section.partition("\n**`")[0]
+    assert [column.name for column in table.columns if f"`{column.name}`" not in section] == []
+
+
+def test_the_readme_is_short_and_says_early_when_not_to_use_it() -> None:
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    assert len(prose.split()) < 850
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    assert headings[:2] == ["Batchline", "When to use it"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_that_is_named_exists(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / page).read_text()))
+    assert {"test", "lint", "docs", "help"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:.*##", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, _, anchor in re.findall(r"\]\(([^)#\s]*)(#([^)]*))?\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "index.md").read_text()
+    pages = [page.relative_to(DOCS) for page in DOCS.rglob("*.md") if page.name != "index.md"]
+    assert [str(page) for page in pages if f"({page})" not in index] == []
 
 
 def references(part: object) -> list[str]:
@@ -83,53 +159,6 @@ def test_every_reference_of_the_openapi_document_leads_somewhere() -> None:
         assert resolve_pointer(document, reference.removeprefix("#"))
 
 
-def error_classes() -> list[type[errors.BatchlineError]]:
-    found: list[type[errors.BatchlineError]] = []
-    waiting = [errors.BatchlineError]
-    while waiting:
-        found.append(waiting.pop())
-        waiting += found[-1].__subclasses__()
-    return found
-
-
-@pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
-def test_every_error_code_of_http_is_documented(error: type[errors.BatchlineError]) -> None:
-    never_over_http = {"configuration", "claim_lost", "unavailable"}
-    assert error.code in never_over_http or f"`{error.code}`" in HTTP
-
-
-def test_every_kind_of_fault_is_documented() -> None:
-    found = set()
-    for text in CODE.values():
-        found |= set(re.findall(r'Fault\([^\n]*?, "([a-z_]+)"', text))
-        found |= set(re.findall(r'Failure\("([a-z_]+)"', text))
-    assert len(found) > 10
-    assert {code for code in found if f"`{code}`" not in HTTP} == set()
-
-
-@pytest.mark.parametrize("table", metadata.tables)
-def test_every_table_is_documented(table: str) -> None:
-    assert f"`{table}`" in DATABASE
-
-
-def test_every_make_target_of_the_readme_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"\bmake ([a-z]+)\b", README)) - {"and"}
-    assert {"demo", "run", "test", "lint", "bench", "help"} <= targets
-    for target in targets:
-        assert re.search(rf"^{target}:.*##", makefile, re.MULTILINE), target
-
-
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
-
-
-def test_the_figures_on_reliability_are_those_that_were_counted() -> None:
-    page, results = report.PAGE.read_text(), json.loads(report.RESULTS.read_text())
-    assert report.with_figures(page, results) == page
-
-
-def test_the_picture_shows_the_figures_of_the_last_benchmark() -> None:
-    assert picture.FILE.read_text() == picture.draw(picture.read_rates())
+def test_the_licence_is_in_the_package() -> None:
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert (ROOT / "src" / "batchline" / "py.typed").exists()

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -47,24 +47,62 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    database_url: SecretStr | None = None
-    mysql_server: str | None = None
-    mysql_port: Annotated[int, Field(ge=1, le=65535)] = 3306
-    mysql_user: str | None = None
-    mysql_password: SecretStr | None = None
-    mysql_database: str | None = None
-    batch_wait_time: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = 60.0
-    worker_threads: Annotated[int, Field(ge=1, le=256)] = DEFAULT_WORKER_THREADS
-    model_filepath: Path = IRIS_MODEL
-    label_filepath: Path | None = None
-    execution_providers: str = "CPUExecutionProvider"
-    model_threads: Annotated[int, Field(ge=0, le=256)] = 0
-    graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
-    models_max_megabytes: Annotated[int, Field(ge=1)] = 1024
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] = "console"
+    database_url: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL of SQLite, MySQL ≥ 8.0.1, MariaDB ≥ 10.6 or PostgreSQL ≥ 13",
+    )
+    mysql_server: str | None = Field(
+        None, description="host of the MySQL or MariaDB server, used if `DATABASE_URL` is not set"
+    )
+    mysql_port: int = Field(3306, ge=1, le=65535, description="port of that server")
+    mysql_user: str | None = Field(None, description="user on that server")
+    mysql_password: SecretStr | None = Field(None, description="password of that user")
+    mysql_database: str | None = Field(None, description="database on that server")
+    batch_wait_time: float = Field(
+        60.0,
+        gt=0,
+        le=31_536_000,
+        allow_inf_nan=False,
+        description="seconds between the starts of two runs; fractions are allowed",
+    )
+    worker_threads: int = Field(
+        DEFAULT_WORKER_THREADS,
+        ge=1,
+        le=256,
+        description="batches that one job process predicts in parallel",
+    )
+    model_filepath: Path = Field(
+        IRIS_MODEL,
+        description="ONNX file of the model `default`; a new file or other labels become a new "
+        "version. The bundled model is used only until there is a `default`",
+    )
+    label_filepath: Path | None = Field(
+        None, description='JSON with class names: `{"0": "setosa", …}`, or a list in class order'
+    )
+    execution_providers: str = Field(
+        "CPUExecutionProvider",
+        description="ONNX Runtime execution providers, separated by commas, the preferred one first",
+    )
+    model_threads: int = Field(
+        0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"
+    )
+    graph_optimization: Literal["all", "extended", "basic", "disabled"] = Field(
+        "all", description="ONNX Runtime graph optimization level when a model is loaded"
+    )
+    models_max_megabytes: int = Field(
+        1024,
+        ge=1,
+        description="model files that one job keeps loaded; beyond that it evicts the least "
+        "recently used model",
+    )
+    host: str = Field("127.0.0.1", description="address that the API listens on")
+    port: int = Field(8000, ge=1, le=65535, description="port that the API listens on")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="least severe level that is logged"
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="`console` for people, `json` for machines"
+    )
 
     @model_validator(mode="after")
     def _mysql_is_complete(self) -> Self:
@@ -134,7 +172,7 @@ def read_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         problems = "; ".join(_in_words(problem) for problem in error.errors())
         raise ConfigurationError(
-            problems, hint="the README's table of settings lists what each one takes."
+            problems, hint="correct the value, then run `batchline check`"
         ) from None
 
 

@@ -1,7 +1,8 @@
 """The errors that Batchline can name.
 
-Each class knows its stable `code`, its HTTP status and a title (the first line of its docstring).
-Below 500 the caller can mend it, from 500 on the operator can.
+Each class has a stable `code` and an HTTP status. The first line of its docstring is the title that
+users see, and the rest tells what to do. The client can fix an error below 500, the operator one
+from 500 on.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a request: where (a JSON pointer), what kind, and in words."""
+    """A validation error: a JSON pointer into the request, a code and a sentence."""
 
     pointer: str
     code: str
@@ -45,69 +46,106 @@ class BatchlineError(Exception):
 
 
 class ConfigurationError(BatchlineError):
-    """The configuration cannot work."""
+    """The configuration cannot work.
+
+    Follow the hint, then run `batchline check`.
+    """
 
     code = "configuration"
 
 
+class ForeignTables(ConfigurationError):
+    """The database has tables with our names that Batchline did not create.
+
+    Give Batchline a database or a schema of its own.
+    """
+
+
 class InvalidJson(BatchlineError):
-    """The body is not JSON."""
+    """The body is not JSON.
+
+    Send `{"data": [[…], …]}`.
+    """
 
     code = "invalid_json"
     status = 400
 
 
 class ItemNotFound(BatchlineError):
-    """No item has this id."""
+    """No item has this id.
+
+    With `?version=`, the item has no result by that version.
+    """
 
     code = "item_not_found"
     status = 404
 
 
 class BodyTooLarge(BatchlineError):
-    """The body is too large."""
+    """The body is too large.
+
+    Send the rows in several requests, or as lines to `POST /items`.
+    """
 
     code = "body_too_large"
     status = 413
 
 
 class LineTooLarge(BatchlineError):
-    """The line is too large."""
+    """The line is too large.
+
+    Send its rows in several lines.
+    """
 
     code = "line_too_large"
     status = 413
 
 
 class BodyTimeout(BatchlineError):
-    """The body took too long to arrive."""
+    """The body took too long to arrive.
+
+    Send fewer rows in one request, or find out why the connection is slow.
+    """
 
     code = "body_timeout"
     status = 408
 
 
 class InvalidData(BatchlineError):
-    """The model cannot take this data."""
+    """The data is invalid for the model.
+
+    `errors` points to the first 20 invalid values. `GET /models/{name}` shows valid data.
+    """
 
     code = "invalid_data"
     status = 422
 
 
 class InvalidIdempotencyKey(BatchlineError):
-    """The Idempotency-Key cannot be used."""
+    """The Idempotency-Key is invalid.
+
+    Use 1 to 255 printable ASCII characters, such as a random UUID.
+    """
 
     code = "invalid_idempotency_key"
     status = 400
 
 
 class IdempotencyKeyReused(BatchlineError):
-    """This Idempotency-Key belongs to another request."""
+    """The Idempotency-Key was used for another request.
+
+    Use a new key for each new request.
+    """
 
     code = "idempotency_key_reused"
     status = 422
 
 
 class Unavailable(BatchlineError):
-    """The service cannot do this at the moment."""
+    """The service cannot do this at the moment.
+
+    Send the request again after `Retry-After` seconds.
+    """
 
     code = "unavailable"
     status = 503
@@ -117,13 +155,19 @@ class Unavailable(BatchlineError):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer."""
+    """The database does not respond.
+
+    Send the request again. The operator runs `batchline check`.
+    """
 
     code = "database_unavailable"
 
 
 class CommitUnknown(DatabaseUnavailable):
-    """The database went away before it confirmed the COMMIT."""
+    """The database did not confirm the COMMIT.
+
+    The request may have been stored. Send it again with the same `Idempotency-Key`.
+    """
 
     code = "commit_unknown"
     outcome = "The request may have been stored"
@@ -141,69 +185,92 @@ class StatementFailed(BatchlineError):
 
 
 class SchemaOutdated(Unavailable):
-    """The database schema is older than this Batchline needs."""
+    """The database schema is older than this Batchline needs.
+
+    Run `batchline db upgrade`.
+    """
 
     code = "schema_outdated"
 
 
 class SchemaNewer(SchemaOutdated):
-    """The database schema is too new for this Batchline."""
+    """The database schema is too new for this Batchline.
+
+    Upgrade Batchline.
+    """
 
     code = "schema_newer"
 
 
-class ForeignTables(ConfigurationError):
-    """The database has tables with our names that Batchline did not create."""
-
-
 class IntakeFull(Unavailable):
-    """Too many registrations are waiting to be stored."""
+    """The write queue is full.
+
+    Too much is waiting to be stored. Send the request again in a moment.
+    """
 
     code = "intake_full"
     retry_after = 1
 
 
 class ShuttingDown(Unavailable):
-    """The service is being stopped."""
+    """The service is stopping.
+
+    Send the lines that were not stored again.
+    """
 
     code = "shutting_down"
 
 
 class Overloaded(Unavailable):
-    """Too many requests are waiting to be answered."""
+    """Too many requests are waiting for a response.
+
+    Send the request again in a moment.
+    """
 
     code = "overloaded"
     retry_after = 1
 
 
 class NoModel(Unavailable):
-    """No model has been published yet."""
+    """No model has been added.
+
+    Run `batchline models add`, or start `batchline job`.
+    """
 
     code = "no_model"
 
 
 class ModelUnavailable(BatchlineError):
-    """The model cannot be loaded."""
+    """The model cannot be loaded.
+
+    Fix the cause, then run `batchline retry --code model_unavailable`.
+    """
 
     code = "model_unavailable"
 
 
 class UnknownModel(BatchlineError):
-    """No model has this name."""
+    """No model has this name.
+
+    `GET /models` lists the models.
+    """
 
     code = "unknown_model"
     status = 404
 
 
 class UnknownVersion(BatchlineError):
-    """The model has no such version."""
+    """The model has no such version.
+
+    `batchline models list` lists the versions.
+    """
 
     code = "unknown_version"
     status = 404
 
 
 class ClaimLost(BatchlineError):
-    """The claim ran out and its items went to another job."""
+    """The claim expired, and another job took its items."""
 
     code = "claim_lost"
 

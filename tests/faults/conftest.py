@@ -1,6 +1,6 @@
 """Faults on purpose: short forms in `make test`, long forms with `--long` in `make torture`.
 
-Each long form writes what it counted to `docs/reliability.json`; `docs/reliability.md` quotes it.
+Each long form writes its counts to `docs/explanation/reliability.json`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-RESULTS = Path(__file__).parent.parent.parent / "docs" / "reliability.json"
+RESULTS = Path(__file__).parent.parent.parent / "docs" / "explanation" / "reliability.json"
 
 Figures = Callable[..., None]
 

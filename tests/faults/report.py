@@ -1,4 +1,4 @@
-"""Puts the figures of `docs/reliability.json` into the tables of `docs/reliability.md`.
+"""Put the figures of `reliability.json` into the tables of `docs/explanation/reliability.md`.
 
 python -m tests.faults.report
 """

@@ -1,0 +1,287 @@
+"""Write the reference pages that come from the code: commands, settings, limits and errors.
+
+    python -m scripts.reference_pages
+
+`make docs` runs it. `tests/test_documentation.py` compares the pages with the code.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from typer.main import get_command
+
+from batchline import cli, constants, errors
+from batchline.configurations import SECRETS, Settings
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+NOTE = "<!-- This page is generated from the code. Run `make docs` after a change. -->"
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each generated page."""
+    return {
+        FOLDER / "cli.md": commands_page(),
+        FOLDER / "settings.md": settings_page(),
+        FOLDER / "limits.md": limits_page(),
+        FOLDER / "errors.md": errors_page(),
+    }
+
+
+# Commands --------------------------------------------------------------------------------------
+
+
+def commands_page() -> str:
+    parts = [
+        "# Commands",
+        NOTE,
+        "Each command explains itself with `--help`. An option that names an environment variable "
+        "can also be set with that variable. The option overrides the variable.",
+        "Exit codes: 0 done, 1 an error with a sentence and a hint, 2 wrong usage, 128 + signal "
+        "number if a second signal stopped the command at once.",
+    ]
+    for name, command in commands():
+        parts += [f"## `{name}`", described(command)]
+    return "\n\n".join(parts) + "\n"
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Return every command with its whole name."""
+    waiting: list[tuple[str, Any]] = [("batchline", get_command(cli.app))]
+    while waiting:
+        name, command = waiting.pop(0)
+        inner = getattr(command, "commands", {})
+        waiting = [(f"{name} {each}", inner[each]) for each in inner] + waiting
+        if not inner:
+            yield name, command
+
+
+def described(command: Any) -> str:
+    text = inspect.cleandoc(command.help or "")
+    rows = [row for parameter in command.params if (row := option_row(parameter))]
+    table = ["| option | |", "| --- | --- |", *rows]
+    return "\n\n".join([text, "\n".join(table)]) if rows else text
+
+
+def option_row(parameter: Any) -> str:
+    if getattr(parameter, "hidden", False) or "--help" in parameter.opts:
+        return ""
+    names = " / ".join([*parameter.opts, *parameter.secondary_opts])
+    if not parameter.opts[0].startswith("-"):
+        names = parameter.metavar or parameter.name.upper()
+    return f"| `{names}` | {cell(parameter.help or '')} |"
+
+
+# Settings --------------------------------------------------------------------------------------
+
+
+def settings_page() -> str:
+    rows = [
+        f"| `{name.upper()}` | {cell(default_of(name))} | {cell(field.description or '')} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    files = " and ".join(f"`{name.upper()}_FILE`" for name in SECRETS)
+    return (
+        "\n\n".join(
+            [
+                "# Settings",
+                NOTE,
+                "Settings are environment variables. Command-line options override them, see "
+                "[Commands](cli.md). Run `batchline check` to find out what is wrong with them.",
+                f"{files} name a file that holds the secret, as Docker and Kubernetes mount it. If "
+                "both are set, the variable itself is used.",
+                "\n".join(["| variable | default | |", "| --- | --- | --- |", *rows]),
+            ]
+        )
+        + "\n"
+    )
+
+
+def default_of(name: str) -> str:
+    """Return the default as a reader sees it."""
+    special = {
+        "database_url": "`sqlite:///batchline.db`",
+        "worker_threads": "2 to 4, by CPU cores",
+        "model_filepath": "the bundled iris model",
+        "label_filepath": "the bundled iris labels, for the bundled model",
+    }
+    if name in special:
+        return special[name]
+    default = Settings.model_fields[name].default
+    if default is None or isinstance(default, SecretStr):
+        return "–"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+# Limits ----------------------------------------------------------------------------------------
+
+LIMITS = {
+    "Requests": {
+        "MAX_BODY_BYTES": "bytes of a request body, of a line, and of an item's `data` in SQL",
+        "MAX_ROWS_PER_ITEM": "rows of one item",
+        "MAX_KEY_LENGTH": "characters of an `Idempotency-Key`",
+        "MAX_REPORTED_FAULTS": "validation errors that a response lists",
+        "BODY_TIMEOUT": "seconds for a request body to arrive",
+        "MAX_PAGE_ITEMS": "items on a page of `GET /items`",
+        "MAX_PAGE_BYTES": "bytes of predictions on a page; the page ends earlier then",
+    },
+    "Write queue and uploads of one API process": {
+        "INTAKE_MAX_ITEMS": "items that wait to be stored; beyond that 503 `intake_full`",
+        "INTAKE_MAX_BYTES": "bytes of items that wait to be stored",
+        "BODIES_MAX_BYTES": "bytes of larger request bodies being received",
+        "BULK_UPLOADS": "uploads to `POST /items` at once",
+        "BULK_GROUP_LINES": "lines of an upload that are stored in one transaction",
+        "BULK_ANSWER_BYTES": "bytes of the response that wait for a client that does not read yet",
+        "BULK_TIMEOUT": "seconds for the next 64 KiB of an upload or of its response",
+        "BULK_TOLD_REFUSALS": "rejected lines that are explained; the others have their code",
+        "REQUEST_TIMEOUT": "seconds that a registration waits for its COMMIT",
+    },
+    "Batch job": {
+        "CLAIM_MAX_ITEMS": "items of one claim",
+        "CLAIM_MAX_BYTES": "bytes of data of one claim",
+        "CLAIM_LEASE": "seconds until a claim expires that its job no longer renews",
+        "CALL_MAX_ROWS": "rows in one call of the model",
+        "CALL_MAX_BYTES": "bytes of tensors in one call of the model",
+        "RESULTS_MAX_BYTES": "bytes of predictions that a batch gathers before it stores them",
+        "MAX_DEATHS_ALONE": "crashes with only this item, after which it is marked as failed",
+        "DRAIN_TIMEOUT": "seconds that a job which is asked to stop goes on with its batches",
+    },
+    "Models": {
+        "MODEL_STORED_MAX_BYTES": "bytes of a model file that the database keeps; each job reads a "
+        "larger file from where it was added",
+        "MODEL_RETRY_INTERVAL": "seconds until a job tries again to load a model",
+        "SIGNATURE_LIFETIME": "seconds until an API process notices a new active version",
+    },
+}
+
+
+def limits_page() -> str:
+    parts = [
+        "# Limits",
+        NOTE,
+        "These limits bound memory and time. They are constants of the code, not settings.",
+    ]
+    for title, limits in LIMITS.items():
+        rows = [f"| {shown(getattr(constants, name))} | {what} |" for name, what in limits.items()]
+        parts += [f"## {title}", "\n".join(["| limit | |", "| ---: | --- |", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def shown(value: float) -> str:
+    if value >= 1024 * 1024 and value % (1024 * 1024) == 0:
+        return f"{value // (1024 * 1024):.0f} MiB"
+    return f"{value:,g}" if isinstance(value, float) else f"{value:,}"
+
+
+# Errors ----------------------------------------------------------------------------------------
+
+FAILURES = {
+    "invalid_json": "`data` is not JSON. It came by SQL",
+    "invalid_data": "The model does not accept `data`. It came by SQL, or the active version has "
+    "changed since",
+    "too_large": "`data` is too large",
+    "model_error": "The model raised an error at a row. `detail` has its message",
+    "unknown_model": "No model has the name in `model`. The item came by SQL",
+    "model_unavailable": "The job could not load the model. Fix what `detail` names, then "
+    "run `batchline retry --code model_unavailable`",
+    "worker_crashed": "A job crashed three times while it predicted only this item",
+    "prediction_not_finite": "The model gave NaN or infinity",
+    "prediction_too_large": "The prediction is too large",
+}
+VALIDATION = {
+    "missing": "`data` is missing",
+    "unknown_field": "the request has a field that it cannot have",
+    "wrong_shape": "another kind of value was expected here, such as a list",
+    "wrong_width": "a list has another number of values than the model needs",
+    "no_rows": "the item has no rows",
+    "too_many_rows": "the item has too many rows",
+    "nested_too_deep": "a list stands where a value was expected",
+    "not_a_number": "the value is not a number",
+    "not_an_integer": "the value is not an integer",
+    "not_finite": "the value is NaN or infinity",
+    "out_of_range": "the number does not fit into the input's type",
+    "not_a_bool": "the value is not `true` or `false`",
+    "not_a_text": "the value is not a string",
+    "missing_input": "an input of the model is missing",
+    "unknown_input": "the model has no input of this name",
+    "wrong_row_count": "the inputs have different numbers of rows",
+    "axes_differ": "dimensions of one name have different sizes in one row",
+    "invalid_parameter": "a parameter of the path or the query is invalid",
+}
+NEVER_OVER_HTTP = {"configuration", "claim_lost", "unavailable", "conflict", "model_unavailable"}
+
+
+def errors_page() -> str:
+    responses = sorted(over_http(), key=lambda error: (error.status, error.code))
+    rows = [
+        f"| {e.status} | `{e.code}` | {cell(title(e))} | {cell(advice(e))} |" for e in responses
+    ]
+    rows += [
+        "| 404 | `not_found` | The address does not exist. | See [HTTP](http.md). |",
+        "| 405 | `method_not_allowed` | The address does not have this method. | `Allow` has those "
+        "that it has. |",
+        "| 422 | `invalid_parameter` | A parameter is invalid. | `errors` names it, as in "
+        "`#/query/limit`. |",
+    ]
+    failures = [f"| `{code}` | {cell(what)}. |" for code, what in FAILURES.items()]
+    validation = [f"| `{code}` | {what} |" for code, what in VALIDATION.items()]
+    return (
+        "\n\n".join(
+            [
+                "# Errors",
+                NOTE,
+                "## HTTP errors",
+                "Every error is an RFC 9457 problem. `code` is stable. `detail` and `hint` are for "
+                "people. Every 503 has `Retry-After` and says whether something was stored.",
+                "\n".join(
+                    ["| status | `code` | | what to do |", "| --- | --- | --- | --- |", *rows]
+                ),
+                "## Failures of items",
+                "A failed item has one of these codes, over HTTP in `error.code` and in "
+                "SQL in `failures.code`. `batchline retry --code CODE` makes them pending again.",
+                "\n".join(["| code | |", "| --- | --- |", *failures]),
+                "## Validation errors",
+                "Each entry of `errors` has a JSON `pointer`, a `detail` and one of these codes.",
+                "\n".join(["| code | |", "| --- | --- |", *validation]),
+            ]
+        )
+        + "\n"
+    )
+
+
+def over_http() -> list[type[errors.BatchlineError]]:
+    """Return the error classes that a client can meet."""
+    found: list[type[errors.BatchlineError]] = []
+    waiting = [errors.BatchlineError]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += found[-1].__subclasses__()
+    unique = {error.code: error for error in found if error.code not in NEVER_OVER_HTTP}
+    unique["internal_error"] = errors.BatchlineError
+    return [error for code, error in unique.items() if code != "model_error"]
+
+
+def title(error: type[errors.BatchlineError]) -> str:
+    return inspect.cleandoc(error.__doc__ or "").splitlines()[0]
+
+
+def advice(error: type[errors.BatchlineError]) -> str:
+    if error is errors.BatchlineError:
+        return "Report the traceback in the log."
+    return " ".join(inspect.cleandoc(error.__doc__ or "").splitlines()[2:])
+
+
+def cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
+
+
+def main() -> None:
+    for path, text in pages().items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
