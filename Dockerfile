@@ -1,18 +1,19 @@
 # One image for every role: `docker run IMAGE api`, `docker run IMAGE job`, …
-# It has no HEALTHCHECK, for the roles differ: compose.yaml and deploy/kubernetes ask the API alone.
+# It has no HEALTHCHECK, because only the API has health endpoints. compose.yaml and
+# deploy/kubernetes define the checks.
 
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# Before the code, so that a change of the code alone installs nothing again.
+# Install the requirements before the code, so that a change of the code reuses this layer.
 RUN python -m venv --without-pip /opt/batchline
 COPY requirements.txt ./
 RUN python -m pip --python /opt/batchline/bin/python install \
         --require-hashes --requirement requirements.txt
 
-# The build tools come from the same hashed file and leave again; `pip check` sees to it that
-# nothing which stays needed them.
+# The build tools come from the same hashed file and are uninstalled afterwards. `pip check` verifies
+# that no remaining package needs them.
 COPY pyproject.toml README.md ./
 COPY src src
 RUN python -m pip --python /opt/batchline/bin/python install --no-deps --no-build-isolation . \
@@ -25,10 +26,10 @@ FROM python:3.13-slim
 COPY --from=build /opt/batchline /opt/batchline
 ENV PATH=/opt/batchline/bin:$PATH HOST=0.0.0.0 PYTHONUNBUFFERED=1
 
-# Else onnxruntime makes a device id, and keeps a store of usage events to upload.
+# Without this, onnxruntime creates a device id and stores usage events to upload.
 ENV ORT_DISABLE_TELEMETRY=1
 
-# Nothing is written here unless no database is configured: then batchline.db is.
+# If no database is configured, Batchline writes batchline.db here. Otherwise it writes nothing.
 WORKDIR /data
 RUN chown 10001:10001 /data
 USER 10001:10001

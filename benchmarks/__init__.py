@@ -1,6 +1,5 @@
-"""How fast Batchline is beside what a team would write itself: `python -m benchmarks.job --help`.
+"""Compare Batchline with the code that a team would write: `python -m benchmarks.job --help`.
 
-A figure of one machine says little, so nothing is measured alone: every contender has the same
-rows, the same model and the same server, one after the other in each round, and what counts is
-the ratio.
+A rate depends on the machine, so each benchmark reports ratios. In each round, every contender
+gets the same rows, the same model and the same server, one after the other.
 """

@@ -1,11 +1,11 @@
-"""Compare the API with the one that a team writes first and with the framework alone.
+"""Compare the API with a naive API and with the framework alone.
 
-On each database and in each round, one after the other, each as one process: the seed's API
-(benchmarks/seed_api.py), the real command `batchline api`, and FastAPI without any database
-(benchmarks/framework_api.py). Clients keep their connections and have one request in flight each.
-At the end of a round, 8 clients register while a `batchline job` predicts a backlog. Every run is
-checked: all ids that were answered are distinct and stored, or there is no figure. Ratios are the
-medians of the rounds' own ratios, because what ran within the same minute met the same machine.
+In each round on each database, three processes run one after the other: the naive API
+(benchmarks/seed_api.py), the command `batchline api`, and FastAPI without a database
+(benchmarks/framework_api.py). Each client keeps its connection and has one request in progress. At
+the end of a round, 8 clients register items while `batchline job` predicts a backlog. A run counts
+only if all returned ids are distinct and stored. The reported ratio is the median of the ratios of
+each round, because the contenders of one round found the machine in the same state.
 """
 
 import argparse
@@ -28,28 +28,28 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from benchmarks import http_load, product, results
-from benchmarks.http_load import Load, Seen, get, post
+from benchmarks.http_load import Load, Measured, get, post
 from benchmarks.iris import make_items
 from benchmarks.job import NewDatabase, databases, known_databases, positive
 from devservers.server import free_port
 
 READABLE = 1_000
-"""Predicted items in the database that is read from; a page is 100 of them."""
+"""Predicted items in the database that the clients read from. A page has 100 of them."""
 JOB_CLIENTS = 8
 START_TIMEOUT = 30.0
 JOB_TIMEOUT = 300.0
 
 EPILOG = """\
-A quick look at one database: --seconds 3 --rounds 1 --databases sqlite --backlog 50000
-Servers are private ones that start and end with the benchmark; `python -m devservers fetch` gets
-them. Clients, API and database server share the machine: with two cores, what one of them takes
-the others lack. Close what else uses it, and distrust a single round.
+A quick run on one database: --seconds 3 --rounds 1 --databases sqlite --backlog 50000
+The benchmark starts and stops its own servers. `python -m devservers fetch` downloads them.
+Clients, API and database server share the CPU cores of the machine. Close other programs, and do
+not rely on a single round.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Requests per second, and the 99th percentile of the time to the answer in milliseconds."""
+    """Requests per second, and the 99th percentile of the response time in milliseconds."""
 
     seed: float
     product: float
@@ -74,7 +74,7 @@ class Round:
 
 
 class WrongIds(Exception):
-    """An id was answered twice, or is not stored, so the rate means nothing."""
+    """The API returned an id twice, or did not store it, so its rate does not count."""
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def main() -> None:
     results.save("api", figures, options.results)
 
 
-# What to do ------------------------------------------------------------------------------------
+# Options ---------------------------------------------------------------------------------------
 
 
 def read_options() -> argparse.Namespace:
@@ -104,24 +104,22 @@ def read_options() -> argparse.Namespace:
         type=positive,
         default=32,
         metavar="N",
-        help=f"clients at once; beside the job there are always {JOB_CLIENTS} "
-        "(default: %(default)s)",
+        help=f"concurrent clients; while a job runs, {JOB_CLIENTS} (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         type=positive,
         default=5,
         metavar="S",
-        help="how long each load lasts; the first half second does not count "
-        "(default: %(default)s)",
+        help="seconds of each load, of which the first 0.5 do not count (default: %(default)s)",
     )
     parser.add_argument(
         "--backlog",
         type=positive,
         default=200_000,
         metavar="N",
-        help="pending items of one row that the job finds; below 50,000 it may be done with them "
-        "before much was measured (default: %(default)s)",
+        help="pending items of one row for the job; below 50,000, the job may finish before enough "
+        "requests were measured (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
@@ -145,7 +143,7 @@ def read_options() -> argparse.Namespace:
 
 
 def measure(new_database: NewDatabase, options: argparse.Namespace, turn: int) -> Round:
-    """One round. Who begins changes with the turn: the first may find a colder server."""
+    """Measure one round. Each turn starts with another contender, since the server warms up."""
     url = new_database()
     product.prepare(url, make_items(READABLE))
     product.run(url)
@@ -155,28 +153,28 @@ def measure(new_database: NewDatabase, options: argparse.Namespace, turn: int) -
         samples["BENCHMARK_PAGE"] = fetch(port, "/items?limit=100")
     figures: dict[str, float] = {}
 
-    def register(name: str, port: int) -> Seen:
-        seen = http_load.run(posts(port, options.clients, options.seconds))
-        figures[name], figures[f"{name}_p99"] = seen.per_second, seen.percentile(99)
-        return seen
+    def register(name: str, port: int) -> Measured:
+        measured = http_load.run(posts(port, options.clients, options.seconds))
+        figures[name], figures[f"{name}_p99"] = measured.per_second, measured.percentile(99)
+        return measured
 
     def read(name: str, port: int) -> None:
         items = [get(f"/predict/id/{item_id}") for item_id in range(1, READABLE + 1)]
-        for what, requests in ("item", items), ("page", [get("/items?limit=100")]):
+        for kind, requests in ("item", items), ("page", [get("/items?limit=100")]):
             load = Load(port, options.clients, requests, 200, options.seconds)
-            figures[f"{name}_{what}"] = http_load.run(load).per_second
+            figures[f"{name}_{kind}"] = http_load.run(load).per_second
 
     def seed() -> None:
         fresh = new_database()
         with uvicorn("benchmarks.seed_api:app", DATABASE_URL=fresh) as port:
-            seen = register("seed", port)
-        check_ids(seen, fresh, "seed_items")
+            measured = register("seed", port)
+        check_ids(measured, fresh, "seed_items")
 
     def ours() -> None:
         with batchline_api(url) as port:
             read("product", port)
-            seen = register("product", port)
-        check_ids(seen, url, "items")
+            measured = register("product", port)
+        check_ids(measured, url, "items")
 
     def framework() -> None:
         with uvicorn("benchmarks.framework_api:app", **samples) as port:
@@ -187,12 +185,12 @@ def measure(new_database: NewDatabase, options: argparse.Namespace, turn: int) -
     first = turn % len(contenders)
     for contender in contenders[first:] + contenders[:first]:
         contender()
-    seen = register_beside_job(new_database(), options.backlog)
-    return Round(**figures, beside_job=seen.per_second, beside_job_p99=seen.percentile(99))
+    measured = register_beside_job(new_database(), options.backlog)
+    return Round(**figures, beside_job=measured.per_second, beside_job_p99=measured.percentile(99))
 
 
-def register_beside_job(url: str, backlog: int) -> Seen:
-    """Register all the time; what counts is from when the job begins until its backlog is done."""
+def register_beside_job(url: str, backlog: int) -> Measured:
+    """Register items, and measure from the start of the job until it has predicted its backlog."""
     product.prepare(url, make_items(backlog))
     with (
         batchline_api(url) as port,
@@ -204,9 +202,9 @@ def register_beside_job(url: str, backlog: int) -> Seen:
         http_load.count(clients)
         wait_until(lambda: not exists(f"FROM items WHERE status='pending' AND id <= {backlog}"))
         clients.send_signal(signal.SIGTERM)
-        seen = http_load.result(clients)
-    check_ids(seen, url, "items")
-    return seen
+        measured = http_load.result(clients)
+    check_ids(measured, url, "items")
+    return measured
 
 
 def posts(port: int, clients: int, seconds: float) -> Load:
@@ -214,31 +212,31 @@ def posts(port: int, clients: int, seconds: float) -> Load:
     return Load(port, clients, requests, 202, seconds)
 
 
-def check_ids(seen: Seen, url: str, table: str) -> None:
-    """Every id that was answered was answered once, and is stored.
+def check_ids(measured: Measured, url: str, table: str) -> None:
+    """Check that every returned id was returned once and is stored.
 
     Raises:
-        WrongIds: otherwise.
+        WrongIds: it was not.
     """
-    answered = [json.loads(body)["id"] for body in seen.bodies]
+    returned = [json.loads(body)["id"] for body in measured.bodies]
     engine = create_engine(url)
     with engine.connect() as connection:
         stored = set(connection.execute(text(f"SELECT id FROM {table}")).scalars())
     engine.dispose()
-    if len(set(answered)) != len(answered):
-        raise WrongIds(f"{len(answered)} answers with {len(set(answered))} ids")
-    if not stored.issuperset(answered):
-        raise WrongIds(f"{len(set(answered) - stored)} ids were answered and are not stored")
+    if len(set(returned)) != len(returned):
+        raise WrongIds(f"{len(returned)} responses with {len(set(returned))} different ids")
+    if not stored.issuperset(returned):
+        raise WrongIds(f"{len(set(returned) - stored)} of {len(returned)} ids are not stored")
 
 
 @contextmanager
 def polling(url: str) -> Iterator[Callable[[str], bool]]:
-    """A function that tells whether there is a row."""
+    """Yield a function that returns whether a `FROM …` clause finds a row."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
 
-    def exists(what: str) -> bool:
+    def exists(clause: str) -> bool:
         with engine.connect() as connection:
-            return connection.execute(text(f"SELECT 1 {what} LIMIT 1")).first() is not None
+            return connection.execute(text(f"SELECT 1 {clause} LIMIT 1")).first() is not None
 
     yield exists
     engine.dispose()
@@ -248,7 +246,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + JOB_TIMEOUT
     while not is_so():
         if time.monotonic() > end:
-            raise TimeoutError(f"the job did not get there in {JOB_TIMEOUT} seconds")
+            raise TimeoutError(f"the job was not done after {JOB_TIMEOUT} seconds")
         time.sleep(0.02)
 
 
@@ -264,7 +262,7 @@ def batchline_api(url: str) -> Iterator[int]:
 
 @contextmanager
 def uvicorn(app: str, **environment: str) -> Iterator[int]:
-    """As anybody runs it; without its access log, for the product has none either."""
+    """Run an application with uvicorn's defaults, without an access log, as Batchline does."""
     port = free_port()
     command = ["uvicorn", app, "--port", str(port), "--no-access-log", "--log-level", "warning"]
     with server(command, {**os.environ, **environment}, port):
@@ -275,7 +273,7 @@ def uvicorn(app: str, **environment: str) -> Iterator[int]:
 def server(
     command: list[str], environment: dict[str, str], port: int | None = None
 ) -> Iterator[None]:
-    """A Python module at work for the length of the block."""
+    """Run a Python module during the block."""
     with subprocess.Popen(
         [sys.executable, "-m", *command], env=environment, stdout=subprocess.DEVNULL
     ) as process:
@@ -296,7 +294,7 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"{process.args!r} does not listen")
+    raise RuntimeError(f"{process.args!r} did not listen on port {port}")
 
 
 def fetch(port: int, path: str) -> str:
@@ -304,11 +302,11 @@ def fetch(port: int, path: str) -> str:
         return str(response.read().decode())
 
 
-# Telling ---------------------------------------------------------------------------------------
+# Results ---------------------------------------------------------------------------------------
 
 
 def summary(rounds: list[Round]) -> dict[str, Any]:
-    """Medians, and the single rounds, so that a reader sees how far they lie apart."""
+    """Return medians, and the single rounds to show how much they vary."""
     return {
         "ratios": _medians([each.ratios() for each in rounds], digits=2),
         "figures": _medians([asdict(each) for each in rounds], digits=1),
@@ -323,7 +321,7 @@ def _medians(rows: list[dict[str, float]], digits: int) -> dict[str, float]:
 
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
-    """All that somebody needs in order to repeat it, and nothing that names the machine."""
+    """Return the conditions under which to repeat the benchmark, without naming the machine."""
     libraries = ("batchline", "fastapi", "starlette", "uvicorn", "uvloop", "httptools")
     libraries += ("sqlalchemy", "pymysql", "psycopg")
     return {
@@ -355,20 +353,20 @@ def table(name: str, found: dict[str, Any]) -> str:
         return f"{rate(key)}, p99 {figures[f'{key}_p99']:.1f} ms"
 
     rows = [
-        ("POST /predict, product / seed", f"{ratios['product_to_seed']:.1f} x"),
-        ("POST /predict, product / framework", f"{ratios['product_to_framework']:.2f} x"),
-        ("GET /predict/id, product / framework", f"{ratios['item_product_to_framework']:.2f} x"),
-        ("GET /items, product / framework", f"{ratios['page_product_to_framework']:.2f} x"),
-        ("POST /predict, seed", with_p99("seed")),
-        ("POST /predict, product", with_p99("product")),
+        ("POST /predict, Batchline / naive API", f"{ratios['product_to_seed']:.1f} x"),
+        ("POST /predict, Batchline / framework", f"{ratios['product_to_framework']:.2f} x"),
+        ("GET /predict/id, Batchline / framework", f"{ratios['item_product_to_framework']:.2f} x"),
+        ("GET /items, Batchline / framework", f"{ratios['page_product_to_framework']:.2f} x"),
+        ("POST /predict, naive API", with_p99("seed")),
+        ("POST /predict, Batchline", with_p99("product")),
         ("POST /predict, framework", with_p99("framework")),
-        ("GET /predict/id, product", rate("product_item")),
+        ("GET /predict/id, Batchline", rate("product_item")),
         ("GET /predict/id, framework", rate("framework_item")),
-        ("GET /items, product", rate("product_page")),
+        ("GET /items, Batchline", rate("product_page")),
         ("GET /items, framework", rate("framework_page")),
-        ("POST /predict beside the job", with_p99("beside_job")),
+        ("POST /predict during a batch", with_p99("beside_job")),
     ]
-    lines = [f"  {label:<38}{figure:>26}" for label, figure in rows]
+    lines = [f"  {label:<40}{figure:>26}" for label, figure in rows]
     return "\n".join([f"{name} {found['version']}", *lines])
 
 

@@ -1,9 +1,8 @@
-"""Whether the cost of pending items depends on history, and memory on how many are pending.
+"""Measure the cost of pending items after a long history, and the memory for a large backlog.
 
-Two measurements on each database, both with the real command `batchline job --once`: 20,000 items
-in a new database, which has predicted 10,000 to be as warm, against 20,000 beside millions that
-were predicted before, one after the other in each round; and the peak memory of the job over a
-million pending items.
+Both use the command `batchline job --once` on each database. Each round predicts 20,000 items in a
+new database, which has predicted 10,000 items as a warm-up, and 20,000 items in a database with
+millions of earlier predictions. The memory is the job's peak with a million pending items.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from benchmarks.job import DATABASES, databases, known_databases, positive
 
 PREDICTION = '{"setosa":0.97,"versicolor":0.02,"virginica":0.01}'
 FIRST = 10_000
-"""Items that are inserted one by one; the rest of a history are copies of them."""
+"""Items that are inserted one by one. The rest of a history are copies of them."""
 
 
 def main() -> None:
@@ -37,8 +36,9 @@ def main() -> None:
             "peak_megabytes": megabytes,
         }
         print(
-            f"{name} {version}: {options.items:,} items beside {options.history:,} predicted take "
-            f"{ratio:.2f} x the time; peak memory over {options.pending:,} pending {megabytes} MB",
+            f"{name} {version}: {options.items:,} items after {options.history:,} predicted items "
+            f"take {ratio:.2f} x the time, and {options.pending:,} pending items take {megabytes} "
+            "MB of memory",
             flush=True,
         )
     names = ("items", "history", "pending", "rounds")
@@ -58,7 +58,7 @@ def read_options() -> argparse.Namespace:
 
 
 def flat_cost(new_database: Callable[[], str], options: argparse.Namespace) -> tuple[float, float]:
-    """The median ratio of the times with and without a history, and the seconds without."""
+    """Return the median ratio of the times with and without a history, and the seconds without."""
     items = make_items(options.items)
     old = warm(new_database())
     in_database(old, lambda connection: copy_history(connection, options.history))
@@ -70,7 +70,7 @@ def flat_cost(new_database: Callable[[], str], options: argparse.Namespace) -> t
 
 
 def warm(url: str) -> str:
-    """The same database, migrated, in which the first items were predicted."""
+    """Migrate a database, predict the first items in it, and return its URL."""
     product.prepare(url, make_items(FIRST))
     product.run(url)
     return url
@@ -84,7 +84,7 @@ def seconds_for(items: list[str], url: str) -> float:
 
 
 def peak_memory(url: str, pending: int) -> int:
-    """Megabytes of resident memory of one `job --once` over so many items."""
+    """Return the peak resident memory, in MB, of a `job --once` that predicts `pending` items."""
     product.prepare(url, make_items(FIRST))
     in_database(url, lambda connection: multiply(connection, pending, "pending"))
     watched = (
@@ -105,7 +105,7 @@ def in_database(url: str, work: Callable[[Connection], None]) -> None:
 
 
 def copy_history(connection: Connection, count: int) -> None:
-    """Predicted items, with their predictions."""
+    """Insert predicted items with their predictions."""
     multiply(connection, count, "succeeded")
     connection.execute(
         text(
@@ -116,14 +116,14 @@ def copy_history(connection: Connection, count: int) -> None:
         {"prediction": PREDICTION},
     )
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("ANALYZE")  # as autovacuum would have done by then
+        connection.exec_driver_sql("ANALYZE")  # autovacuum would have done it
 
 
 def multiply(connection: Connection, count: int, status: str) -> None:
-    """Copies of the first items until there are `count`, each time as many as there are."""
-    there = FIRST
-    while there < count:
-        more = min(there, count - there)
+    """Double the number of items until there are `count`."""
+    existing = FIRST
+    while existing < count:
+        more = min(existing, count - existing)
         connection.execute(
             text(
                 "INSERT INTO items (data, status) "
@@ -131,7 +131,7 @@ def multiply(connection: Connection, count: int, status: str) -> None:
             ),
             {"status": status, "more": more},
         )
-        there += more
+        existing += more
 
 
 if __name__ == "__main__":

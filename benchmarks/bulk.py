@@ -1,11 +1,14 @@
 """Compare `POST /items` with the bulk insert of a script written by hand.
 
-On each database and in each round, on fresh databases: the script, which has its rows in memory as
-the text that is stored, and sends one multi-row INSERT and one COMMIT for each 10,000 with the raw
-driver; the same script when it reads the file and takes the rows out of it, as it would have to;
-and `batchline api`, to which a plain HTTP client sends the file over loopback. The product parses
-and checks each line, and answers ids; the scripts do not. Every run is checked: all rows are
-stored, as they were sent, and the product's ids are theirs.
+Each round uses new databases and compares:
+
+- the script, with the rows already in memory as strings: one multi-row INSERT and one COMMIT for
+  each 10,000 rows, with the raw driver;
+- the same script, which also reads the file and parses its lines;
+- `batchline api`, which receives the file from an HTTP client over loopback.
+
+Batchline checks each row and returns ids; the scripts do not. A run counts only if all rows are
+stored unchanged and the returned ids belong to them.
 """
 
 import argparse
@@ -25,14 +28,14 @@ import orjson
 from sqlalchemy.engine import make_url
 
 from benchmarks import plain_script, results
-from benchmarks.iris import WrongAnswers, make_items
+from benchmarks.iris import WrongResults, make_items
 from benchmarks.job import DATABASES, NewDatabase, databases, known_databases, positive
 from tests.service import Service, run
 
 EPILOG = """\
-A quick look at one database: --items 50000 --rounds 1 --databases sqlite
-Servers are private ones that start and end with the benchmark; `python -m devservers fetch` gets
-them. The figures go into the results' "bulk", beside those of the other benchmarks.
+A quick run on one database: --items 50000 --rounds 1 --databases sqlite
+The benchmark starts and stops its own servers. `python -m devservers fetch` downloads them. The
+results are saved under "bulk".
 """
 CHUNK = 10_000
 
@@ -89,7 +92,7 @@ def read_options() -> argparse.Namespace:
 
 
 def measure(new_database: NewDatabase, items: list[str], file: Path, turn: int) -> dict[str, float]:
-    """Items per second of each contender. Who begins changes with the turn."""
+    """Return the items per second of each contender. Each turn starts with another contender."""
     rates: dict[str, float] = {}
 
     def from_memory() -> None:
@@ -109,20 +112,20 @@ def measure(new_database: NewDatabase, items: list[str], file: Path, turn: int) 
 
 
 def rows_of(file: Path) -> Iterator[str]:
-    """The rows of each line, as a script takes them out."""
+    """Yield the data of each line, parsed as a script would."""
     with file.open("rb") as lines:
         for line in lines:
             yield orjson.dumps(orjson.loads(line)["data"]).decode()
 
 
 def insert(url: str, rows: Iterator[str] | list[str], items: list[str]) -> float:
-    """Seconds that the script takes."""
+    """Insert the rows, and return the seconds that the script takes."""
     plain_script.prepare(url, [])
     connection = plain_script.connect(make_url(url))
     cursor = connection.cursor()
     started = time.perf_counter()
-    waiting = iter(rows)
-    while chunk := list(islice(waiting, CHUNK)):
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, CHUNK)):
         insert_chunk(connection, cursor, chunk)
         connection.commit()
     seconds = time.perf_counter() - started
@@ -132,38 +135,38 @@ def insert(url: str, rows: Iterator[str] | list[str], items: list[str]) -> float
 
 
 def insert_chunk(connection: Any, cursor: Any, chunk: Sequence[str]) -> None:
-    mark = "(?)" if make_mark(connection) == "?" else "(%s)"
-    cursor.execute(f"INSERT INTO items (data) VALUES {', '.join([mark] * len(chunk))}", chunk)
+    values = f"({placeholder(connection)})"
+    cursor.execute(f"INSERT INTO items (data) VALUES {', '.join([values] * len(chunk))}", chunk)
 
 
-def make_mark(connection: Any) -> str:
+def placeholder(connection: Any) -> str:
     return "?" if "sqlite3" in type(connection).__module__ else "%s"
 
 
 def upload(url: str, items: list[str], file: Path) -> dict[str, float]:
-    """Items per second of the product, and how a single registration fares meanwhile."""
+    """Return the items per second of an upload, and the latencies of single registrations."""
     upgraded = run("db", "upgrade", DATABASE_URL=url)
     if upgraded.returncode != 0:
         raise RuntimeError(upgraded.stderr)
     with Service(url, "api") as api:
-        send(api.port, b'{"data": [[1, 2, 3, 4]]}\n' * CHUNK)  # connects, and fills caches
+        send(api.port, b'{"data": [[1, 2, 3, 4]]}\n' * CHUNK)  # warms up
         started = time.perf_counter()
-        answer = send(api.port, file.read_bytes())
+        response = send(api.port, file.read_bytes())
         rate = len(items) / (time.perf_counter() - started)
-        check_answer(url, answer, items)
+        check_response(url, response, items)
         return {"product": rate, **latencies(api, file)}
 
 
 def send(port: int, body: bytes) -> list[dict[str, Any]]:
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     client.request("POST", "/items", body)
-    answer = [orjson.loads(line) for line in client.getresponse().read().splitlines()]
+    response = [orjson.loads(line) for line in client.getresponse().read().splitlines()]
     client.close()
-    return answer
+    return response
 
 
 def latencies(api: Service, file: Path) -> dict[str, float]:
-    """The 99th percentile of `POST /predict`, in milliseconds: alone, and beside an upload."""
+    """Return the 99th percentile of `POST /predict` in ms: without and during an upload."""
     alone = [registration(api) for _ in range(300)]
     sender = threading.Thread(target=send, args=(api.port, file.read_bytes()))
     sender.start()
@@ -188,10 +191,10 @@ def p99(values: list[float]) -> float:
 
 
 def check(url: str, items: list[str], first_id: int = 0) -> None:
-    """Raise unless exactly these items are stored, in their order, from this id on.
+    """Check that exactly these items are stored in this order, beginning with `first_id`.
 
     Raises:
-        WrongAnswers: they are not.
+        WrongResults: they are not.
     """
     connection = plain_script.connect(make_url(url))
     cursor = connection.cursor()
@@ -199,20 +202,21 @@ def check(url: str, items: list[str], first_id: int = 0) -> None:
     stored = [data for (data,) in cursor.fetchall()]
     connection.close()
     if stored != items:
-        raise WrongAnswers(f"{len(stored)} items are stored of {len(items)}, or others")
+        raise WrongResults(f"{len(stored)} of {len(items)} items are stored, or others are")
 
 
-def check_answer(url: str, answer: list[dict[str, Any]], items: list[str]) -> None:
-    *told, end = answer
+def check_response(url: str, response: list[dict[str, Any]], items: list[str]) -> None:
+    """Check that the response reports an id for each line."""
+    *ranges, end = response
     if not end["done"] or end["registered"] != len(items):
-        raise WrongAnswers(f"the answer ends with {end}")
-    lines = sum(each["lines"][1] - each["lines"][0] + 1 for each in told)
-    if lines != len(items) or any("ids" not in each for each in told):
-        raise WrongAnswers(f"{lines} lines are answered of {len(items)}")
-    check(url, items, told[0]["ids"][0])
+        raise WrongResults(f"the response ends with {end}")
+    lines = sum(each["lines"][1] - each["lines"][0] + 1 for each in ranges)
+    if lines != len(items) or any("ids" not in each for each in ranges):
+        raise WrongResults(f"the response reports {lines} of {len(items)} lines")
+    check(url, items, ranges[0]["ids"][0])
 
 
-# Telling ---------------------------------------------------------------------------------------
+# Results ---------------------------------------------------------------------------------------
 
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
@@ -246,15 +250,18 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
 def table(name: str, found: dict[str, Any]) -> str:
     ratios, rates, waits = found["ratios"], found["items_per_second"], found["milliseconds"]
     rows = [
-        ("product / script", f"{ratios['product_to_script']:.2f} x"),
-        ("product / script that reads the file", f"{ratios['product_to_script_with_file']:.2f} x"),
+        ("Batchline / script", f"{ratios['product_to_script']:.2f} x"),
+        (
+            "Batchline / script that reads the file",
+            f"{ratios['product_to_script_with_file']:.2f} x",
+        ),
         ("script", f"{rates['script']:,} rows/s"),
         ("script that reads the file", f"{rates['script_with_file']:,} rows/s"),
-        ("product", f"{rates['product']:,} rows/s"),
-        ("POST /predict alone, p99", f"{waits['predict_p99_alone']} ms"),
-        ("POST /predict beside an upload, p99", f"{waits['predict_p99_beside']} ms"),
+        ("Batchline", f"{rates['product']:,} rows/s"),
+        ("POST /predict without an upload, p99", f"{waits['predict_p99_alone']} ms"),
+        ("POST /predict during an upload, p99", f"{waits['predict_p99_beside']} ms"),
     ]
-    lines = [f"  {label:<38}{figure:>18}" for label, figure in rows]
+    lines = [f"  {label:<40}{figure:>18}" for label, figure in rows]
     return "\n".join([f"{name} {found['version']}", *lines])
 
 

@@ -1,8 +1,8 @@
-"""What a claim costs beside storing its results: one row for a range, or a mark on each item.
+"""Compare two kinds of claims: one table row for a range of ids, and a mark on each item.
 
-Both claim 5,000 of the pending items at a time, and the product stores their predictions. Marks are
-what most job tables do: `UPDATE … SET claimed_by` for the first free rows, found by an index that
-the mark is part of. PostgreSQL, MySQL and MariaDB pass over rows that others have locked.
+Both claim 5,000 pending items at a time. The time to store the predictions of one claim is measured
+for comparison. Most job tables use marks: `UPDATE … SET claimed_by` on the first free rows, which
+an index on the mark finds. PostgreSQL, MySQL and MariaDB skip rows that other transactions locked.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.job import DATABASES, databases, known_databases
 ITEMS = 100_000
 MODEL_ID = 1
 PREDICTION = '{"setosa":0.97,"versicolor":0.02,"virginica":0.01}'
-OWNER = "somebody"
+OWNER = "benchmark"
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def main() -> None:
         }
         print(
             f"{name} {version}: claim a range {ranges:.1f} ms ({ranges / storing:.1%} of storing), "
-            f"mark each row {marks:.1f} ms ({marks / storing:.0%}), store {storing:.1f} ms",
+            f"mark each item {marks:.1f} ms ({marks / storing:.0%}), store {storing:.1f} ms",
             flush=True,
         )
     conditions = {"items": ITEMS, "items_of_a_claim": CLAIM_MAX_ITEMS}
@@ -74,7 +74,7 @@ def open_database(url: str) -> Database:
 
 
 def measure_ranges(database: Database) -> tuple[float, float]:
-    """Milliseconds for one claim, and for storing what it covers."""
+    """Return the median milliseconds to claim a range and to store its predictions."""
     claiming: list[float] = []
     storing: list[float] = []
     after = BEFORE_ALL_IDS
@@ -106,7 +106,7 @@ def store(connection: Connection, claim: Claim) -> None:
 
 
 def measure_marks(database: Database) -> float:
-    """Milliseconds for marking the items of one claim."""
+    """Return the median milliseconds to mark the items of one claim."""
     add_mark(database)
     marking: list[float] = []
     for _ in range(ITEMS // CLAIM_MAX_ITEMS):
@@ -123,7 +123,10 @@ def add_mark(database: Database) -> None:
 
 
 def mark(connection: Connection) -> int:
-    """A derived table, because MySQL does not update what it selects from."""
+    """Mark the next free items and return their number.
+
+    The derived table is for MySQL, which cannot update a table that it selects from directly.
+    """
     skip = "" if connection.dialect.name == "sqlite" else "FOR UPDATE SKIP LOCKED"
     free = (
         "SELECT id FROM items WHERE status = 'pending' AND claimed_by IS NULL "

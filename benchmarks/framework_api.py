@@ -1,8 +1,8 @@
-"""FastAPI without a database, `uvicorn benchmarks.framework_api:app`: what the framework costs.
+"""FastAPI without a database, to measure the framework: `uvicorn benchmarks.framework_api:app`.
 
-The endpoints read and parse what the product's read and parse, and answer the same, but know no
-database: ids come from a counter, an item is a constant text, and a page is a list in memory that
-the framework checks and writes out as it does by itself.
+The endpoints parse the same requests as Batchline and return the same responses. Ids come from a
+counter, an item is a constant, and a page is a list that FastAPI validates and serializes in its
+usual way.
 """
 
 import os

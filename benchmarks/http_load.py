@@ -1,7 +1,7 @@
-"""HTTP clients in a process of their own, one request in flight each, on connections they keep.
+"""HTTP clients in a separate process. Each keeps its connection and has one request in progress.
 
-`run` starts that process and gives back what it saw. It must not take the core that it measures,
-so it knows no more of HTTP than these servers answer: a status and a Content-Length.
+`run` starts that process and returns its measurements. To use little CPU time, the clients parse
+only the parts of HTTP that these servers send: a status and a Content-Length.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from typing import Any
 import uvloop
 
 WARM_UP = 0.5
-"""Seconds whose requests count for the checks, but not for the figures, unless `count` says from
-when on they do."""
-ANSWER_TIMEOUT = 60.0
-LONG = 64
-"""Bodies from this size on are not kept; the answers to `POST /predict` are shorter."""
+"""Seconds at the start that are checked but not measured. `count` begins the measurement earlier or
+later."""
+RESPONSE_TIMEOUT = 60.0
+KEPT_BODY_BYTES = 64
+"""Shorter response bodies are kept, such as those of `POST /predict`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the clients shall do; each of `requests` is sent as often as the others."""
+    """The requests that the clients send in turn, and the status that they expect."""
 
     port: int
     clients: int
@@ -38,24 +38,24 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What came back; of the bodies only those that are shorter than `LONG`."""
+class Measured:
+    """The measurements, and the response bodies that are shorter than `KEPT_BODY_BYTES`."""
 
     per_second: float
     milliseconds: list[float]
     bodies: list[str]
 
     def percentile(self, percent: float) -> float:
-        """The time within which so many percent of the requests were answered."""
+        """Return the response time, in milliseconds, of this percentile."""
         return sorted(self.milliseconds)[int((len(self.milliseconds) - 1) * percent / 100)]
 
 
 class LoadFailed(Exception):
-    """A request was not answered as it should be."""
+    """A client got an unexpected response, or none."""
 
 
 def post(path: str, body: str) -> str:
-    """A request with a JSON body, as it goes over the wire."""
+    """Return a request with a JSON body as text."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}"
 
@@ -64,8 +64,8 @@ def get(path: str) -> str:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def run(load: Load) -> Seen:
-    """Put a load on a server for a while."""
+def run(load: Load) -> Measured:
+    """Run the clients for `load.seconds`, and return their measurements."""
     with running(load) as process:
         time.sleep(load.seconds)
         return result(process)
@@ -73,7 +73,7 @@ def run(load: Load) -> Seen:
 
 @contextmanager
 def running(load: Load) -> Iterator[subprocess.Popen[str]]:
-    """The clients, at work until the time is over or they get a SIGTERM."""
+    """Run the clients until `load.seconds` have passed or they get a SIGTERM."""
     command = [sys.executable, "-m", "benchmarks.http_load"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -89,20 +89,20 @@ def running(load: Load) -> Iterator[subprocess.Popen[str]]:
 
 
 def count(process: subprocess.Popen[str]) -> None:
-    """Let the figures begin now."""
+    """Begin the measurement now."""
     process.send_signal(signal.SIGUSR1)
 
 
-def result(process: subprocess.Popen[str]) -> Seen:
-    """What the clients saw; waits for their end.
+def result(process: subprocess.Popen[str]) -> Measured:
+    """Wait until the clients exit, and return their measurements.
 
     Raises:
-        LoadFailed: they saw something else than they should.
+        LoadFailed: a client got an unexpected response.
     """
-    output, _ = process.communicate(timeout=ANSWER_TIMEOUT)
+    output, _ = process.communicate(timeout=RESPONSE_TIMEOUT)
     if process.returncode != 0:
-        raise LoadFailed(output or f"the clients ended with {process.returncode}")
-    return Seen(**json.loads(output))
+        raise LoadFailed(output or f"the clients exited with {process.returncode}")
+    return Measured(**json.loads(output))
 
 
 # In the process of the clients -----------------------------------------------------------------
@@ -123,18 +123,18 @@ class _Clients:
         self.counted_from = time.perf_counter()
 
     def stop(self) -> None:
-        """Let what is in flight be answered, then end."""
+        """Wait for the responses to requests in progress, then disconnect."""
         self.stopping = True
 
-    def answered(self, sent: float, body: bytes) -> None:
+    def responded(self, sent: float, body: bytes) -> None:
         now = time.perf_counter()
         self.times.append((now, now - sent))
-        if len(body) < LONG:
+        if len(body) < KEPT_BODY_BYTES:
             self.bodies.append(body)
 
-    def fail(self, what: str) -> None:
+    def fail(self, reason: str) -> None:
         if not self.ended.done():
-            self.ended.set_exception(LoadFailed(what))
+            self.ended.set_exception(LoadFailed(reason))
 
     def one_ended(self) -> None:
         self.open -= 1
@@ -145,7 +145,7 @@ class _Clients:
 class _Client(asyncio.Protocol):
     def __init__(self, clients: _Clients) -> None:
         self._clients = clients
-        self._answer = b""
+        self._response = b""
         self._sent = 0.0
 
     def connection_made(self, transport: Any) -> None:
@@ -153,17 +153,18 @@ class _Client(asyncio.Protocol):
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        self._answer += data
-        head, end, body = self._answer.partition(b"\r\n\r\n")
+        self._response += data
+        head, end, body = self._response.partition(b"\r\n\r\n")
         if not end:
             return
         if not head.startswith(self._clients.expected):
-            self._clients.fail(f"{self._answer[:500]!r} is not {self._clients.expected!r}")
+            expected, got = self._clients.expected, self._response[:500]
+            self._clients.fail(f"a response must start with {expected!r}, got {got!r}")
             return
         length = head.lower().index(b"content-length: ") + len("content-length: ")
         if len(body) == int(head[length:].partition(b"\r")[0]):
-            self._clients.answered(self._sent, body)
-            self._answer = b""
+            self._clients.responded(self._sent, body)
+            self._response = b""
             self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -179,7 +180,7 @@ class _Client(asyncio.Protocol):
         self._transport.write(next(self._clients.requests))
 
 
-async def _put(load: Load) -> Seen:
+async def _put(load: Load) -> Measured:
     loop = asyncio.get_running_loop()
     clients = _Clients(load)
     loop.add_signal_handler(signal.SIGUSR1, clients.count)
@@ -191,22 +192,22 @@ async def _put(load: Load) -> Seen:
     return _summary(clients)
 
 
-def _summary(clients: _Clients) -> Seen:
+def _summary(clients: _Clients) -> Measured:
     counted = [(at, took) for at, took in clients.times if at - took > clients.counted_from]
     if not counted:
-        raise LoadFailed("nothing was answered in the time that counts")
+        raise LoadFailed("the clients got no response during the measurement")
     seconds = counted[-1][0] - clients.counted_from
     bodies = [body.decode() for body in clients.bodies]
-    return Seen(len(counted) / seconds, [took * 1000 for _, took in counted], bodies)
+    return Measured(len(counted) / seconds, [took * 1000 for _, took in counted], bodies)
 
 
 def main() -> None:
     try:
-        seen = uvloop.run(_put(Load(**json.load(sys.stdin))))
+        measured = uvloop.run(_put(Load(**json.load(sys.stdin))))
     except LoadFailed as error:
         print(error)
         sys.exit(1)
-    json.dump(asdict(seen), sys.stdout)
+    json.dump(asdict(measured), sys.stdout)
 
 
 if __name__ == "__main__":

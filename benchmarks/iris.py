@@ -1,4 +1,4 @@
-"""What all contenders share: the rows, the packaged model, and the check of their answers."""
+"""The rows and the bundled model of all contenders, and the check of their predictions."""
 
 import csv
 import json
@@ -13,21 +13,21 @@ import onnxruntime as ort
 from batchline.constants import IRIS_FLOWERS, IRIS_LABELS, IRIS_MODEL
 
 SAMPLE = 200
-"""Answers in each check that are compared with the model's own, spread over all items."""
+"""Predictions of each run that are compared with the model, spread over all items."""
 TOLERANCE = 1e-5
-"""A row in a batch may differ from the same row alone in the last digits of a float32."""
+"""A prediction in a batch may differ from an unbatched one in the last digits of a float32."""
 
-Answer = tuple[Any, dict[str, float]]
-"""What an item holds (its rows) beside the prediction that was stored for it."""
+StoredItem = tuple[Any, dict[str, float]]
+"""The rows of an item, and its stored prediction."""
 
 
-class WrongAnswers(Exception):
-    """A contender did not do the work, so its time means nothing."""
+class WrongResults(Exception):
+    """A contender's results are wrong or incomplete, so its time does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The packaged model in a session with the options that nobody has touched."""
+    """The bundled model in a session with ONNX Runtime's default options."""
 
     session: ort.InferenceSession
     labels: list[str]
@@ -39,7 +39,7 @@ class Model:
         return cls(ort.InferenceSession(IRIS_MODEL), labels)
 
     def probabilities(self, rows: Any) -> Any:
-        """One call of the model; an array of (rows, classes)."""
+        """Call the model once, and return an array of (rows, classes)."""
         tensor = np.array(rows, dtype=np.float32)
         return self.session.run(["probabilities"], {"X": tensor})[0]
 
@@ -49,10 +49,10 @@ class Model:
 
 
 def make_items(count: int) -> list[str]:
-    """The data of `count` items, one row each: flowers with a little noise, the same every time.
+    """Return the data of `count` items of one row: iris flowers with reproducible noise.
 
-    Without the noise there would be 150 different texts, and a cache somewhere could help one
-    contender more than another.
+    Without the noise there would be only 150 different texts, and a cache could help one contender
+    more than another.
     """
     with IRIS_FLOWERS.open() as file:
         flowers = [[float(value) for value in line[:4]] for line in list(csv.reader(file))[1:]]
@@ -63,20 +63,20 @@ def make_items(count: int) -> list[str]:
     ]
 
 
-def check(answers: Iterable[Answer], expected: int) -> None:
-    """Raise unless each of the `expected` items has one prediction, and a sample is right.
+def check(stored: Iterable[StoredItem], expected: int) -> None:
+    """Check the number of predictions, and compare a sample of them with the model.
 
     Raises:
-        WrongAnswers: too few or too many predictions, or others than the model gives.
+        WrongResults: there are too few or too many predictions, or one is wrong.
     """
-    found = list(answers)
+    found = list(stored)
     if len(found) != expected:
-        raise WrongAnswers(f"{len(found)} predictions for {expected} items")
+        raise WrongResults(f"the run must store {expected} predictions, got {len(found)}")
     model = Model.load()
     for rows, prediction in found[:: max(1, expected // SAMPLE)]:
         right = model.predict_row(rows[0])
         if not _same(prediction, right):
-            raise WrongAnswers(f"{prediction} is stored for {rows}, the model says {right}")
+            raise WrongResults(f"the prediction of {rows} must be {right}, got {prediction}")
 
 
 def _same(one: dict[str, float], other: dict[str, float]) -> bool:

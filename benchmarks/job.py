@@ -1,9 +1,10 @@
-"""Compare the batch job with the loop it replaces and with a script written by hand.
+"""Compare the batch job with a naive loop and with a script written by hand.
 
-On each database and in each round, on fresh databases: the seed loop, the plain script, and the
-real command `batchline job --once`. Every run is checked: all predictions are there, and a sample
-equals the model's own answers, or there is no figure. Ratios are the medians of the rounds' own
-ratios, because what ran within the same minute met the same machine.
+Each round runs three contenders on new databases: the naive loop (benchmarks/seed_loop.py), the
+plain script (benchmarks/plain_script.py), and the command `batchline job --once`. A run counts only
+if all predictions are stored and a sample of them equals the model's. The reported ratio is the
+median of the ratios of each round, because the contenders of one round found the machine in the
+same state.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from benchmarks.iris import check, make_items
 DATABASES = ("sqlite", *devservers.NAMES)
 
 EPILOG = """\
-A quick look at one database: --items 5000 --rounds 1 --databases sqlite
-Servers are private ones that start and end with the benchmark; `python -m devservers fetch` gets
-them. Close what else uses the machine, and distrust a single round.
+A quick run on one database: --items 5000 --rounds 1 --databases sqlite
+The benchmark starts and stops its own servers. `python -m devservers fetch` downloads them. Close
+other programs, and do not rely on a single round.
 """
 
 NewDatabase = Callable[[], str]
@@ -62,7 +63,7 @@ def main() -> None:
     results.save("job", figures, options.results)
 
 
-# What to do ------------------------------------------------------------------------------------
+# Options ---------------------------------------------------------------------------------------
 
 
 def read_options() -> argparse.Namespace:
@@ -77,17 +78,16 @@ def read_options() -> argparse.Namespace:
         type=positive,
         default=10_000,
         metavar="N",
-        help="items, of one row each, for script and product (default: %(default)s); the "
-        "more there are, the less the start of the process counts",
+        help="items of one row for the script and Batchline; with more items, the start of the "
+        "process counts less (default: %(default)s)",
     )
     parser.add_argument(
         "--seed-items",
         type=positive,
         default=5_000,
         metavar="N",
-        help="items for the seed loop, which is slow, and of which only the rate is used; with "
-        "2000 its start-up may show, with 5000 and 10000 it was within 4 %% of each other "
-        "(default: %(default)s, at most --items)",
+        help="items for the slow naive loop; its rates with 5000 and 10000 items differed by less "
+        "than 4 %% (default: %(default)s, at most --items)",
     )
     parser.add_argument(
         "--rounds",
@@ -111,7 +111,7 @@ def read_options() -> argparse.Namespace:
 
 def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise argparse.ArgumentTypeError(f"must be an integer above 0, got {text!r}")
     return int(text)
 
 
@@ -119,15 +119,17 @@ def known_databases(text: str) -> list[str]:
     names = text.split(",")
     unknown = [name for name in names if name not in DATABASES]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(DATABASES)}")
+        raise argparse.ArgumentTypeError(
+            f"must be some of {', '.join(DATABASES)}, got {unknown[0]!r}"
+        )
     return names
 
 
 @contextmanager
 def databases(name: str) -> Iterator[tuple[NewDatabase, str]]:
-    """What makes a fresh database of this kind each time it is called, and the server's version.
+    """Yield a function that creates a database of this kind, and the server's version.
 
-    A server that cannot be had here ends the benchmark: a table with a gap would be read as whole.
+    A server that is not available stops the benchmark, so that the results have no gaps.
     """
     if name != "sqlite":
         with devservers.start(name) as server:
@@ -145,7 +147,7 @@ def databases(name: str) -> Iterator[tuple[NewDatabase, str]]:
 
 
 def measure(new_database: NewDatabase, options: argparse.Namespace, turn: int) -> Round:
-    """One round. Who begins changes with the turn: the first may find a colder server."""
+    """Measure one round. Each turn starts with another contender, since the server warms up."""
     items = make_items(options.items)
     rates: dict[str, float] = {}
 
@@ -169,15 +171,15 @@ def measure(new_database: NewDatabase, options: argparse.Namespace, turn: int) -
 
 
 def run_checked(contender: Any, url: str, items: list[str]) -> Any:
-    """What the contender's `run` took; raises where it did not do the work."""
+    """Run a contender, check its results and return the time that it took."""
     contender.prepare(url, items)
     took = contender.run(url)
-    check(contender.answers(url), expected=len(items))
+    check(contender.stored_items(url), expected=len(items))
     return took
 
 
 def summary(rounds: list[Round]) -> dict[str, Any]:
-    """Medians, and the single rounds, so that a reader sees how far they lie apart."""
+    """Return medians, and the single rounds to show how much they vary."""
     return {
         "ratios": _medians([each.ratios() for each in rounds], digits=2),
         "items_per_second": _medians([asdict(each) for each in rounds], digits=None),
@@ -189,11 +191,11 @@ def _medians(rows: list[dict[str, float]], digits: int | None) -> dict[str, floa
     return {name: round(median(row[name] for row in rows), digits) for name in rows[0]}
 
 
-# Telling ---------------------------------------------------------------------------------------
+# Results ---------------------------------------------------------------------------------------
 
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
-    """All that somebody needs in order to repeat it, and nothing that names the machine."""
+    """Return the conditions under which to repeat the benchmark, without naming the machine."""
     libraries = ("batchline", "onnxruntime", "sqlalchemy", "pymysql", "psycopg")
     return {
         "python": platform.python_version(),
@@ -211,23 +213,20 @@ def announcement(options: argparse.Namespace) -> str:
         f"{os.cpu_count()} cores, Python {platform.python_version()}."
     ]
     if options.seed_items < options.items:
-        lines.append(
-            f"The seed loop is slow and had {options.seed_items:,} of the items: "
-            "its rate is what counts."
-        )
+        lines.append(f"The slow naive loop predicts only {options.seed_items:,} of the items.")
     return "\n".join(lines)
 
 
 def table(name: str, found: dict[str, Any]) -> str:
     ratios, rates = found["ratios"], found["items_per_second"]
     rows = [
-        ("product / seed loop", f"{ratios['product_to_seed']:.1f} x"),
-        ("product / plain script", f"{ratios['product_to_script']:.2f} x"),
-        ("product with its start / seed loop", f"{ratios['product_with_start_to_seed']:.1f} x"),
-        ("seed loop", f"{rates['seed']:,} items/s"),
+        ("Batchline / naive loop", f"{ratios['product_to_seed']:.1f} x"),
+        ("Batchline / plain script", f"{ratios['product_to_script']:.2f} x"),
+        ("Batchline with start / naive loop", f"{ratios['product_with_start_to_seed']:.1f} x"),
+        ("naive loop", f"{rates['seed']:,} items/s"),
         ("plain script", f"{rates['script']:,} items/s"),
-        ("product, from its `runs` table", f"{rates['product']:,} items/s"),
-        ("product, whole process", f"{rates['product_with_start']:,} items/s"),
+        ("Batchline, from its `runs` table", f"{rates['product']:,} items/s"),
+        ("Batchline, whole process", f"{rates['product_with_start']:,} items/s"),
     ]
     lines = [f"  {label:<36}{figure:>18}" for label, figure in rows]
     return "\n".join([f"{name} {found['version']}", *lines])

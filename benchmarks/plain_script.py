@@ -1,9 +1,9 @@
-"""The script of somebody who knows how: raw driver, chunks of 10,000, four statements for each.
+"""An optimized script with the raw driver, in chunks of 10,000 items.
 
-One SELECT, one call of the model, one bulk insert, one status update, one commit. It is as durable
-as Batchline (SQLite: WAL with synchronous = FULL; servers: their own safe defaults), and it does
-without all the rest: no second job may run beside it, no claim, and a bad row ends it. So it shows
-what those cost.
+For each chunk, it executes one SELECT, one model call, one bulk INSERT, one status update and one
+COMMIT. It is as durable as Batchline (SQLite: WAL with synchronous = FULL; servers: their safe
+defaults). It has no claims, so two of them cannot run in parallel, and an invalid row stops it. The
+comparison shows the cost of these features.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ import psycopg
 import pymysql
 from sqlalchemy.engine import URL, make_url
 
-from benchmarks.iris import Answer, Model
+from benchmarks.iris import Model, StoredItem
 
 CHUNK = 10_000
 
@@ -38,7 +38,7 @@ FINISH = "UPDATE items SET status = 'succeeded' WHERE status = 'pending' AND id 
 
 
 def prepare(url: str, items: list[str]) -> None:
-    """Make the tables and register the items."""
+    """Create the tables and insert the items."""
     parsed = make_url(url)
     connection = connect(parsed)
     cursor = connection.cursor()
@@ -51,7 +51,7 @@ def prepare(url: str, items: list[str]) -> None:
 
 
 def run(url: str) -> float:
-    """Predict everything that is pending; the seconds it took, the model loaded before."""
+    """Predict all pending items, and return the seconds without loading the model."""
     model = Model.load()
     connection = connect(make_url(url))
     started = time.perf_counter()
@@ -63,7 +63,7 @@ def run(url: str) -> float:
 
 
 def predict_chunk(connection: Any, model: Model) -> bool:
-    """Predict the next chunk; whether there was one."""
+    """Predict the next chunk. Return False if nothing is pending."""
     cursor = connection.cursor()
     cursor.execute(_marked(READ, connection), (CHUNK,))
     items = cursor.fetchall()
@@ -81,7 +81,7 @@ def predict_chunk(connection: Any, model: Model) -> bool:
 
 
 def insert_predictions(connection: Any, cursor: Any, rows: list[tuple[int, str]]) -> None:
-    """The bulk insert: PyMySQL is quicker with one long statement than with its executemany."""
+    """Insert predictions. PyMySQL is faster with one long statement than with `executemany`."""
     if isinstance(connection, pymysql.Connection):
         statement = INSERT + ", (%s, %s)" * (len(rows) - 1)
         cursor.execute(statement, [value for row in rows for value in row])
@@ -90,7 +90,7 @@ def insert_predictions(connection: Any, cursor: Any, rows: list[tuple[int, str]]
 
 
 def connect(url: URL) -> Any:
-    """A connection of the raw driver."""
+    """Return a connection of the raw driver."""
     if url.get_backend_name() == "sqlite":
         connection = sqlite3.connect(str(url.database))
         connection.execute("PRAGMA journal_mode = WAL")
@@ -109,8 +109,8 @@ def connect(url: URL) -> Any:
     )
 
 
-def answers(url: str) -> Iterator[Answer]:
-    """Each item's data beside its prediction, for items that are marked as done."""
+def stored_items(url: str) -> Iterator[StoredItem]:
+    """Yield the data and the prediction of each succeeded item."""
     connection = connect(make_url(url))
     cursor = connection.cursor()
     cursor.execute(
@@ -123,5 +123,5 @@ def answers(url: str) -> Iterator[Answer]:
 
 
 def _marked(statement: str, connection: Any) -> str:
-    """The statement with this driver's placeholders."""
+    """Return the statement with this driver's placeholders."""
     return statement.replace("%s", "?") if isinstance(connection, sqlite3.Connection) else statement

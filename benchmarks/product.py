@@ -1,7 +1,7 @@
-"""Batchline as its users run it: `batchline db upgrade`, plain INSERTs, `batchline job --once`.
+"""Batchline as its users run it: `batchline db upgrade`, SQL INSERTs, `batchline job --once`.
 
-It is a process of its own, so whatever it costs to start is seen, too: imports, the model, the
-connection. How long it worked is what it wrote into `runs`.
+The job is a separate process, so its total time includes imports, loading the model and connecting.
+The time of the run alone comes from the table `runs`.
 """
 
 import json
@@ -15,25 +15,25 @@ from dataclasses import dataclass
 from sqlalchemy import create_engine, text
 
 from batchline.configurations import Settings
-from benchmarks.iris import Answer
+from benchmarks.iris import StoredItem
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """What one `batchline job --once` took: the whole process, and its run alone."""
+    """The seconds of a `batchline job --once`: the whole process, and its run alone."""
 
     process: float
     run: float
 
 
 def prepare(url: str, items: list[str], **settings: str) -> None:
-    """Migrate, and register the items."""
+    """Migrate the database and insert the items."""
     _batchline(url, "db", "upgrade", **settings)
     register(url, items)
 
 
 def register(url: str, items: list[str]) -> None:
-    """As any SQL client would."""
+    """Insert the items as an SQL client would."""
     engine = create_engine(url)
     with engine.begin() as connection:
         statement = text("INSERT INTO items (data) VALUES (:data)")
@@ -42,15 +42,15 @@ def register(url: str, items: list[str]) -> None:
 
 
 def run(url: str) -> Seconds:
-    """Predict everything that is pending."""
+    """Predict all pending items, and return the seconds."""
     started = time.perf_counter()
     _batchline(url, "job", "--once")
     process = time.perf_counter() - started
     return Seconds(process, seconds_in_runs(url))
 
 
-def answers(url: str) -> Iterator[Answer]:
-    """Each item's data beside its prediction, for items that are marked as done."""
+def stored_items(url: str) -> Iterator[StoredItem]:
+    """Yield the data and the prediction of each succeeded item."""
     engine = create_engine(url)
     query = text(
         "SELECT data, prediction FROM items JOIN predictions ON predictions.item_id = items.id"
@@ -63,7 +63,7 @@ def answers(url: str) -> Iterator[Answer]:
 
 
 def seconds_in_runs(url: str) -> float:
-    """All of them; from the rate, since times are stored to the millisecond only."""
+    """Return the seconds of all runs, from their rates, which are more exact than their times."""
     engine = create_engine(url)
     runs = text("SELECT items_succeeded, rows_per_second FROM runs WHERE items_succeeded > 0")
     with engine.connect() as connection:
@@ -81,7 +81,7 @@ def count_predictions(url: str) -> int:
 
 
 def environment(url: str) -> dict[str, str]:
-    """Nothing is set but the database (and less is logged), so that the defaults are measured."""
+    """Return an environment with the database and less logging, and defaults for the rest."""
     ours = {name.upper() for name in Settings.model_fields}
     others = {name: value for name, value in os.environ.items() if name not in ours}
     return others | {"DATABASE_URL": url, "LOG_LEVEL": "WARNING"}
@@ -91,7 +91,7 @@ def _batchline(url: str, *command: str, **settings: str) -> None:
     """Run a command.
 
     Raises:
-        RuntimeError: it failed; with what it said.
+        RuntimeError: the command failed. The message has its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "batchline", *command],

@@ -1,7 +1,7 @@
-"""The API that a team writes first: "the seed's API", `uvicorn benchmarks.seed_api:app`.
+"""The naive API, as a team would write it first: `uvicorn benchmarks.seed_api:app`.
 
-A pydantic body, a synchronous endpoint, an ORM session and a commit for each request, everything
-else as the libraries come. `DATABASE_URL` says where to.
+It has a pydantic body, a synchronous endpoint, an ORM session and a COMMIT for each request, and
+the libraries' defaults for the rest. `DATABASE_URL` is its database.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""The loop that a team writes first, and the reference of every ratio: "the seed".
+"""The naive loop, as a team would write it first. It is the baseline of the ratios.
 
-It reads what has no prediction yet and hands the items to a pool of threads; each thread calls
-the model with one row, inserts one prediction in a session of its own, and commits. Nothing in
-it is slowed down on purpose, and nothing is tuned: pool, isolation and ONNX session are what the
-libraries give by default. SQLite gets WAL and a busy timeout, because without them four threads
-that write end in "database is locked".
+It reads all items without a prediction and passes them to a pool of threads. For each item, a
+thread calls the model with one row, inserts one prediction in its own session, and commits. The
+loop is neither slowed down nor tuned: pool, isolation level and ONNX session have the libraries'
+defaults. SQLite gets WAL and a busy timeout, because without them four writing threads fail with
+"database is locked".
 """
 
 import json
@@ -17,14 +17,14 @@ from typing import Any
 from sqlalchemy import JSON, Engine, ForeignKey, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
-from benchmarks.iris import Answer, Model
+from benchmarks.iris import Model, StoredItem
 
 THREADS = 4
 SQLITE_BUSY_TIMEOUT = 30.0
 
 
 class Base(DeclarativeBase):
-    """The loop's own little schema."""
+    """The tables of the naive loop."""
 
 
 class Item(Base):
@@ -45,7 +45,7 @@ class Prediction(Base):
 
 
 def prepare(url: str, items: list[str]) -> None:
-    """Make the tables and register the items."""
+    """Create the tables and insert the items."""
     engine = make_engine(url)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
@@ -55,7 +55,7 @@ def prepare(url: str, items: list[str]) -> None:
 
 
 def run(url: str) -> float:
-    """Predict everything that has no prediction; the seconds it took, the model loaded before."""
+    """Predict all items without a prediction, and return the seconds without loading the model."""
     model = Model.load()
     engine = make_engine(url)
     sessions = sessionmaker(engine)
@@ -68,17 +68,17 @@ def run(url: str) -> float:
             session.commit()
 
     with sessions() as session:
-        waiting = session.scalars(_without_prediction()).all()
+        items = session.scalars(_without_prediction()).all()
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(predict, waiting):
-            pass  # going through the results raises what a thread raised
+        for _ in pool.map(predict, items):
+            pass  # reading a result raises its thread's error
     seconds = time.perf_counter() - started
     engine.dispose()
     return seconds
 
 
-def answers(url: str) -> Iterator[Answer]:
-    """Each item's data beside its prediction."""
+def stored_items(url: str) -> Iterator[StoredItem]:
+    """Yield the data and the prediction of each item."""
     engine = make_engine(url)
     query = select(Item.data, Prediction.prediction).join(Prediction).order_by(Item.id)
     with Session(engine) as session:

@@ -1,8 +1,9 @@
-"""A model that takes about a millisecond a row and core: what the product adds, what a second job.
+"""Measure Batchline with a slow model: its overhead, and the speed-up by a second job.
 
-The model is a dense network. `onnxruntime` alone predicts the same rows in memory, in batches of
-the size that suits it best, with as many threads as there are cores. Two jobs have one core and one
-worker thread each, and share one backlog; they are compared with one such job.
+The model is a dense network that takes about a millisecond per row and core. For the overhead,
+`onnxruntime` alone predicts the same rows in memory, with its best batch size and all cores. For
+the speed-up, two jobs with one core and one worker thread each share a backlog, compared with one
+such job.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 from onnx.helper import make_node, make_tensor_value_info
 
 from benchmarks import product, results
-from benchmarks.iris import WrongAnswers
+from benchmarks.iris import WrongResults
 from benchmarks.job import databases, known_databases, positive
 
 LAYERS, WIDTH, FEATURES = 20, 2_048, 4
@@ -34,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         model = make_model(Path(folder) / "slow.onnx")
         alone = best_alone(model, options.rows)
-        print(f"onnxruntime alone: {alone:,.0f} rows/s, {1000 / alone:.2f} ms a row", flush=True)
+        print(f"onnxruntime alone: {alone:,.0f} rows/s, {1000 / alone:.2f} ms per row", flush=True)
         for name in options.databases:
             with databases(name) as (new_database, version):
                 rates = [
@@ -69,7 +70,7 @@ def read_options() -> argparse.Namespace:
 
 
 def make_model(path: Path) -> Path:
-    """Rows of four floats; a dense network, all of whose layers share their weights."""
+    """Write a dense network for rows of four floats. All of its layers share their weights."""
     random = np.random.default_rng(0)
     weights = {
         "first": random.normal(0, 0.5, (FEATURES, WIDTH)),
@@ -94,7 +95,7 @@ def rows_of(count: int) -> list[list[float]]:
 
 
 def best_alone(model: Path, count: int) -> float:
-    """Rows a second of `session.run`, at the best of several batch sizes."""
+    """Return the rows per second of `session.run` with the best of several batch sizes."""
     session = ort.InferenceSession(model)
     rows = np.array(rows_of(count), np.float32)
     rates = []
@@ -108,7 +109,11 @@ def best_alone(model: Path, count: int) -> float:
 
 
 def predict(url: str, model: Path, count: int, cores: list[int | None]) -> float:
-    """Rows a second of a job for each entry of `cores`, with their start; None: any core."""
+    """Return the rows per second of one job for each entry of `cores`, including its start.
+
+    Args:
+        cores: the core of each job. None means any core.
+    """
     environment = {"MODEL_FILEPATH": str(model)}
     product.prepare(url, [json.dumps([row]) for row in rows_of(count)], **environment)
     started = time.perf_counter()
@@ -117,7 +122,7 @@ def predict(url: str, model: Path, count: int, cores: list[int | None]) -> float
         raise RuntimeError("a job failed")
     seconds = time.perf_counter() - started
     if product.count_predictions(url) != count:
-        raise WrongAnswers("not every row has a prediction")
+        raise WrongResults(f"some of {count} rows have no prediction")
     return count / seconds
 
 

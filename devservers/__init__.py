@@ -1,10 +1,10 @@
-"""Private, throw-away database servers for the tests and the benchmarks.
+"""Temporary database servers for the tests and the benchmarks.
 
     with devservers.start("mysql") as server:
         url = server.create_database()
 
-Every server has a free loopback port and a data folder of its own, and both are
-gone afterwards, even when the process that started it is killed.
+Each server has its own loopback port and data folder. It is stopped and its data is removed
+afterwards, even if the process that started it is killed.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ __all__ = ["NAMES", "SERVERS", "Server", "ServerUnavailable", "start"]
 
 @contextmanager
 def start(name: str) -> Iterator[Server]:
-    """Run one server for the length of the block; fetches its program first if need be."""
+    """Run one server during the block. Download its program first if the machine has none."""
     kind = SERVERS[name]
     server = kind(kind.find_program())
     try:

@@ -1,4 +1,4 @@
-"""`python -m devservers mysql` runs a server until Ctrl-C; `… fetch` fetches what is missing."""
+"""`python -m devservers mysql` runs a server until Ctrl-C; `… fetch` downloads missing servers."""
 
 import argparse
 import shlex
@@ -12,11 +12,11 @@ from devservers import NAMES, SERVERS, Server, ServerUnavailable, start
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m devservers", description=__doc__)
-    parser.add_argument("what", choices=[*NAMES, "fetch"])
-    what = parser.parse_args().what
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl-C
+    parser.add_argument("action", choices=[*NAMES, "fetch"])
+    action = parser.parse_args().action
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # exit as on Ctrl-C
     try:
-        fetch() if what == "fetch" else serve(what)
+        fetch() if action == "fetch" else serve(action)
     except ServerUnavailable as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def fetch() -> None:
-    """Try every server, even if one cannot be had, and fail in the end if any could not."""
+    """Download every missing server, and exit with an error if one is not available."""
     missing = []
     for name, kind in SERVERS.items():
         try:
@@ -40,11 +40,11 @@ def serve(name: str) -> None:
         print(exports(server, server.create_database()), flush=True)
         while server.running:
             time.sleep(0.2)
-    sys.exit(f"{name} ended by itself")
+    sys.exit(f"{name} exited unexpectedly")
 
 
 def exports(server: Server, url: str) -> str:
-    """A line to paste into another shell."""
+    """Return a shell command that sets the environment variables for this server."""
     if server.name == "postgresql":
         variables = {"DATABASE_URL": url}
     else:

@@ -1,7 +1,6 @@
 class ServerUnavailable(Exception):
-    """This machine cannot provide the server; the text says in one sentence what is missing.
+    """The server is not installed and cannot be downloaded. The message names the missing part.
 
-    It means "cannot be had here", never "is broken": a server that is there but
-    fails to start raises RuntimeError, so that a test suite that skips on this
-    exception does not hide a real fault.
+    A server that fails to start raises RuntimeError instead, so that tests which skip on this
+    exception do not hide a real error.
     """

@@ -1,10 +1,9 @@
-"""Fetch a server's Debian packages into a folder, with apt but without touching the system.
+"""Download a server's Debian packages into a folder with apt, without changing the system.
 
-apt gets a state, a cache and a package list of its own. That list is empty, so
-apt believes that nothing is installed and names every library the server needs,
-down to libc; the packages are then only unpacked. Nothing here needs root, and
-a server may come from a newer Debian than the machine's because it runs with
-the C library and the loader that were fetched with it.
+apt gets its own state, cache and list of installed packages. The list is empty, so apt downloads
+every library that the server needs, including libc. The packages are unpacked, not installed, which
+does not need root. A server may come from a newer Debian release than the machine's, because it
+runs with its own C library and loader.
 """
 
 import fcntl
@@ -22,12 +21,11 @@ from pathlib import Path
 from devservers.errors import ServerUnavailable
 
 APT = Path("/etc/apt")
-# Suites that the main Debian archive is known by, besides the machine's codename.
+# Names of suites in the main Debian archive, in addition to the machine's codename.
 SUITES = {"stable", "testing", "unstable", "sid"}
 
-# The hooks are dropped because the ones in a container image empty the system's
-# own package cache. The sandbox user is dropped because it often cannot enter
-# the folder of a checkout.
+# The hooks are cleared because those of a container image empty the system's package cache. The
+# sandbox user is root because apt's own user often cannot enter the folder of a checkout.
 CONFIG = """
 Dir::State "{work}/state";
 Dir::State::status "{work}/status";
@@ -51,7 +49,7 @@ exec "$here/{loader}" --library-path "{libraries}" "$here/{program}" "$@"
 
 @dataclass(frozen=True)
 class Package:
-    """What to fetch for one server, and which of its programs will be run."""
+    """The Debian package of one server, and its programs."""
 
     server: str
     package: str
@@ -60,34 +58,34 @@ class Package:
 
 
 def fetched(package: Package) -> Path:
-    """The unpacked tree of a package, fetched now unless an earlier call finished doing so."""
+    """Return the folder with the unpacked package. Download it if it is missing or incomplete."""
     cache = cache_folder()
     tree, marker = cache / package.server, cache / package.server / "complete"
-    if is_complete(marker, package):  # before the lock, which a read-only cache cannot give
+    if is_complete(marker, package):  # without the lock, which needs a writable cache
         return tree
     try:
         with locked(cache, package.server):
-            if not is_complete(marker, package):  # another process may just have done it
+            if not is_complete(marker, package):  # another process may have finished it
                 make(package, tree)
     except OSError as error:
-        raise ServerUnavailable(f"{package.server} cannot be fetched: {error}") from error
+        raise ServerUnavailable(f"{package.server} cannot be downloaded: {error}") from error
     return tree
 
 
 def cache_folder() -> Path:
-    """`.servers` beside this package, or what DEVSERVERS_CACHE names."""
+    """Return the folder that DEVSERVERS_CACHE names, by default `.servers` in the repository."""
     default = Path(__file__).resolve().parent.parent / ".servers"
     return Path(os.environ.get("DEVSERVERS_CACHE") or default).absolute()
 
 
 def is_complete(marker: Path, package: Package) -> bool:
-    """Whether the tree was made in full, and for this very definition of the package."""
+    """Return whether the folder is complete and was made from the same definition."""
     return marker.is_file() and marker.read_text() == repr(package)
 
 
 @contextmanager
 def locked(cache: Path, server: str) -> Iterator[None]:
-    """One process at a time; the kernel lets go of the lock if its holder is killed."""
+    """Let one process at a time continue. The kernel releases the lock of a killed process."""
     cache.mkdir(parents=True, exist_ok=True)
     (cache / ".gitignore").write_text("*\n")
     with (cache / f"{server}.lock").open("w") as lock:
@@ -96,10 +94,10 @@ def locked(cache: Path, server: str) -> Iterator[None]:
 
 
 def make(package: Package, tree: Path) -> None:
-    """Build the tree beside its place and move it there when it is complete.
+    """Unpack the package in a temporary folder, and move the folder when it is complete.
 
-    In a new folder each time, because an interrupted fetch may have left an
-    apt-get behind that still writes into the old one.
+    The folder is new each time, because an apt-get of an interrupted download may still write into
+    the previous one.
     """
     for abandoned in tree.parent.glob(f"{tree.name}-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
@@ -118,7 +116,7 @@ def download_and_unpack(package: Package, tree: Path) -> None:
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise ServerUnavailable(
-                f"{package.server} is not installed and cannot be fetched: there is no {tool} here."
+                f"{package.server} is not installed and cannot be downloaded: {tool} is missing."
             )
     work = tree / "apt"
     for debian_package in download(package, work):
@@ -129,7 +127,7 @@ def download_and_unpack(package: Package, tree: Path) -> None:
 
 
 def download(package: Package, work: Path) -> list[Path]:
-    """Every package file of the full set of dependencies, in apt's private cache."""
+    """Download the package and all of its dependencies, and return their files."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
@@ -142,16 +140,16 @@ def download(package: Package, work: Path) -> list[Path]:
     update = apt_get(work, "update")
     install = apt_get(work, "-y", "--download-only", "install", package.package)
     if install.returncode != 0:
-        # If the lists did not come, that is the cause, and a missing package only its effect.
-        why = (update.stderr or install.stderr).strip().partition("\n")[0]
+        # If the update failed too, its error is the cause of the missing package.
+        reason = (update.stderr or install.stderr).strip().partition("\n")[0]
         raise ServerUnavailable(
-            f"{package.server} is not installed and apt cannot fetch {package.package}: {why}"
+            f"{package.server} is not installed and apt cannot download {package.package}: {reason}"
         )
     return sorted((work / "cache/archives").glob("*.deb"))
 
 
 def apt_get(work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run apt-get; `update` is allowed to fail, for one broken source need not matter."""
+    """Run apt-get, which may fail. A broken source makes `update` fail but may be irrelevant."""
     return subprocess.run(
         ["apt-get", "-q", "-c", str(work / "config"), *arguments],
         env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
@@ -162,7 +160,7 @@ def apt_get(work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def unstable_source(server: str) -> str:
-    """The machine's own Debian source with the suite replaced, so mirror and keys are kept."""
+    """Return the machine's Debian source with the suite unstable, and the same mirror and keys."""
     system = platform.freedesktop_os_release()
     if system.get("ID") == "debian":
         suites = SUITES | {system.get("VERSION_CODENAME", "")}
@@ -171,13 +169,13 @@ def unstable_source(server: str) -> str:
             if readable and (source := replaced_suite(path, suites)):
                 return source
     raise ServerUnavailable(
-        f"{server} is not installed and is fetched from Debian unstable,"
+        f"{server} is not installed and must be downloaded from Debian unstable,"
         " but this machine has no apt source for Debian."
     )
 
 
 def replaced_suite(path: Path, suites: set[str]) -> str | None:
-    """The first entry of a source file that serves one of the suites, for unstable instead."""
+    """Return the first entry of a source file for one of these suites, changed to unstable."""
     text = re.sub(r"^#.*\n?", "", path.read_text(), flags=re.MULTILINE)
     if path.suffix == ".list":
         entries = [one_line_as_stanza(line) for line in text.splitlines()]
@@ -193,7 +191,7 @@ def replaced_suite(path: Path, suites: set[str]) -> str | None:
 
 
 def one_line_as_stanza(line: str) -> str:
-    """A `deb [signed-by=KEY] URI SUITE …` line in the other notation, to treat both alike."""
+    """Return a `deb [signed-by=KEY] URI SUITE …` line in the multi-line format."""
     match = re.match(r"deb\s+(?:\[(.*?)\]\s+)?(\S+)\s+(\S+)", line.strip())
     if match is None:
         return ""
@@ -204,11 +202,10 @@ def one_line_as_stanza(line: str) -> str:
 
 
 def wrap(tree: Path, program: Path) -> None:
-    """Put a script in the program's place that runs it with the loader and libraries of the tree.
+    """Replace a program by a script that runs it with the loader and libraries of the tree.
 
-    In its place rather than elsewhere, because some programs start others that
-    they expect beside themselves (PostgreSQL's initdb does). The paths are
-    relative, so that the tree can be moved.
+    The script has the program's path, because some programs start others from their own folder, as
+    PostgreSQL's initdb does. Its paths are relative, so that the tree can be moved.
     """
     loader = next(found for found in tree.glob("**/ld-linux-*.so.*") if not found.is_symlink())
     machine = loader.parent.name  # such as x86_64-linux-gnu

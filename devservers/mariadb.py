@@ -1,4 +1,4 @@
-"""MariaDB: MySQL but for its program and the way in which its data folder is made."""
+"""MariaDB. It differs from MySQL in its program and in the creation of its data folder."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -24,10 +24,10 @@ class MariaDB(MySQL):
         return find_installed("mariadbd")
 
     def initialise(self) -> None:
-        """What mariadb-install-db does, whose paths are fixed, less help texts and sys schema.
+        """Create the data folder as mariadb-install-db does, without help texts and sys schema.
 
-        Root is tied to the operating system's root through the socket; without
-        that setting it could be reached over TCP with no password.
+        mariadb-install-db itself has fixed paths. `@auth_root_socket` lets only the operating
+        system's root log in as root; without it, root could log in over TCP without a password.
         """
         self.data.mkdir()
         sql = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket='root';\n"
@@ -40,5 +40,5 @@ class MariaDB(MySQL):
         )
 
     def special_options(self) -> list[str]:
-        # In a shared folder, servers that start side by side remove each other's tables.
+        # Servers that start at the same time remove each other's tables from a shared folder.
         return [f"--tmpdir={self.home}"]

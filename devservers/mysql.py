@@ -1,4 +1,4 @@
-"""MySQL proper."""
+"""MySQL."""
 
 import subprocess
 from contextlib import suppress
@@ -12,11 +12,11 @@ from devservers.server import Server, database_of, find_installed
 
 
 class MySQL(Server):
-    """MySQL; also most of MariaDB, which speaks the same protocol and SQL."""
+    """MySQL, and the base of MariaDB, which has the same protocol and SQL."""
 
     name: ClassVar[str] = "mysql"
     package: ClassVar[Package] = Package(
-        # Among Debian's releases only unstable has it; the others have MariaDB in its place.
+        # Only Debian unstable has MySQL. The other releases have MariaDB instead.
         "mysql",
         "mysql-server-core",
         ("usr/sbin/mysqld",),
@@ -26,7 +26,7 @@ class MySQL(Server):
 
     @classmethod
     def installed(cls) -> Path | None:
-        """A `mysqld` may be MariaDB's, which installs itself under that name too."""
+        """Return an installed `mysqld`, unless it is MariaDB's, which may have the same name."""
         program = find_installed("mysqld")
         if program is None:
             return None
@@ -42,7 +42,7 @@ class MySQL(Server):
         )
 
     def options(self) -> list[str]:
-        """What initialising and serving need alike. Durability stays at its safe defaults."""
+        """Return the options to initialise and to serve. Durability keeps its safe defaults."""
         base = self.program.parent.parent
         return [
             str(self.program),
@@ -50,7 +50,7 @@ class MySQL(Server):
             f"--basedir={base}",
             f"--datadir={self.data}",
             f"--lc-messages-dir={self.shared_files()}",
-            "--user=root",  # only root may change the user, and only root needs to say so
+            "--user=root",  # MySQL requires this of root and ignores it for other users
             "--skip-log-bin",
             "--innodb-flush-log-at-trx-commit=1",
             "--innodb-buffer-pool-size=256M",
@@ -62,12 +62,12 @@ class MySQL(Server):
         return ["--mysqlx=OFF"]
 
     def shared_files(self) -> Path:
-        """Where messages and SQL files are: a packaged server has them one folder deeper."""
+        """Return the folder of messages and SQL files, which Debian puts in a subfolder."""
         share = self.program.parent.parent / "share"
         return next((share / sub for sub in ("mysql", "mariadb") if (share / sub).is_dir()), share)
 
     def command(self) -> list[str]:
-        """The accounts are made by the server itself, before it listens: no moment without them."""
+        """Return the command that serves. The server creates the accounts before it listens."""
         return [
             *self.options(),
             f"--bind-address={self.host}",
@@ -100,10 +100,10 @@ class MySQL(Server):
         return f"mysql+pymysql://{account}/{database}?charset=utf8mb4"
 
     def drop_database(self, url: str) -> None:
-        """Connections to it are ended first: one open transaction would block the drop for good."""
+        """Kill the database's connections and drop it. An open transaction would block the drop."""
         name = database_of(url)
         connected = f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
         for (connection,) in self.execute(connected):
-            with suppress(self.connect_error):  # it may have ended by itself meanwhile
+            with suppress(self.connect_error):  # the connection may have ended already
                 self.execute(f"KILL {connection}")
         self.execute(f"DROP DATABASE IF EXISTS {name}")

@@ -21,12 +21,12 @@ class PostgreSQL(Server):
     package: ClassVar[Package] = Package(
         "postgresql", "postgresql", (f"{BIN}/postgres", f"{BIN}/initdb")
     )
-    stop_signal = signal.SIGINT  # SIGTERM would wait for every client to leave
+    stop_signal = signal.SIGINT  # SIGTERM would wait for every client to disconnect
     connect_error = psycopg.OperationalError
 
     @classmethod
     def installed(cls) -> Path | None:
-        """Debian keeps the server out of PATH, one folder for each major version."""
+        """Return the newest installed server. Debian has a folder outside PATH for each version."""
         found = list(Path("/").glob(f"{BIN}/postgres"))
         newest = max(found, key=lambda path: float(path.parts[-3]), default=None)
         return find_installed("postgres") or newest
@@ -45,12 +45,12 @@ class PostgreSQL(Server):
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale=C",
-                "--no-sync",  # the new folder only; the server itself syncs as usual
+                "--no-sync",  # only for the new folder; the server itself syncs as usual
             ]
         )
 
     def _give_to_server(self, path: Path) -> None:
-        """Hand a path to the server's user, who must also get through the folder around it."""
+        """Make the server's user the owner of a path, and let it enter the parent folder."""
         if not path.exists():
             path.mkdir(mode=0o700)
         if account := unprivileged():
@@ -72,7 +72,7 @@ class PostgreSQL(Server):
             "shared_buffers": "128MB",
             "fsync": "on",
             "synchronous_commit": "on",
-            # In the data folder, not in /dev/shm where a killed server would leave it behind.
+            # In the data folder, because a killed server would leave its files in /dev/shm.
             "dynamic_shared_memory_type": "mmap",
         }
         options = [f"--{key}={value}" for key, value in settings.items()]
@@ -94,7 +94,7 @@ class PostgreSQL(Server):
 
 
 def unprivileged() -> pwd.struct_passwd | None:
-    """Whom to run as: PostgreSQL refuses to run as root. None when we are not root."""
+    """Return the user to run as, because PostgreSQL does not run as root. None if not root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -103,5 +103,5 @@ def unprivileged() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise ServerUnavailable(
-        "PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as."
+        "PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody."
     )

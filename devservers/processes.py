@@ -1,11 +1,11 @@
-"""Processes of a server: find them, stop them, and outlive their starter to clean up after it.
+"""Find, pause and kill the processes of a server, and clean up after it.
 
-Run as a program, this file is the watcher that each server has. It holds one
-end of a pipe; when the process that started the server ends in whatever way,
-kill -9 included, the pipe closes, and the watcher kills the server and removes
-its folder. (Linux can also signal a child when its parent dies, but that goes
-by the thread which started the child, so a server restarted from a helper
-thread would die with the thread; and nothing would remove the data.)
+Run as a program, this file is the watcher of one server. It reads from a pipe. When the process
+that started the server exits, even by kill -9, the pipe closes. Then the watcher kills the server
+and removes its folder.
+
+PR_SET_PDEATHSIG is no alternative: it depends on the thread that started the server, so a server
+restarted from another thread would die with that thread, and nothing would remove the data.
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 def state_and_parent(pid: int) -> tuple[str, int]:
-    """The process's state letter and its parent; a process that is gone counts as a zombie."""
+    """Return the process's state letter and its parent. A missing process counts as a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -28,7 +28,7 @@ def state_and_parent(pid: int) -> tuple[str, int]:
 
 
 def children(pid: int) -> list[int]:
-    """PostgreSQL serves each connection in a child, and each child leaves its process group."""
+    """Return the child processes. PostgreSQL has one per connection, in another process group."""
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return [child for child in pids if state_and_parent(child)[1] == pid]
 
@@ -40,7 +40,7 @@ def send(pids: list[int], number: signal.Signals) -> None:
 
 
 def pause(pid: int) -> list[int]:
-    """Stop a server where it is. The parent goes first: from then on it makes no more children."""
+    """Pause a server and return its processes. The paused parent cannot start more children."""
     send([pid], signal.SIGSTOP)
     family = [pid, *children(pid)]
     send(family[1:], signal.SIGSTOP)
@@ -58,12 +58,12 @@ def kill(pid: int) -> None:
     deadline = time.monotonic() + 10
     while any(state_and_parent(one)[0] not in "ZX" for one in family):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"processes {family} do not end")
+            raise TimeoutError(f"the processes {family} did not exit within 10 seconds")
         time.sleep(0.005)
 
 
 class Watcher:
-    """Removes a server's folder in the end, and kills the server if that was not done by then."""
+    """Kills a server that is still running at the end, and removes its folder."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -79,7 +79,7 @@ class Watcher:
         self._tell(f"{pid}\n")
 
     def end(self) -> None:
-        """Let it finish now; waiting for the pipe to close would also wait for forked children."""
+        """Clean up now. Forked children may keep the pipe open."""
         self._tell("end\n")
         self._process.wait()
         assert self._process.stdin is not None
@@ -95,12 +95,12 @@ def watch(folder: str) -> None:
     for line in sys.stdin:
         if line == "end\n":
             break
-        with suppress(ProcessLookupError):  # a server that fails to start may be gone by now
+        with suppress(ProcessLookupError):  # a server that fails to start may have exited
             guarded = int(line), os.pidfd_open(int(line))
     if guarded is not None:
         pid, handle = guarded
         with suppress(ProcessLookupError):
-            # The handle cannot mean a later process of the same number; the number could.
+            # The pid may belong to a later process by now, but the handle cannot.
             signal.pidfd_send_signal(handle, signal.SIGSTOP)
             kill(pid)
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What all servers have in common: the process, its port, readiness, crash and end."""
+"""The base class of all servers: process, port, readiness, crash and stop."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ PORTS_OF_A_PROCESS = 200
 
 
 class Server(ABC):
-    """One running server; `devservers.start` makes and ends it."""
+    """One running server. `devservers.start` starts and stops it."""
 
     name: ClassVar[str]
     package: ClassVar[Package]
@@ -49,37 +49,37 @@ class Server(ABC):
 
     @classmethod
     def find_program(cls) -> Path:
-        """The installed server, else the fetched one; DEVSERVERS_FETCH=1 ignores installed ones."""
+        """Return the installed or the downloaded program. DEVSERVERS_FETCH=1 forces the latter."""
         program = None if os.environ.get("DEVSERVERS_FETCH") == "1" else cls.installed()
         return program or next(fetched(cls.package).glob(cls.package.programs[0]))
 
     @classmethod
     @abstractmethod
     def installed(cls) -> Path | None:
-        """The server's program, if the machine has it."""
+        """Return the server's program, if it is installed."""
 
     @abstractmethod
     def initialise(self) -> None:
-        """Fill the data folder."""
+        """Create the data folder."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The command line that serves the data folder on the port."""
+        """Return the command line that serves the data folder on the port."""
 
     @abstractmethod
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run one statement over a connection of its own, outside of any test database."""
+        """Execute one statement in a new connection, outside of any test database."""
 
     @abstractmethod
     def url(self, database: str) -> str:
-        """The SQLAlchemy URL of a database."""
+        """Return the SQLAlchemy URL of a database."""
 
     @abstractmethod
     def drop_database(self, url: str) -> None:
-        """Remove a database, whoever is still connected to it."""
+        """Remove a database, even if clients are connected to it."""
 
     def create_database(self) -> str:
-        """A new, empty database of a unique name; returns its SQLAlchemy URL."""
+        """Create an empty database with a unique name, and return its SQLAlchemy URL."""
         name = f"test_{secrets.token_hex(6)}"
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
@@ -89,7 +89,7 @@ class Server(ABC):
         return self._process is not None and self._process.poll() is None
 
     def begin(self) -> None:
-        """Make the data folder and start on it for the first time."""
+        """Create the data folder and start the server."""
         self.initialise()
         self.port = free_port()
         self._launch()
@@ -102,13 +102,13 @@ class Server(ABC):
             self._watcher.end()
 
     def kill(self) -> None:
-        """End the server at once, as a crash would; `restart` brings it back."""
+        """Kill the server, as in a crash. `restart` starts it again."""
         if self._process is not None and self.running:
             processes.kill(self._process.pid)
             self._process.wait()
 
     def pause(self) -> None:
-        """Freeze the server: connections stay open and nothing answers."""
+        """Pause the server. Its connections stay open, and it does not respond."""
         if self._process is not None and self.running:
             processes.pause(self._process.pid)
 
@@ -117,10 +117,10 @@ class Server(ABC):
             processes.resume(self._process.pid)
 
     def stop(self) -> None:
-        """End the server in order, or by force if it does not end in time."""
+        """Shut the server down, and kill it if that takes more than `STOP_SECONDS`."""
         if self._process is None or not self.running:
             return
-        self.resume()  # a paused process would not see the signal
+        self.resume()  # a paused process does not receive the signal
         self._process.send_signal(self.stop_signal)
         try:
             self._process.wait(STOP_SECONDS)
@@ -128,7 +128,7 @@ class Server(ABC):
             self.kill()
 
     def restart(self) -> None:
-        """Start again on the same port and data, and return when the server answers."""
+        """Start again with the same port and data, and return when the server responds."""
         self.stop()
         self._launch()
 
@@ -141,34 +141,36 @@ class Server(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the starter, which then ends the server
+                start_new_session=True,  # Ctrl-C reaches only the parent, which stops the server
                 **self.identity(),
             )
         self._watcher.guard(self._process.pid)
         self._wait_until_ready(self._process)
 
     def identity(self) -> dict[str, Any]:
-        """Popen's arguments for another user than the one who runs the tests."""
+        """Return Popen's arguments to run as another user than the tests."""
         return {}
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             if process.poll() is not None:
-                raise RuntimeError(f"{self.name} ended with {process.returncode}:\n{self._tail()}")
+                raise RuntimeError(f"{self.name} exited with {process.returncode}:\n{self._tail()}")
             try:
                 self.version = bare_version(self.execute("SELECT version()")[0][0])
                 return
             except self.connect_error as error:
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.name} does not answer:\n{self._tail()}") from error
+                    raise RuntimeError(
+                        f"{self.name} did not respond in {START_SECONDS} seconds:\n{self._tail()}"
+                    ) from error
                 time.sleep(0.03)
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
     def run_to_end(self, command: list[str], **options: Any) -> None:
-        """Run a helper of the server, such as the one that fills the data folder."""
+        """Run a helper program of the server, such as the one that creates the data folder."""
         done = subprocess.run(
             command,
             cwd=self.home,
@@ -180,22 +182,21 @@ class Server(ABC):
         )
         if done.returncode != 0:
             output = done.stdout.decode(errors="replace")[-4000:]
-            raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{output}")
+            raise RuntimeError(f"{command[0]} exited with {done.returncode}:\n{output}")
 
 
 def find_installed(program: str) -> Path | None:
-    """Look in the usual folders for servers too, which an ordinary user's PATH leaves out."""
+    """Return a program from PATH or from the folders of servers, which may not be in PATH."""
     folders = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin"
     found = shutil.which(program, path=folders)
     return Path(found).resolve() if found else None
 
 
 def free_port() -> int:
-    """A port that nothing uses and that no other process gets from here.
+    """Return a free port that this function gives to no other process.
 
-    It is below the ports that the kernel gives to outgoing connections. One of those could be
-    taken by a client while the server is down between kill and restart; a client that retries
-    could even be connected to itself.
+    It is below the range that the kernel uses for outgoing connections. A client could get a port
+    of that range while the server is down between kill and restart, and even connect to itself.
     """
     for port in itertools.islice(own_ports(), PORTS_OF_A_PROCESS):
         with socket.socket() as probe:
@@ -204,46 +205,46 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise RuntimeError("found no free port")
+    raise RuntimeError(f"all {PORTS_OF_A_PROCESS} ports of this process are in use")
 
 
 @cache
 def own_ports() -> Iterator[int]:
-    """The ports of this process, again and again.
+    """Yield the ports reserved for this process, in an endless cycle.
 
-    Processes that start servers at the same time, such as the workers of a test run, would
-    otherwise now and then choose the same port. The name of a socket reserves the ports: only one
-    process can have a socket of that name, and the kernel closes the socket when the process ends.
+    Without a reservation, processes that start servers at the same time, such as the workers of a
+    test run, could choose the same port. The name of a socket reserves the ports: only one process
+    can have a socket with that name, and the kernel closes the socket when the process exits.
     """
     end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     firsts = range(end - 12000, end, PORTS_OF_A_PROCESS)
     for first in random.sample(firsts, len(firsts)):
         reservation = socket.socket(socket.AF_UNIX)
         try:
-            reservation.bind(f"\0devservers-ports-{first}")  # an abstract name: there is no file
+            reservation.bind(f"\0devservers-ports-{first}")  # an abstract name, without a file
         except OSError:
             reservation.close()
             continue
-        reservation.detach()  # it stays open
+        reservation.detach()  # keeps it open
         return itertools.cycle(range(first, first + PORTS_OF_A_PROCESS))
-    raise RuntimeError("too many processes use devservers")
+    raise RuntimeError(f"at most {len(firsts)} processes can use devservers at the same time")
 
 
 def clean_environment() -> dict[str, str]:
-    """Leave out what would change a server's or a helper's settings behind our back."""
-    ours = ("PG", "MYSQL", "MARIADB", "LD_", "LC_", "NOTIFY_")
-    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | {"LC_ALL": "C"}
+    """Return the environment without variables that change the settings of a server."""
+    removed = ("PG", "MYSQL", "MARIADB", "LD_", "LC_", "NOTIFY_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(removed)} | {"LC_ALL": "C"}
 
 
 def database_of(url: str) -> str:
-    """The name in a URL that `create_database` returned; only such a name goes into a statement."""
+    """Return the database's name from a URL of `create_database`. It is safe in a statement."""
     name = urlsplit(url).path.removeprefix("/")
     if not re.fullmatch(r"test_[0-9a-f]+", name):
-        raise ValueError("not the URL of a database made here")
+        raise ValueError(f"the database's name must be like test_0a1b2c, got {name!r}")
     return name
 
 
 def bare_version(text: str) -> str:
-    """9.7.0 of 9.7.0-2, 15.1 of PostgreSQL 15.1 (Debian …)."""
+    """Return the version number: 9.7.0 of `9.7.0-2`, 15.1 of `PostgreSQL 15.1 (Debian …)`."""
     match = re.search(r"\d+(\.\d+)+", text)
     return match[0] if match else text

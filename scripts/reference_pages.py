@@ -40,7 +40,8 @@ def commands_page() -> str:
         NOTE,
         "Each command explains itself with `--help`. An option that names an environment variable "
         "can also be set with that variable. The option overrides the variable.",
-        "Exit codes: 0 done, 1 an error with a sentence and a hint, 2 wrong usage, 128 + signal "
+        "Exit codes: 0 done, 1 an error with a sentence and a hint, 2 wrong usage, 3 predictions "
+        "differ (`verify`), 128 + signal "
         "number if a second signal stopped the command at once.",
     ]
     for name, command in commands():
@@ -129,14 +130,16 @@ LIMITS = {
         "MAX_PAGE_BYTES": "bytes of predictions on a page; the page ends earlier then",
     },
     "Write queue and uploads of one API process": {
-        "INTAKE_MAX_ITEMS": "items that wait to be stored; beyond that 503 `intake_full`",
-        "INTAKE_MAX_BYTES": "bytes of items that wait to be stored",
+        "WRITE_QUEUE_MAX_ITEMS": "items that wait to be stored; beyond that 503 `intake_full`",
+        "WRITE_QUEUE_MAX_BYTES": "bytes of items that wait to be stored",
         "BODIES_MAX_BYTES": "bytes of larger request bodies being received",
-        "BULK_UPLOADS": "uploads to `POST /items` at once",
-        "BULK_GROUP_LINES": "lines of an upload that are stored in one transaction",
-        "BULK_ANSWER_BYTES": "bytes of the response that wait for a client that does not read yet",
-        "BULK_TIMEOUT": "seconds for the next 64 KiB of an upload or of its response",
-        "BULK_TOLD_REFUSALS": "rejected lines that are explained; the others have their code",
+        "MAX_UPLOADS": "uploads to `POST /items` at once",
+        "UPLOAD_GROUP_LINES": "lines of an upload that are stored in one transaction",
+        "UPLOAD_RESPONSE_BUFFER_BYTES": "bytes of the response that wait for a client that does "
+        "not read yet",
+        "UPLOAD_TIMEOUT": "seconds for the next 64 KiB of an upload or of its response",
+        "UPLOAD_MAX_EXPLAINED_LINES": "rejected lines that are explained; the others have their "
+        "code",
         "REQUEST_TIMEOUT": "seconds that a registration waits for its COMMIT",
     },
     "Batch job": {
@@ -146,7 +149,7 @@ LIMITS = {
         "CALL_MAX_ROWS": "rows in one call of the model",
         "CALL_MAX_BYTES": "bytes of tensors in one call of the model",
         "RESULTS_MAX_BYTES": "bytes of predictions that a batch gathers before it stores them",
-        "MAX_DEATHS_ALONE": "crashes with only this item, after which it is marked as failed",
+        "MAX_ISOLATED_CRASHES": "crashes with only this item, after which it is marked as failed",
         "DRAIN_TIMEOUT": "seconds that a job which is asked to stop goes on with its batches",
     },
     "Models": {

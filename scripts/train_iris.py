@@ -1,6 +1,6 @@
-"""Train the packaged iris model, and write it with its labels and flowers into the package.
+"""Train the bundled iris model, and write it to the package with its labels and flowers.
 
-Needs the development extra (scikit-learn, skl2onnx):
+It needs the development extra (scikit-learn, skl2onnx):
 
     .venv/bin/python scripts/train_iris.py [FOLDER]
 """
@@ -22,19 +22,19 @@ from sklearn.svm import SVC
 PACKAGE = Path(__file__).parent.parent / "src" / "batchline" / "iris"
 FIELDS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 OPSET = 17
-"""Old enough for every ONNX Runtime that the package allows."""
+"""An opset that every supported version of ONNX Runtime can run."""
 
 
 def train() -> Pipeline:
-    """A support vector machine with calibrated probabilities, on all 150 flowers."""
+    """Train a support vector machine with calibrated probabilities on all 150 flowers."""
     iris = load_iris()
-    # SVC(probability=True) is deprecated; this is its documented successor.
+    # SVC(probability=True) is deprecated. This is the documented replacement.
     classifier = CalibratedClassifierCV(SVC(), ensemble=False)
     return make_pipeline(StandardScaler(), classifier).fit(iris.data, iris.target)
 
 
 def export(model: Pipeline, *, zipmap: bool = False) -> ModelProto:
-    """The pipeline as ONNX: float32 rows in; the label and the probabilities out."""
+    """Return the pipeline as an ONNX model from float32 rows to labels and probabilities."""
     example = np.zeros((1, len(FIELDS)), dtype=np.float32)
     options = {id(model): {"zipmap": zipmap}}
     return to_onnx(model, example, options=options, target_opset=OPSET)

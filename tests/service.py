@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import httpx
 
-from batchline.cli.wiring import prepare
+from batchline.cli.wiring import prepare_database
 from batchline.configurations import read_settings
 from devservers.server import free_port
 
@@ -59,7 +59,7 @@ def migrate(database_url: str, **settings: str) -> None:
     """Do what `batchline db upgrade` does, without the time that a process takes to start."""
     variables = environment(DATABASE_URL=database_url, **settings)
     with patch.dict(os.environ, variables, clear=True):
-        prepare(read_settings())
+        prepare_database(read_settings())
 
 
 class Command:

@@ -240,13 +240,14 @@ def test_the_image_has_one_name() -> None:
 
 
 def test_the_documentation_names_every_manifest() -> None:
-    text = (ROOT / "docs" / "deployment.md").read_text()
+    guides = ROOT / "docs" / "howto"
+    text = "".join((guides / f"{name}.md").read_text() for name in ("docker-compose", "kubernetes"))
     for name in ("Dockerfile", "compose.yaml", *(path.name for path in KUBERNETES.glob("*.yaml"))):
         assert f"`{name}`" in text
 
 
 def test_the_documentation_s_override_keeps_the_password_out_of_the_environment() -> None:
-    text = (ROOT / "docs" / "deployment.md").read_text()
+    text = (ROOT / "docs" / "howto" / "docker-compose.md").read_text()
     override = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
     assert set(override["services"]) == set(SERVICES)
     for service in override["services"].values():

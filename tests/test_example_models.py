@@ -119,5 +119,5 @@ def test_the_page_shows_each_model_with_its_verdict(name: str) -> None:
     _, _, section = PAGE.partition(f"### {name}: {EXAMPLES[name].what}\n")
     section = section.partition("###")[0]
     assert f"$ batchline models add {name} " in section
-    assert f"its rows are predicted: {examined(name)[1].batching.verdict}" in section
+    assert f"batching: {examined(name)[1].batching.verdict}" in section
     assert '"prediction": ' in section

@@ -1,3 +1,3 @@
-"""Register rows now, predict them later in batches, read the predictions by id."""
+"""Register items now, predict them later in batches, read the predictions by id."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The settings: read once from the environment, frozen, overruled by flags of the command line."""
+"""The settings: read once from the environment, and overridden by command-line options."""
 
 import os
 from pathlib import Path
@@ -15,13 +15,13 @@ from batchline.machine import cores
 
 SECRETS = ("database_url", "mysql_password")
 DEFAULT_WORKER_THREADS = min(4, max(2, cores()))
-"""Two overlap the database's work with ours, and no more are of use than there are cores; but each
-one more adds to the time for which a registration beside them waits."""
+"""With two threads, one predicts while the other waits for the database. More threads than CPU
+cores do not help, and each one delays registrations on the same machine."""
 DEFAULT_DATABASE_URL = "sqlite:///batchline.db"
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Reads each secret from the file that `NAME_FILE` names, as Docker and Kubernetes mount it."""
+    """Reads a secret from the file named by `NAME_FILE`, as Docker and Kubernetes mount it."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         path = os.environ.get(f"{field_name.upper()}_FILE") if field_name in SECRETS else None
@@ -37,13 +37,13 @@ class SecretFiles(PydanticBaseSettingsSource):
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 f"{name.upper()}_FILE cannot be read: {error}",
-                hint="name a text file that holds nothing but the secret, or set the variable.",
+                hint=f"set {name.upper()}_FILE to a text file that contains only the secret",
             ) from error
         return None if value is None else str(value)
 
 
 class Settings(BaseSettings):
-    """Every setting of the three roles. Field names are the variables' names in lower case."""
+    """All settings. A field's name in upper case is its environment variable."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     )
     execution_providers: str = Field(
         "CPUExecutionProvider",
-        description="ONNX Runtime execution providers, separated by commas, the preferred one first",
+        description="ONNX Runtime execution providers, separated by commas, in order of preference",
     )
     model_threads: int = Field(
         0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"
@@ -108,32 +108,32 @@ class Settings(BaseSettings):
     def _mysql_is_complete(self) -> Self:
         given = [n for n in ("user", "password", "database") if getattr(self, f"mysql_{n}")]
         if given and not self.mysql_server and not self.database_url:
-            raise ValueError(f"MYSQL_{given[0].upper()} is set, but MYSQL_SERVER is not")
+            raise ValueError(f"MYSQL_SERVER must be set with MYSQL_{given[0].upper()}")
         if self.mysql_server and not self.database_url:
             for name in ("mysql_user", "mysql_database"):
                 if not getattr(self, name):
-                    raise ValueError(f"MYSQL_SERVER is set, but {name.upper()} is not")
+                    raise ValueError(f"{name.upper()} must be set with MYSQL_SERVER")
         return self
 
     @property
     def labels(self) -> Path | None:
-        """The label file; the packaged one belongs to the packaged model and to no other."""
+        """Return the label file. The bundled labels are used only with the bundled model."""
         if self.label_filepath is None and self.model_filepath == IRIS_MODEL:
             return IRIS_LABELS
         return self.label_filepath
 
     @property
     def chose_model(self) -> bool:
-        """Whether the user has named a default model."""
+        """Return whether the user has set a default model."""
         return self.model_filepath != IRIS_MODEL or self.label_filepath is not None
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The execution providers, the preferred one first."""
+        """Return the execution providers, the preferred one first."""
         return tuple(name.strip() for name in self.execution_providers.split(",") if name.strip())
 
     def url(self) -> str:
-        """The database's SQLAlchemy URL: `DATABASE_URL`, else the `MYSQL_*` variables."""
+        """Return the database's SQLAlchemy URL from `DATABASE_URL`, or else from `MYSQL_*`."""
         if self.database_url:
             return self.database_url.get_secret_value()
         if not self.mysql_server:
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
         return f"mysql+pymysql://{user}@{host}:{self.mysql_port}/{self.mysql_database}"
 
     def environment(self) -> dict[str, str]:
-        """These settings as variables, for a child process that shall have the same ones."""
+        """Return these settings as environment variables for a child process."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name.upper(): _plain(value) for name, value in values.items() if value is not None}
 
@@ -162,10 +162,10 @@ class Settings(BaseSettings):
 
 
 def read_settings(**flags: Any) -> Settings:
-    """Read the settings; a flag that is not None wins over its variable.
+    """Read the settings. A flag that is not None overrides its variable.
 
     Raises:
-        ConfigurationError: a value cannot work; it names each such variable.
+        ConfigurationError: a value is invalid. The detail lists each invalid variable.
     """
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
@@ -177,12 +177,14 @@ def read_settings(**flags: Any) -> Settings:
 
 
 def _in_words(problem: Any) -> str:
+    """Return a sentence about an invalid value, without the value of a secret."""
     name = ".".join(str(part) for part in problem["loc"]).upper()
     message = problem["msg"].removeprefix("Value error, ")
     if not name:
         return str(message)
-    shown = "" if name.lower() in SECRETS else f"={problem['input']}"
-    return f"{name}{shown} is refused: {message[0].lower()}{message[1:]}"
+    limit = message.removeprefix("Input should be ").partition(", unable")[0]
+    got = "" if name.lower() in SECRETS else f", got {problem['input']}"
+    return f"{name} must be {limit[0].lower()}{limit[1:]}{got}"
 
 
 def _plain(value: Any) -> str:

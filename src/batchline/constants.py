@@ -1,11 +1,11 @@
-"""Item states, limits and defaults, each with its unit."""
+"""Item states, limits and defaults. Times are in seconds."""
 
 from enum import StrEnum
 from pathlib import Path
 
 
 class Status(StrEnum):
-    """What has become of an item. That it is in work right now is a fact about its claim."""
+    """The status of an item. Its claim, not its status, shows that it is being predicted."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -13,134 +13,156 @@ class Status(StrEnum):
     CANCELED = "canceled"
 
 
+FINISHED = (Status.SUCCEEDED, Status.FAILED)
+"""Items whose results are for the data that they have. A client may have changed other items."""
+
 IRIS = Path(__file__).parent / "iris"
 IRIS_MODEL = IRIS / "iris.onnx"
 IRIS_LABELS = IRIS / "labels.json"
 IRIS_FLOWERS = IRIS / "flowers.csv"
 
 DEFAULT_MODEL = "default"
-"""The name under which `MODEL_FILEPATH` is published; each new file is a new version of it."""
+"""The model that predicts items without a model name. `MODEL_FILEPATH` is added under this name."""
 
 SCHEMA_REVISION = "0003"
-"""The newest migration, written down here so that the API need not import Alembic to compare."""
+"""The newest migration. The API compares this string instead of importing Alembic."""
 
 BEFORE_ALL_IDS = -(2**63)
+"""The start of a keyset page or a scan: smaller than every id."""
 NO_VERSION = 0
-"""The model id of failures that no version is to blame for."""
+"""The model id of a failure that happened before any version was chosen."""
 
 MODEL_STORED_MAX_BYTES = 256 * 1024 * 1024
-"""Larger model files are not stored in the database; every job has to reach them by themselves."""
+"""The database does not store a larger model file. Each job reads it from its location."""
 MODEL_PART_BYTES = 512 * 1024
+"""The database stores a model file in parts of this size."""
 
-# What one request or one SQL row may bring.
+# Limits of one request or one SQL row.
 MAX_BODY_BYTES = 8 * 1024 * 1024
 SMALL_BODY_BYTES = 64 * 1024
-"""Up to this size a body is checked between two other requests; a larger one in a thread."""
+"""The event loop checks a body up to this size itself. A thread checks a larger one."""
 MAX_ROWS_PER_ITEM = 10_000
 MAX_PAGE_ITEMS = 1_000
 MAX_KEY_LENGTH = 255
 MAX_REPORTED_FAULTS = 20
+"""A response lists this number of validation errors at most."""
 
 BODIES_MAX_BYTES = 64 * 1024 * 1024
-"""What bodies larger than `SMALL_BODY_BYTES` may take in memory all together while they arrive."""
+"""Memory for all request bodies above `SMALL_BODY_BYTES` that are being received."""
 MAX_PAGE_BYTES = 8 * 1024 * 1024
-"""A page of items ends early where its predictions are larger than this."""
+"""A page of items ends early when its predictions exceed this size."""
 LARGE_PREDICTION_BYTES = 16 * 1024
+"""A larger prediction is read in a statement of its own."""
 
-# What the API holds in memory until it is committed; beyond that it answers 503.
-INTAKE_MAX_ITEMS = 10_000
-INTAKE_MAX_BYTES = 64 * 1024 * 1024
-INTAKE_GROUP_ITEMS = 1_000
-INTAKE_GROUP_BYTES = 8 * 1024 * 1024
-LOOKUP_GROUP_ITEMS = 100
-"""Items that are read together; large predictions are not."""
+# Requests that the API holds in memory. Beyond these limits it responds with 503.
+WRITE_QUEUE_MAX_ITEMS = 10_000
+"""Items that wait for their COMMIT."""
+WRITE_QUEUE_MAX_BYTES = 64 * 1024 * 1024
+WRITE_QUEUE_GROUP_ITEMS = 1_000
+"""Items that one transaction stores."""
+WRITE_QUEUE_GROUP_BYTES = 8 * 1024 * 1024
+ITEM_READER_GROUP_ITEMS = 100
+"""Items that one statement reads."""
 PAGE_READERS = 2
-"""Threads that read pages: 2 read 710 a second from SQLite, 4 read 620; from MySQL as many."""
-LOOKUPS_MAX_ITEMS = 10_000
+"""Threads that read pages. On SQLite, 2 read 710 pages per second and 4 read 620. On MySQL, both
+read the same number."""
+ITEM_READER_MAX_ITEMS = 10_000
+"""Requests for one item that wait to be read."""
 
-# What one upload to POST /items holds in memory, and how many there may be at once.
-BULK_BLOCK_BYTES = 256 * 1024
-"""The body is taken apart in blocks of whole lines of this size, or of one line that is larger."""
-BULK_GROUP_LINES = 5_000
-"""Lines in one transaction."""
-BULK_ANSWER_BYTES = 4 * 1024 * 1024
-"""What may wait for a client that does not read its answer before it has sent everything."""
-BULK_TOLD_REFUSALS = 1_000
-"""So many refused lines of a body are told with what is wrong; the others only with their code."""
-BULK_UPLOADS = 4
+# Limits of uploads to POST /items.
+UPLOAD_BLOCK_BYTES = 256 * 1024
+"""Size of the blocks of whole lines that are parsed at a time. A longer line is its own block."""
+UPLOAD_GROUP_LINES = 5_000
+"""Lines that one transaction stores."""
+UPLOAD_RESPONSE_BUFFER_BYTES = 4 * 1024 * 1024
+"""Response kept in memory for a client that reads it only after it has sent everything."""
+UPLOAD_MAX_EXPLAINED_LINES = 1_000
+"""Rejected lines that are reported with their validation errors. The others have only a code."""
+MAX_UPLOADS = 4
+"""Uploads that one API process receives at a time."""
 
-# What one claim of the batch job may cover, and so what one worker thread holds in memory.
+# Limits of one claim, which bound the memory of a worker thread.
 CLAIM_FIRST_ITEMS = 256
 CLAIM_MAX_ITEMS = 5_000
 STORE_ATTEMPTS = 5
-"""How often a batch is stored when other clients change its items, before its claim is released."""
+"""Attempts to store a batch while other clients change its items. Then its claim is released."""
 CLAIM_MAX_BYTES = 4 * 1024 * 1024
-"""As numbers in Python, and results in dictionaries, JSON takes many times its size."""
+"""Size of the items' JSON. Parsed rows and results take several times as much memory."""
 SUSPECT_PARTS = 10
-"""Into how many parts a claim is divided whose job died; ten times fewer items at each death."""
-MAX_DEATHS_ALONE = 3
-"""After so many deaths of a job that had nothing else in hand, a row is set aside as failed."""
+"""After a crash of its job, a claim is divided into this number of claims."""
+MAX_ISOLATED_CRASHES = 3
+"""An item is marked as failed after this number of crashes of jobs that held no other item."""
 RESULTS_MAX_BYTES = 2 * MAX_BODY_BYTES
-"""Results that one batch gathers before it stores them and leaves the rest to the next."""
+"""A batch stores its results when they exceed this size, and releases its remaining items."""
 CALL_MAX_ROWS = 1_024
-"""Rows in one call of the model; between two calls the job looks whether it should stop."""
+"""Rows in one model call. The job can stop between two calls."""
 PROOF_SECONDS = 1.0
-"""How long the largest batches may take by which it is proven that a model can be batched."""
+"""Time for the largest test batches of `models add`, which detect the batching mode."""
 CALL_MAX_BYTES = 16 * 1024 * 1024
-"""What one call may take in and give; the batch's results are as many bytes again, as text."""
+"""Size of the input and output tensors of one model call."""
 
+VERIFY_PAGE_ITEMS = 1_000
+"""Items that `batchline verify` reads at a time."""
 DIFF_PAGE_ITEMS = 5_000
 """Items that `batchline models diff` reads at a time."""
 RETRY_ITEMS = 5_000
-"""Failed items that one transaction of `batchline retry` puts back."""
+"""Items that one transaction of `batchline retry` makes pending again."""
 
-# Seconds.
+# Times, in seconds.
 MODEL_RETRY_INTERVAL = 30.0
-"""After which a job tries to load a model again that it could not load."""
+"""Time until a job tries again to load a model that it could not load."""
 CLAIM_LEASE = 60.0
+"""Time until a claim expires."""
 CLAIM_RENEWAL = 15.0
+"""Interval at which a job renews its claims."""
 BATCH_SECONDS = 1.0
-"""How long a batch shall take: that of a slow model has fewer items."""
+"""Target duration of a batch. Batches of a slow model get fewer items."""
 WAIT_FOR_OTHER_JOBS = 0.25
+"""Interval at which `job --once` looks for items that other jobs have released."""
 CONNECT_TIMEOUT = 3
 REQUEST_TIMEOUT = 10
-"""How long a registration waits for its COMMIT before it is answered 503."""
-PATIENCE_INTERVAL = 0.5
-"""How often it is looked whether one has waited for so long."""
+"""Time that a registration waits for its COMMIT before it gets a 503."""
+REQUEST_TIMEOUT_INTERVAL = 0.5
+"""Interval at which waiting requests are compared with `REQUEST_TIMEOUT`."""
 BODY_TIMEOUT = 60
-"""How long a body may take to arrive."""
-BULK_TIMEOUT = 60
-"""How long the next `BULK_PROGRESS_BYTES` of an upload, or of its answer, may take."""
-BULK_PROGRESS_BYTES = 64 * 1024
+"""Time for a request body to arrive."""
+UPLOAD_TIMEOUT = 60
+"""Time for the next `UPLOAD_PROGRESS_BYTES` of an upload or of its response."""
+UPLOAD_PROGRESS_BYTES = 64 * 1024
 API_STATEMENT_TIMEOUT = 5
-"""How long the API waits for one statement before it takes the database for away."""
+"""Time for one statement of the API. After a timeout, the database counts as unavailable."""
 OUTAGE_PROBE_INTERVAL = 0.25
-"""While it is away, how long the API waits before it asks for it again."""
+"""Interval at which the API checks whether an unavailable database responds again."""
 STATEMENT_TIMEOUT = 120
-"""How long a job or a migration waits for one statement."""
+"""Time for one statement of a job or a command."""
 IDLE_TIMEOUT = 30
-"""How long a transaction may stand still before the server ends it; less than a claim's lease."""
+"""Time after which the server ends an idle transaction. It is shorter than `CLAIM_LEASE`."""
 MIGRATION_TIMEOUT = 600
+"""Time to wait for another migration."""
 POOL_TIMEOUT = 3
+"""Time to wait for a pooled connection."""
 SQLITE_BUSY_TIMEOUT = 5.0
 SQLITE_QUICK_WAIT = 0.2
-TURNSTILE_PATIENCE = 0.2
-"""How long one process lets another be the next to write to a SQLite file."""
-TURNSTILE_INTERVAL = 0.001
+"""Time during which SQLite's write lock is polled every `SQLITE_POLL_INTERVAL` seconds. After that,
+SQLite polls it at longer intervals."""
+SQLITE_WRITE_QUEUE_WAIT = 0.2
+"""Time that a process waits in the SQLite write queue before it writes without its lock."""
+SQLITE_POLL_INTERVAL = 0.001
 OUTAGE_FIRST_PAUSE = 0.5
-"""How long the batch job waits for a database that went away; twice as long the next time, and so
-on, with a random part."""
+"""Time that a job waits for an unavailable database. It doubles with each attempt, with jitter."""
 OUTAGE_LONGEST_PAUSE = 30.0
 OUTAGE_ATTEMPTS = 8
-"""So often `batchline job --once` tries before it ends with an error: for about a minute."""
+"""Attempts of `batchline job --once` before it exits with an error, after about a minute."""
 DRAIN_TIMEOUT = 15.0
-"""How long a job that was asked to stop goes on with the batches that it has in hand."""
-ABANDON_TIMEOUT = 3.0
-"""How long it then takes at most to give their claims back."""
+"""Time for a job that was asked to stop to finish its batches in progress."""
+RELEASE_TIMEOUT = 3.0
+"""Time for the job to release the claims of unfinished batches after `DRAIN_TIMEOUT`."""
 SIGNATURE_LIFETIME = 2.0
+"""Time for which an API process uses the signatures that it has read."""
 UNKNOWN_MODEL_LIFETIME = 0.25
-"""The same where a request names a model that is not known: it may have been added just now."""
+"""The shorter time for a request with an unknown model, which may have been added since."""
 API_SWITCH_INTERVAL = 0.001
-"""After which a thread that checks lines lets the others go on; Python's own 0.005 adds up, as a
-registration beside an upload has to be let through several times."""
+"""Time after which a thread that checks an upload's lines lets another thread run. A registration
+waits for several such switches, and Python's default of 0.005 adds up."""
 API_SHUTDOWN_TIMEOUT = 10
+"""Time for the API to finish requests in progress after it was asked to stop."""

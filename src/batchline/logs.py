@@ -1,4 +1,4 @@
-"""Logging: one line an event, for people (`console`) or for machines (`json`), on stderr."""
+"""Logging to stderr: one line per event, for people (`console`) or for machines (`json`)."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ import structlog
 
 
 def configure(level: str, format: str) -> None:
-    """Send our own events and those of the libraries (uvicorn, Alembic) the same way."""
+    """Format Batchline's events and those of its libraries (uvicorn, Alembic) in the same way."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -34,7 +34,7 @@ def configure(level: str, format: str) -> None:
 
 
 def _rendering(format: str) -> list[structlog.types.Processor]:
-    # Plain tracebacks: the richer ones print local variables, and with them passwords and rows.
+    # Plain tracebacks: rich ones print local variables, which can hold passwords and data.
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     plain = structlog.dev.plain_traceback

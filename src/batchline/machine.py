@@ -1,22 +1,35 @@
-"""What this machine gives the process: its cores, and Python's garbage collector."""
+"""The processor and the CPU cores of this process, and its garbage collector."""
 
 import gc
 import os
+import platform
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 
 def cores() -> int:
-    """Return how many cores this process may use. In a container they may be few."""
+    """Return the number of CPU cores that this process may use, in a container too."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def collect_garbage_rarely() -> None:
-    """Let Python look for reference cycles only after a million new objects.
+@cache
+def processor() -> str:
+    """Return the name of the processor, since predictions can differ slightly between two."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()[:255]
+    return (platform.processor() or platform.machine())[:255]
 
-    A batch makes a list for each item and each row, and none of them is part of a cycle. Without
-    this, the collector looked through all of them again and again and took a third of the job's
-    time.
+
+def collect_garbage_rarely() -> None:
+    """Search for reference cycles only after a million new objects.
+
+    A batch creates a list for each item and each row, and none of them is part of a cycle. With the
+    default threshold, the garbage collector took a third of the job's time.
     """
     gc.collect()
     gc.freeze()

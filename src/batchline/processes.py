@@ -1,4 +1,4 @@
-"""API and batch job as two child processes that live and end together."""
+"""Run commands as child processes that stop together, and with their parent."""
 
 import os
 import signal
@@ -9,32 +9,33 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-GRACE = 25.0
-"""Seconds that a child may take to finish what it has in flight, before it is killed."""
-LIFELINE = "BATCHLINE_LIFELINE"
+STOP_TIMEOUT = 25.0
+"""Seconds for a child to stop after SIGTERM. Then it is killed."""
+PARENT_PIPE = "BATCHLINE_PARENT_PIPE"
+"""The environment variable with the file descriptor of the pipe that closes with the parent."""
 
 
-class Children:
-    """`batchline` commands that run side by side; leaving the block ends all of them.
+class ChildProcesses:
+    """`batchline` commands that run in parallel. They are stopped when the block is left.
 
-    Each child holds the reading end of a pipe whose writing end only this process has: should
-    this process be killed, the pipe breaks, and the child ends itself.
+    Each child reads from a pipe that only this process can write to. If this process is killed, the
+    pipe closes, and each child stops.
     """
 
     def __init__(self, commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> None:
-        self._lifeline, self._kept = os.pipe()
-        os.set_inheritable(self._lifeline, True)
+        self._read_end, self._write_end = os.pipe()
+        os.set_inheritable(self._read_end, True)
         self._processes = [self._start(command, environment) for command in commands]
 
     def _start(
         self, command: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            # -P: a file http.py in the folder where somebody starts this is none of our modules.
+            # -P: do not import modules from the current folder, such as a file http.py.
             [sys.executable, "-P", "-m", "batchline", *command],
-            env={**os.environ, **environment, LIFELINE: str(self._lifeline)},
-            pass_fds=[self._lifeline],
-            start_new_session=True,  # a Ctrl-C on the terminal is ours to pass on, once
+            env={**os.environ, **environment, PARENT_PIPE: str(self._read_end)},
+            pass_fds=[self._read_end],
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops the child once
         )
 
     def __enter__(self) -> Self:
@@ -50,35 +51,35 @@ class Children:
             process.terminate()
         for process in self._processes:
             try:
-                process.wait(GRACE)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        os.close(self._kept)
-        os.close(self._lifeline)
+        os.close(self._write_end)
+        os.close(self._read_end)
 
     def wait_for_first(self, stop: threading.Event) -> int | None:
-        """The exit status of the first child that ends, or None if `stop` is set before."""
+        """Return the exit status of the first child that exits, or None if `stop` is set before."""
         for process in self._processes:
-            threading.Thread(target=_set_at_end, args=(process, stop), daemon=True).start()
+            threading.Thread(target=_set_on_exit, args=(process, stop), daemon=True).start()
         stop.wait()
-        ended = [process.poll() for process in self._processes]
-        return next((status for status in ended if status is not None), None)
+        statuses = [process.poll() for process in self._processes]
+        return next((status for status in statuses if status is not None), None)
 
 
-def _set_at_end(process: subprocess.Popen[bytes], event: threading.Event) -> None:
+def _set_on_exit(process: subprocess.Popen[bytes], event: threading.Event) -> None:
     process.wait()
     event.set()
 
 
-def end_with_parent() -> None:
-    """In a child: send SIGTERM to this process once the parent is gone."""
-    lifeline = os.environ.pop(LIFELINE, None)
-    if lifeline is not None:
-        threading.Thread(target=_watch, args=(int(lifeline),), daemon=True).start()
+def stop_with_parent() -> None:
+    """If this is a child process, send SIGTERM to it when its parent has exited."""
+    read_end = os.environ.pop(PARENT_PIPE, None)
+    if read_end is not None:
+        threading.Thread(target=_stop_when_closed, args=(int(read_end),), daemon=True).start()
 
 
-def _watch(lifeline: int) -> None:
-    while os.read(lifeline, 1):
+def _stop_when_closed(read_end: int) -> None:
+    while os.read(read_end, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal only, on stderr."""
+"""Progress bars on stderr, shown only in a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of `total` steps; yields the function that advances it."""
+    """Show a bar of `total` steps and yield the function that advances it."""
     if not sys.stderr.isatty():
         yield lambda steps: None
         return

@@ -16,10 +16,10 @@ import pytest
 from batchline.api.signatures import Signatures
 from batchline.api.uploads import Upload, UploadPool
 from batchline.constants import (
-    BULK_ANSWER_BYTES,
-    BULK_GROUP_LINES,
-    BULK_UPLOADS,
     MAX_BODY_BYTES,
+    MAX_UPLOADS,
+    UPLOAD_GROUP_LINES,
+    UPLOAD_RESPONSE_BUFFER_BYTES,
 )
 from batchline.db.cruds import items
 from batchline.db.database import Database
@@ -30,7 +30,7 @@ from tests.faults.proxy import COMMIT, Proxy
 from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
 
 LINE = json.dumps({"data": [IRIS]}).encode() + b"\n"
-GROUP = LINE * BULK_GROUP_LINES
+GROUP = LINE * UPLOAD_GROUP_LINES
 NDJSON = {"Content-Type": "application/x-ndjson"}
 SERVERS = ["mysql", "mariadb", "postgresql"]
 
@@ -77,7 +77,7 @@ def count_items(database: Database) -> int:
 
 def test_ids_come_in_the_order_of_the_lines(database_url: str) -> None:
     migrate(database_url)
-    rows = [[n, 3.5, 1.4, 0.2] for n in range(2 * BULK_GROUP_LINES)]
+    rows = [[n, 3.5, 1.4, 0.2] for n in range(2 * UPLOAD_GROUP_LINES)]
     with Service(database_url, "api") as api:
         answer = upload(api, b"".join(json.dumps({"data": [row]}).encode() + b"\n" for row in rows))
     assert answer[-1] == {"done": True, "lines": len(rows), "registered": len(rows), "rejected": 0}
@@ -139,7 +139,7 @@ def test_what_is_sent_as_something_else_is_read_as_lines_too(api: Service) -> No
 
 
 def test_a_file_with_keys_may_be_sent_again(database_url: str) -> None:
-    body = b"".join(keyed(n) for n in range(BULK_GROUP_LINES + 1_000))
+    body = b"".join(keyed(n) for n in range(UPLOAD_GROUP_LINES + 1_000))
     migrate(database_url)
     with Service(database_url, "api") as api:
         first, again = upload(api, body[: len(body) // 2]), upload(api, body)
@@ -154,7 +154,7 @@ def test_a_file_with_keys_may_be_sent_again(database_url: str) -> None:
             "/predict", json={"data": [IRIS]}, headers={"Idempotency-Key": "line-1"}
         )
         assert single.json()["id"] == known[2]
-        assert again[-1]["registered"] == BULK_GROUP_LINES + 1_000
+        assert again[-1]["registered"] == UPLOAD_GROUP_LINES + 1_000
 
 
 def test_a_key_for_the_whole_body_is_refused(api: Service) -> None:
@@ -240,8 +240,8 @@ def test_what_was_answered_is_stored_when_the_client_hangs_up_in_the_middle(
     with Service(database_url, "api") as api:
         with Talk(api) as client:
             client.send(GROUP * 4)
-            answered = ids_of(client.read_until(BULK_GROUP_LINES))
-        for item_id in list(answered.values())[:: BULK_GROUP_LINES // 5]:
+            answered = ids_of(client.read_until(UPLOAD_GROUP_LINES))
+        for item_id in list(answered.values())[:: UPLOAD_GROUP_LINES // 5]:
             assert api.read(item_id)["status"] == "pending"
         assert upload(api, LINE)[-1]["registered"] == 1
         assert "error" not in api.output
@@ -249,7 +249,7 @@ def test_what_was_answered_is_stored_when_the_client_hangs_up_in_the_middle(
 
 def test_uploads_are_limited_and_keep_nobody_else_out(api: Service) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(Talk(api)) for _ in range(BULK_UPLOADS)]
+        clients = [stack.enter_context(Talk(api)) for _ in range(MAX_UPLOADS)]
         for client in clients:
             client.send(GROUP * 3)
             client.read()
@@ -304,7 +304,7 @@ def test_a_client_that_sends_no_more_is_let_go_and_told(database: Database) -> N
 @pytest.mark.parametrize("reads", [0, 1, 2])
 def test_a_client_that_never_reads_is_let_go(reads: int, database: Database) -> None:
     bad = b"".join(b"%s%d\n" % (b"x" * (n % 2), n) for n in range(10))
-    lines = BULK_ANSWER_BYTES // 20
+    lines = UPLOAD_RESPONSE_BUFFER_BYTES // 20
     client = Client([(bad * 1_000)] * (lines // 10_000), reads)
     asyncio.run(serve(database, client))
     assert count_items(database) == 0
@@ -323,7 +323,7 @@ def test_a_database_that_goes_away_in_the_middle_leaves_what_was_answered(
     with Service(url, "api") as api:  # a job that is still starting would end, and the API with it
         with Talk(api) as client:
             client.send(GROUP * 3)
-            answered = client.read_until(BULK_GROUP_LINES)
+            answered = client.read_until(UPLOAD_GROUP_LINES)
             server.kill()
             try:
                 client.send(GROUP * 20)
@@ -402,7 +402,7 @@ def test_killed_in_the_middle_what_was_answered_is_stored(database_url: str) -> 
     migrate(database_url)
     with Service(database_url, "api") as api, Talk(api) as client:
         client.send(GROUP * 10)
-        answered = ids_of(client.read_until(BULK_GROUP_LINES))
+        answered = ids_of(client.read_until(UPLOAD_GROUP_LINES))
         api.process.kill()
     database = Database(database_url)
     with database.read() as connection:

@@ -42,8 +42,8 @@ def test_a_model_is_added_asked_replaced_compared_and_read(
     first, second = models.doubling(tmp_path / "a.onnx"), models.centered(tmp_path / "b.onnx")
     said = command(url, "models", "add", "pairs", str(first))
     assert "version 1 of pairs is active" in said
-    assert "takes x: float32 [2]" in said
-    assert "its rows are predicted: batched" in said
+    assert "input x: float32 [2]" in said
+    assert "batching: batched" in said
     body = {"model": "pairs", "data": [[1, 2], [3, 4]]}
     item_id = api.http.post("/predict", json=body).json()["id"]
     command(url, "job", "--once")
@@ -53,15 +53,15 @@ def test_a_model_is_added_asked_replaced_compared_and_read(
 
     said = command(url, "models", "add", "pairs", str(second), "--no-activate")
     assert "version 2 of pairs is stored, and not active" in said
-    assert "they differ by" in said
-    assert "1 items predicted here, 0 failed" in command(
+    assert "predictions change when batched" in said
+    assert "1 item predicted, 0 failed" in command(
         url, "backfill", "pairs", "--version", "2", "--since", "2020-01-01"
     )
     assert api.read(item_id)["version"] == 1
     other = api.http.get(f"/predict/id/{item_id}", params={"version": 2}).json()
     assert (other["version"], other["prediction"]) == (2, [{"y": [0, 0]}, {"y": [0, 0]}])
     assert api.http.get(f"/predict/id/{item_id}", params={"version": 3}).status_code == 404
-    assert "both predicted: 1" in command(url, "models", "diff", "pairs", "1", "2")
+    assert "both versions predicted: 1" in command(url, "models", "diff", "pairs", "1", "2")
     command(url, "models", "activate", "pairs", "2")
     assert api.read(item_id)["version"] == 2
     listed = command(url, "models", "list")
@@ -84,7 +84,7 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_job(url: str, tmp_pat
             connection.exec_driver_sql("UPDATE claims SET expires_at = '2020-01-01 00:00:00'")
     assert count(database, "predictions") < 40_000
     command(url, "job", "--once")
-    command(url, "job", "--once")  # whatever was given back in the meantime
+    command(url, "job", "--once")  # items whose claims were released meanwhile
     assert count(database, "claims") == 0
     with database.read() as connection:
         each = "SELECT count(*) FROM predictions GROUP BY item_id"
@@ -111,7 +111,9 @@ def test_the_request_that_show_prints_works(url: str, api: Service, tmp_path: Pa
 def test_the_same_file_again_stores_nothing_and_says_so(url: str, tmp_path: Path) -> None:
     model = str(models.doubling(tmp_path / "m.onnx"))
     command(url, "models", "add", "pairs", model)
-    assert "has this file already, as version 1" in command(url, "models", "add", "pairs", model)
+    assert "version 1 of pairs has this file already" in command(
+        url, "models", "add", "pairs", model
+    )
     assert "version 2" in command(url, "models", "add", "pairs", model, "--allow-non-finite")
 
 
@@ -121,13 +123,13 @@ def test_checking_stores_nothing(url: str, api: Service, tmp_path: Path) -> None
 
 
 def test_check_finds_a_version_that_no_job_could_load(url: str) -> None:
-    assert "the model works" in command(url, "check")
+    assert "✓ model: " in command(url, "check")
     database = Database(url)
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE model_files SET content = x'00'")
     database.close()
     said = command(url, "check", status=1)
-    assert "version 1 of the model default in the database is not the one that was added" in said
+    assert "version 1 of the model default in the database has changed" in said
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Serv
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["add", "a b", str(IRIS_MODEL)], "cannot be the name"),
+        (["add", "a b", str(IRIS_MODEL)], "not a valid name"),
         (["add", "x", "missing.onnx"], "cannot be read"),
         (["add", "x", str(IRIS_LABELS)], "is not a model"),
         (["add", "x", str(IRIS_MODEL), "--labels", str(IRIS_MODEL)], "label file"),
@@ -176,7 +178,7 @@ def test_a_request_for_a_model_that_there_is_not_names_those_that_there_are(
     assert wrong.json()["errors"][0] == {
         "pointer": "/data/0",
         "code": "wrong_width",
-        "detail": "the model takes 2 values here, got 4",
+        "detail": "expected 2 values, got 4",
     }
 
 

@@ -22,14 +22,14 @@ def test_failed_items_are_put_back_by_id_by_code_or_all(
     assert run("job", "--once", **settings).returncode == 0
     assert statuses(database) == ["failed", "failed", "failed", "succeeded"]
 
-    assert "1 items are pending again" in run("retry", "--code", "invalid_json", **settings).stdout
+    assert "1 item pending again" in run("retry", "--code", "invalid_json", **settings).stdout
     assert statuses(database) == ["pending", "failed", "failed", "succeeded"]
-    assert "1 items" in run("retry", "--id", "2", "--id", "4", **settings).stdout
+    assert "1 item pending again" in run("retry", "--id", "2", "--id", "4", **settings).stdout
     assert statuses(database) == ["pending", "pending", "failed", "succeeded"]
 
     with database.write() as connection:
         connection.exec_driver_sql(f"UPDATE items SET data = '{ROW}'")
-    assert "1 items" in run("retry", "--all", **settings).stdout
+    assert "1 item pending again" in run("retry", "--all", **settings).stdout
     assert run("job", "--once", **settings).returncode == 0
     assert statuses(database) == ["succeeded"] * 4
     with database.read() as connection:
@@ -40,4 +40,4 @@ def test_retry_wants_to_know_which() -> None:
     for words in ((), ("--all", "--code", "model_error")):
         done = run("retry", *words)
         assert done.returncode == 2
-        assert "say which" in done.stderr
+        assert "give one of --id, --code and --all" in done.stderr

@@ -24,7 +24,7 @@ def test_a_row_is_registered_waits_and_is_predicted(database_url: str) -> None:
 
         job = run("job", "--once", DATABASE_URL=database_url)
         assert job.returncode == 0, job.stderr
-        assert "1 items predicted, 0 failed" in job.stdout
+        assert "1 item predicted, 0 failed" in job.stdout
 
         done = api.read(1)
         assert done["status"] == "succeeded"

@@ -30,15 +30,15 @@ def assert_refused(*words: str, says: str, **settings: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("BATCH_WAIT_TIME", "-1", "BATCH_WAIT_TIME=-1"),
-        ("WORKER_THREADS", "0", "WORKER_THREADS=0"),
+        ("BATCH_WAIT_TIME", "-1", "BATCH_WAIT_TIME must be greater than 0, got -1"),
+        ("WORKER_THREADS", "0", "WORKER_THREADS must be greater than or equal to 1, got 0"),
         ("DATABASE_URL", "oracle://host/db", "not supported"),
         ("DATABASE_URL", "nonsense", "not a database URL"),
         ("DATABASE_URL", "mysql+mysqldb://u@h/d", "cannot be used"),
         ("DATABASE_URL", "mysql://u@127.0.0.1/d?foo=bar", "cannot be used"),
         ("DATABASE_URL", "postgresql://u@127.0.0.1/d?foo=bar", "cannot be used"),
         ("DATABASE_URL", "sqlite:////etc/passwd", "not a database"),
-        ("DATABASE_URL", "sqlite:////missing/folder/batchline.db", "does not answer"),
+        ("DATABASE_URL", "sqlite:////missing/folder/batchline.db", "does not respond"),
     ],
 )
 def test_a_value_that_cannot_work(
@@ -80,7 +80,7 @@ def test_a_server_that_cannot_be_reached_or_refuses(kind: str, servers: Servers)
     for wrong, hint in cases.items():
         done = run("job", "--once", DATABASE_URL=wrong)
         assert done.returncode == 1
-        assert "the database does not answer" in done.stderr
+        assert "the database does not respond" in done.stderr
         assert hint in done.stderr.partition("hint: ")[2]
         assert "Traceback" not in done.stderr
         assert "wrong-secret" not in done.stderr
@@ -92,7 +92,7 @@ def test_check_lists_every_finding(tmp_path: Path) -> None:
         "check", DATABASE_URL="sqlite:////missing/folder/x.db", MODEL_FILEPATH=str(tmp_path / "m")
     )
     assert done.returncode == 1
-    assert "does not answer" in done.stdout
+    assert "does not respond" in done.stdout
     assert "cannot be read" in done.stdout
     assert done.stdout.count("hint: ") == 2
 
@@ -115,4 +115,4 @@ def test_a_port_that_is_taken_ends_the_service(tmp_path: Path) -> None:
         done = run("up", PORT=port, **sqlite_in(tmp_path))
     assert done.returncode != 0
     assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in done.stderr
-    assert "hint: another program may have this port; set PORT" in done.stderr
+    assert "hint: set PORT to a free port" in done.stderr

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from batchline.constants import (
     CLAIM_MAX_BYTES,
     IRIS_MODEL,
-    MAX_DEATHS_ALONE,
+    MAX_ISOLATED_CRASHES,
     MAX_ROWS_PER_ITEM,
     RESULTS_MAX_BYTES,
     Status,
@@ -84,12 +84,16 @@ def test_ids_come_back_in_the_order_of_the_data(database: Database) -> None:
 BAD_ROWS = {
     "not JSON": ("[[1, 2, 3", "invalid_json", "not JSON"),
     "empty": ("", "invalid_json", "not JSON"),
-    "a text": ('[[1, 2, "x", 4]]', "invalid_data", "data/0/2: expected a number, got the text 'x'"),
+    "a text": (
+        '[[1, 2, "x", 4]]',
+        "invalid_data",
+        "data/0/2: expected a number, got the string 'x'",
+    ),
     "true": ("[[1, 2, true, 4]]", "invalid_data", "data/0/2: expected a number, got true"),
-    "too narrow": ("[[1, 2, 3]]", "invalid_data", "data/0: the model takes 4 values here, got 3"),
+    "too narrow": ("[[1, 2, 3]]", "invalid_data", "data/0: expected 4 values, got 3"),
     "no rows": ("[]", "invalid_data", "at least one row"),
     "NaN": ("[[1, 2, NaN, 4]]", "invalid_json", "not JSON"),
-    "too large a number": ("[[1, 2, 1e39, 4]]", "invalid_data", "does not fit into float32"),
+    "too large a number": ("[[1, 2, 1e39, 4]]", "invalid_data", "that fits into float32"),
     "too many rows": (
         f"[{','.join(['[1,2,3,4]'] * (MAX_ROWS_PER_ITEM + 1))}]",
         "invalid_data",
@@ -391,7 +395,7 @@ def test_a_row_at_which_jobs_die_alone_is_set_aside_and_nobody_else_is(database:
         else:
             job.predict(taken)
     assert crashed == 1
-    assert deaths == 1 + MAX_DEATHS_ALONE  # once with two neighbours, then alone
+    assert deaths == 1 + MAX_ISOLATED_CRASHES  # once with two neighbours, then alone
     assert read(database, killer).code == "worker_crashed"
     assert count(database, "predictions") == 29
     assert count(database, "claims") == 0
@@ -406,7 +410,7 @@ def test_an_item_set_back_by_hand_can_be_set_aside_although_its_old_failure_is_t
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE items SET status = 'pending'")
     die_with(database)
-    for _ in range(MAX_DEATHS_ALONE):
+    for _ in range(MAX_ISOLATED_CRASHES):
         die_with(database, alone=True)
     assert job.hand.claim_suspect() == (None, 1)
     assert read(database, killer).code == "worker_crashed"

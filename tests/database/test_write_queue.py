@@ -1,4 +1,4 @@
-"""The intake's bound: what does not fit is refused at once, and what was taken is stored."""
+"""The limits of the write queue: it rejects excess items, and stores every accepted item."""
 
 import asyncio
 import threading
@@ -36,7 +36,7 @@ class Slow:
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"), [("INTAKE_MAX_ITEMS", 3), ("INTAKE_MAX_BYTES", 3 * len(ROW))]
+    ("limit", "value"), [("WRITE_QUEUE_MAX_ITEMS", 3), ("WRITE_QUEUE_MAX_BYTES", 3 * len(ROW))]
 )
 def test_a_full_intake_refuses_at_once_and_stores_what_it_took(
     limit: str, value: int, database: Database, monkeypatch: pytest.MonkeyPatch

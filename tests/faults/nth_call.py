@@ -26,9 +26,9 @@ from sqlalchemy import event
 from batchline.api.requests import NewItem
 from batchline.api.write_queue import WriteQueue
 from batchline.constants import DEFAULT_MODEL
+from batchline.db import migrations
 from batchline.db.cruds.idempotency import Key
 from batchline.db.database import Database
-from batchline.db.migrations import upgrade
 from batchline.errors import Unavailable
 from batchline.task.job import Job
 from tests.faults import load
@@ -191,7 +191,7 @@ def free_again(job: Job) -> Iterator[None]:
 
 def migrate(database: Database, fault: Fault, orders: Orders) -> None:
     fault.arm()
-    upgrade(database)
+    migrations.migrate(database)
 
 
 OPERATIONS: dict[str, Callable[[Database, Fault, Orders], None]] = {

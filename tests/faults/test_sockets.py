@@ -22,7 +22,6 @@ REGISTRATION = (rb"FROM idempotency_keys", rb"INSERT INTO items", rb"INSERT INTO
 BATCH = (
     rb"FOR UPDATE",
     rb"INSERT INTO claims",
-    rb"SELECT sum",
     rb"SELECT items.id, CASE",
     rb"UPDATE items",
     PREDICTIONS,

@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Connection, update
 from structlog.testing import capture_logs
 
-from batchline.constants import MAX_DEATHS_ALONE, Status
+from batchline.constants import MAX_ISOLATED_CRASHES, Status
 from batchline.db import models
 from batchline.db.claims import WORKER_CRASHED, Claim, SuspectsWaiting
 from batchline.db.cruds import claim_lock, items, results
@@ -340,7 +340,7 @@ class Jobs(RuleBasedStateMachine):
         assert claim.suspect
         assert any(claim.first_id <= i <= claim.last_id for i in self.pending)
         if claim.first_id == claim.last_id:
-            assert self.deaths[claim.first_id] < MAX_DEATHS_ALONE
+            assert self.deaths[claim.first_id] < MAX_ISOLATED_CRASHES
 
     def check_pending(self, claim: Claim, sparse: bool) -> None:
         """It begins at the first item that nobody has, and is bounded."""
@@ -382,7 +382,7 @@ class Jobs(RuleBasedStateMachine):
         statuses = {row.id: row.status for row in self.world.rows(models.items)[0]}
         new = [i for i in self.pending if i in crashed and statuses[i] == Status.FAILED]
         for item_id in new:
-            assert self.deaths.pop(item_id) == MAX_DEATHS_ALONE
+            assert self.deaths.pop(item_id) == MAX_ISOLATED_CRASHES
             self.items[item_id].becomes_failed(WORKER_CRASHED)
         self.counted["set_aside"] += len(new)
         return len(new)

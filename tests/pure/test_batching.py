@@ -31,13 +31,13 @@ def refused(path: Path, sample: bytes | None = None) -> str:
         (models.doubling, "batched", ""),
         (models.two_inputs, "batched", ""),
         (models.picky, "batched", ""),
-        (models.summing, "alone", "1 results for 2 rows"),
-        (models.centered, "alone", "depend on its company"),
+        (models.summing, "one row per call", "1 results for 2 rows"),
+        (models.centered, "one row per call", "change when batched"),
         (models.fixed_batch, "batches of 3", "fixed size 3"),
-        (models.fixed_batch_that_mixes, "alone", "no axis for rows"),
-        (models.one_image, "alone", "no axis for rows"),
-        (models.one_by_one, "alone", "fixed size 1"),
-        (models.columns_first, "alone", "no axis for rows"),
+        (models.fixed_batch_that_mixes, "one row per call", "no batch dimension"),
+        (models.one_image, "one row per call", "no batch dimension"),
+        (models.one_by_one, "one row per call", "fixed size 1"),
+        (models.columns_first, "one row per call", "no batch dimension"),
         (models.with_state, "batched", ""),
         (models.scaled_by, "batched", ""),
     ],
@@ -58,17 +58,17 @@ def test_what_rows_that_influence_each_other_differ_by_is_kept(tmp_path: Path) -
 
 
 def test_a_model_that_answers_by_chance_is_refused(tmp_path: Path) -> None:
-    assert "another answer each time" in refused(models.by_chance(tmp_path / "m.onnx"))
+    assert "another prediction for the same row" in refused(models.by_chance(tmp_path / "m.onnx"))
 
 
 def test_an_output_in_another_shape_than_declared_is_noted(tmp_path: Path) -> None:
     found = examined(models.misdeclared(tmp_path / "m.onnx"))
-    assert found.notes == ("the output y is declared as [7], but comes as [2]",)
+    assert found.notes == ("the output y is declared with shape [7], but has [2]",)
 
 
 def test_a_model_that_takes_no_made_up_rows_is_examined_with_a_sample(tmp_path: Path) -> None:
     model = models.picky(tmp_path / "m.onnx", first=1_000)
-    assert "made up" in refused(model)
+    assert "made-up rows" in refused(model)
     assert examined(model, b"[[1003], [1009]]").batching.verdict == "batched"
     assert examined(model, b'{"data": [[1003]]}\n{"data": [[1004]]}\n').batching.size is None
 
@@ -77,7 +77,7 @@ def test_a_model_that_takes_no_made_up_rows_is_examined_with_a_sample(tmp_path: 
     ("sample", "problem"),
     [
         (b"[[1003]]", "not enough rows"),
-        (b"[[3], [4]]", "does not take the sample rows"),
+        (b"[[3], [4]]", "does not accept the sample rows"),
         (b'[["x"], [1]]', "expected a number"),
         (b"oops", "not JSON"),
         (b"", "no rows"),

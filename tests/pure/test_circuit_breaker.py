@@ -1,4 +1,4 @@
-"""When an outage begins and when it is over."""
+"""The circuit breaker opens in an outage and closes when the database responds."""
 
 import threading
 
@@ -6,18 +6,18 @@ from batchline.db.circuit_breaker import CircuitBreaker
 from tests.service import wait_for
 
 
-def test_it_is_over_when_the_database_answers_however_strangely_it_failed_before() -> None:
-    answers = iter([ValueError("half a handshake"), KeyError("another"), None])
-    asked = threading.Event()
+def test_it_closes_when_the_database_responds_after_any_errors() -> None:
+    errors = iter([ValueError("half a handshake"), KeyError("another"), None])
+    responded = threading.Event()
 
     def probe() -> None:
-        answer = next(answers)
-        if answer is not None:
-            raise answer
-        asked.set()
+        error = next(errors)
+        if error is not None:
+            raise error
+        responded.set()
 
-    outage = CircuitBreaker(probe)
-    outage.begin()
-    assert outage.is_on
-    assert asked.wait(30)
-    wait_for(lambda: not outage.is_on, "the end of the outage")
+    breaker = CircuitBreaker(probe)
+    breaker.open()
+    assert breaker.is_open
+    assert responded.wait(30)
+    wait_for(lambda: not breaker.is_open, "the breaker to close")

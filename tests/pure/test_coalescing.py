@@ -107,7 +107,7 @@ def test_whoever_has_waited_too_long_is_told_so_and_the_group_ends_in_its_own_ti
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("batchline.api.coalescing.REQUEST_TIMEOUT", 0)
-    monkeypatch.setattr("batchline.api.coalescing.PATIENCE_INTERVAL", 0.001)
+    monkeypatch.setattr("batchline.api.coalescing.REQUEST_TIMEOUT_INTERVAL", 0.001)
     server = Server()
 
     async def run() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchline.api.ndjson import blocks, check_lines, id_ranges, rejections, split
 from batchline.api.signatures import Signatures
-from batchline.constants import BULK_BLOCK_BYTES, BULK_GROUP_LINES, BULK_TOLD_REFUSALS
+from batchline.constants import UPLOAD_BLOCK_BYTES, UPLOAD_GROUP_LINES, UPLOAD_MAX_EXPLAINED_LINES
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 
@@ -39,7 +39,7 @@ def test_however_a_body_is_cut_in_pieces_its_lines_are_the_same(pieces: list[byt
 def test_of_a_line_that_is_too_large_only_the_beginning_is_kept(pieces: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("batchline.api.ndjson.MAX_BODY_BYTES", 4)
-        patch.setattr("batchline.api.ndjson.BULK_BLOCK_BYTES", 8)
+        patch.setattr("batchline.api.ndjson.UPLOAD_BLOCK_BYTES", 8)
         body = b"".join(pieces)
         whole = body.removesuffix(b"\n").split(b"\n") if body else []
         assert cut(pieces) == [line[:5] for line in whole]
@@ -52,9 +52,9 @@ def test_a_line_of_any_length_takes_no_more_memory_than_one_that_fits() -> None:
 
 
 def test_groups_of_a_block_are_about_as_large() -> None:
-    sizes = [len(part) for part in split(b"\n" * (BULK_GROUP_LINES + 2))]
-    assert sizes == [BULK_GROUP_LINES // 2 + 1] * 2
-    assert len(LINE) < BULK_BLOCK_BYTES
+    sizes = [len(part) for part in split(b"\n" * (UPLOAD_GROUP_LINES + 2))]
+    assert sizes == [UPLOAD_GROUP_LINES // 2 + 1] * 2
+    assert len(LINE) < UPLOAD_BLOCK_BYTES
 
 
 values = st.one_of(
@@ -90,13 +90,13 @@ def test_a_line_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
 
 
 def test_after_many_refusals_only_codes_are_told_and_neighbours_together() -> None:
-    lines = [b"x"] * (BULK_TOLD_REFUSALS + 500)
+    lines = [b"x"] * (UPLOAD_MAX_EXPLAINED_LINES + 500)
     group = check_lines(lines, 1, IRIS, 0)
-    assert "detail" in group.rejected[BULK_TOLD_REFUSALS - 1][1]
-    assert group.rejected[BULK_TOLD_REFUSALS][1] == {"code": "invalid_json"}
+    assert "detail" in group.rejected[UPLOAD_MAX_EXPLAINED_LINES - 1][1]
+    assert group.rejected[UPLOAD_MAX_EXPLAINED_LINES][1] == {"code": "invalid_json"}
     *_, last = rejections(group.rejected)
     assert last == {
-        "lines": [BULK_TOLD_REFUSALS + 1, BULK_TOLD_REFUSALS + 500],
+        "lines": [UPLOAD_MAX_EXPLAINED_LINES + 1, UPLOAD_MAX_EXPLAINED_LINES + 500],
         "error": {"code": "invalid_json"},
     }
 

@@ -12,9 +12,9 @@ def test_a_run_that_took_too_long_is_followed_at_once() -> None:
 
 
 def test_pauses_in_an_outage_double_up_to_a_bound() -> None:
-    assert [seconds_after_outage(n, chance=1) for n in (1, 2, 3, 4)] == [1, 2, 4, 8]
-    assert seconds_after_outage(10_000, chance=1) == 30
+    assert [seconds_after_outage(n, jitter=1) for n in (1, 2, 3, 4)] == [1, 2, 4, 8]
+    assert seconds_after_outage(10_000, jitter=1) == 30
 
 
-def test_half_of_a_pause_is_chance() -> None:
-    assert seconds_after_outage(2, chance=0) == 1
+def test_half_of_a_pause_is_jitter() -> None:
+    assert seconds_after_outage(2, jitter=0) == 1

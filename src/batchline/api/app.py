@@ -16,7 +16,7 @@ from batchline.db.database import Database
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; it connects to nothing before it is started."""
+    """Return the application. It connects to nothing before it starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -18,9 +18,9 @@ from batchline.errors import (
 
 
 class BodyReader:
-    """The bodies that are in memory until they are checked; their sum is bounded.
+    """Reads bodies, and limits what all of them together take in memory until they are checked.
 
-    Small ones do not count, so a few that are large and slow keep nobody else out.
+    Small bodies do not count, so a few large and slow ones do not block other clients.
 
     Args:
         timeout: seconds that one body may take to arrive.
@@ -31,16 +31,16 @@ class BodyReader:
         self._bytes = 0
 
     async def read(self, request: Request) -> bytes:
-        """The whole body; it counts until it is given to `release`.
+        """Return the whole body. It counts until `release` is called with it.
 
         Raises:
-            BodyTooLarge: it is larger than `MAX_BODY_BYTES`; the rest of it is not read.
-            BodyTimeout: it has not arrived in time.
-            IntakeFull: all together are larger than `BODIES_MAX_BYTES`.
+            BodyTooLarge: it is larger than `MAX_BODY_BYTES`. The rest of it is not read.
+            BodyTimeout: it did not arrive in time.
+            IntakeFull: all bodies together are larger than `BODIES_MAX_BYTES`.
         """
         if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
             raise too_large()
-        body = bytearray()  # not a list: of bytes that come one by one each would be an object
+        body = bytearray()  # a list would have an object for each byte of a slow client
         try:
             await self._receive(request, body)
         except BaseException:
@@ -49,7 +49,7 @@ class BodyReader:
         return bytes(body)
 
     def release(self, body: bytes | bytearray) -> None:
-        """It has been checked, or has not come."""
+        """Stop counting a body: it has been checked, or did not arrive."""
         self._bytes -= _counted(len(body))
 
     async def _receive(self, request: Request, body: bytearray) -> None:
@@ -62,13 +62,16 @@ class BodyReader:
                         raise too_large()
         except TimeoutError:
             raise BodyTimeout(
-                f"the body has not arrived within {self._timeout} seconds",
+                f"the body did not arrive within {self._timeout:g} s",
                 hint="send the rows in several requests",
             ) from None
 
     def _count(self, more: int) -> None:
         if self._bytes + more > BODIES_MAX_BYTES:
-            raise IntakeFull("too many large bodies are arriving", hint="send it again in a moment")
+            raise IntakeFull(
+                f"large request bodies take more than {BODIES_MAX_BYTES} bytes together",
+                hint="send the request again in a moment",
+            )
         self._bytes += more
 
 
@@ -78,5 +81,5 @@ def _counted(size: int) -> int:
 
 def too_large() -> BodyTooLarge:
     return BodyTooLarge(
-        f"a body may have at most {MAX_BODY_BYTES} bytes", hint="send the rows in several requests"
+        f"a body must have at most {MAX_BODY_BYTES} bytes", hint="send the rows in several requests"
     )

@@ -1,8 +1,8 @@
-"""Many coroutines, one thread: what waits together is served together.
+"""One thread serves the requests of many coroutines, those that are queued together in one group.
 
-A lone one does not wait for company: the thread takes what is there, and more gathers while it
-works. Nothing here takes a lock on the way of a request; all but the deque and the event belongs
-to the event loop alone.
+A single request does not wait for others: the thread takes what is queued, and the next group
+gathers while it works. A request takes no lock. Everything except the deque and the event belongs
+to the event loop.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from batchline.constants import PATIENCE_INTERVAL, REQUEST_TIMEOUT
+from batchline.constants import REQUEST_TIMEOUT, REQUEST_TIMEOUT_INTERVAL
 from batchline.errors import Unavailable
 
 A = TypeVar("A")
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one group may hold; one that is larger than `bytes` has a group of its own."""
+    """What one group may hold. A request that is larger than `bytes` has a group of its own."""
 
     items: int
     bytes: int
@@ -46,9 +46,9 @@ class Coalescer(Generic[A, B]):
     """Serves the coroutines of one event loop.
 
     Args:
-        name: the thread's.
-        serve: called in the thread; the answers, or errors, of all in a group, in their order.
-        too_late: makes the error for those that have waited for `REQUEST_TIMEOUT` seconds.
+        name: the name of the thread.
+        serve: called in the thread with a group; returns a result or an error for each request.
+        too_late: makes the error for a request that has waited for `REQUEST_TIMEOUT` seconds.
     """
 
     def __init__(
@@ -68,7 +68,9 @@ class Coalescer(Generic[A, B]):
         self._wake = threading.Event()
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        self._patience = self._loop.call_later(PATIENCE_INTERVAL, self._give_up_on_the_oldest)
+        self._patience = self._loop.call_later(
+            REQUEST_TIMEOUT_INTERVAL, self._give_up_on_the_oldest
+        )
         self._thread = threading.Thread(target=self._serve_groups, name=name, daemon=True)
         self._thread.start()
 
@@ -77,7 +79,7 @@ class Coalescer(Generic[A, B]):
         return self._closing
 
     def submit(self, asked: A, size: int = 0) -> asyncio.Future[B]:
-        """The answer to come; `size` in bytes counts for the bounds."""
+        """Queue a request of `size` bytes and return its future result."""
         until = self._loop.time() + REQUEST_TIMEOUT
         waiting: _Pending[A, B] = _Pending(asked, size, until, self._loop.create_future())
         self.count += 1
@@ -89,7 +91,7 @@ class Coalescer(Generic[A, B]):
         return waiting.answer
 
     async def close(self) -> None:
-        """Serve what waits, and end the thread."""
+        """Serve what is queued, and end the thread."""
         self._closing = True
         self._patience.cancel()
         self._wake.set()
@@ -110,10 +112,10 @@ class Coalescer(Generic[A, B]):
             return [error] * len(asked)
 
     def _next_group(self) -> list[_Pending[A, B]]:
-        """What waits, up to the bounds; sleeps while there is nothing; [] when it is time to go."""
+        """Return what is queued, up to the bounds. Wait for it, or return [] when closing."""
         while not self._waiting and not self._closing:
             self._wake.wait()
-            self._wake.clear()  # before the next look: what comes after it sets it again
+            self._wake.clear()  # before the next look, so that a later request sets it again
         group: list[_Pending[A, B]] = []
         size = 0
         while self._waiting and len(group) < self._bounds.items:
@@ -129,12 +131,12 @@ class Coalescer(Generic[A, B]):
         wanted: list[_Pending[A, B]],
         answers: Sequence[B | Exception],
     ) -> None:
-        self._forget(group)  # first: whoever is answered may ask again, and finds room
+        self._forget(group)  # first, so that a client with a response has room for its next request
         self._answer(wanted, answers)
 
     def _answer(self, group: list[_Pending[A, B]], answers: Sequence[B | Exception]) -> None:
         for waiting, answer in zip(group, answers, strict=True):
-            if waiting.answer.done():  # given up, or its client hung up
+            if waiting.answer.done():  # it waited too long, or its client disconnected
                 continue
             if isinstance(answer, Exception):
                 waiting.answer.set_exception(answer)
@@ -143,16 +145,18 @@ class Coalescer(Generic[A, B]):
 
     def _forget(self, group: list[_Pending[A, B]]) -> None:
         for waiting in group:
-            self._unanswered.popleft()  # groups are served in the order they came
+            self._unanswered.popleft()  # groups are served in the order of their requests
             self.count -= 1
             self.bytes -= waiting.size
 
     def _give_up_on_the_oldest(self) -> None:
-        """A look at them all in a while: a timer for each would cost more than it is worth."""
+        """Check all waiting requests now and then. A timer for each would cost more."""
         now = self._loop.time()
         for waiting in self._unanswered:
             if waiting.until > now:
                 break
             if not waiting.answer.done():
                 waiting.answer.set_exception(self._too_late())
-        self._patience = self._loop.call_later(PATIENCE_INTERVAL, self._give_up_on_the_oldest)
+        self._patience = self._loop.call_later(
+            REQUEST_TIMEOUT_INTERVAL, self._give_up_on_the_oldest
+        )

@@ -1,8 +1,8 @@
-"""A way past the framework for the two requests that there are many of.
+"""A way past the framework for the two most frequent requests.
 
-Routing, dependencies and middleware take FastAPI longer than storing takes the intake, so these
-requests go straight to their endpoints. The same endpoints stand in the router, which documents
-them, and which answers whatever does not look exactly as expected here.
+FastAPI's routing, dependencies and middleware take longer than storing a row, so these requests go
+straight to their endpoints. The router has the same endpoints. It documents them, and it handles
+every request that does not look exactly as expected here.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,11 +18,11 @@ READ_ITEM = "/predict/id/"
 
 
 MAX_DIGITS = 18
-"""An id of more digits may be none; the framework tells the client so."""
+"""An id of more digits may be too large. The framework responds to it."""
 
 
 class FastPath:
-    """An ASGI application around the other one."""
+    """An ASGI application around the framework's."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app

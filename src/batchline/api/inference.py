@@ -22,24 +22,24 @@ DATATYPES = {
     "bool": "BOOL",
     "str": "BYTES",
 }
-"""V2's names of the types; those of integers are numpy's in capitals."""
+"""The protocol's names of the types. Integers have numpy's names in capitals."""
 
 
 @router.get("/v2", response_model=V2Server, tags=["v2"])
 async def v2_server() -> Response:
-    """Open Inference Protocol: the server. It has metadata only: predictions come later."""
+    """Open Inference Protocol: describe the server. Predictions have no endpoint here."""
     return json_response({"name": "batchline", "version": __version__, "extensions": []})
 
 
 @router.get("/v2/health/live", response_model=V2Live, tags=["v2"])
 async def v2_live() -> Response:
-    """Open Inference Protocol: the process answers."""
+    """Open Inference Protocol: respond as long as the process runs."""
     return json_response({"live": True})
 
 
 @router.get("/v2/health/ready", response_model=V2Ready, responses=known_problems(503), tags=["v2"])
 def v2_ready(request: Request) -> Response:
-    """Open Inference Protocol: the database answers and its schema is current."""
+    """Open Inference Protocol: the database responds and its schema fits this version."""
     state: ApiState = request.app.state.api
     state.check_ready()
     return json_response({"ready": True})
@@ -71,7 +71,7 @@ def v2_model(request: Request, name: str) -> Response:
     tags=["v2"],
 )
 def v2_model_ready(request: Request, name: str) -> Response:
-    """Open Inference Protocol: the model takes rows."""
+    """Open Inference Protocol: rows can be registered for the model."""
     state: ApiState = request.app.state.api
     read_model(state.database, name)
     return json_response({"ready": True})
@@ -88,6 +88,6 @@ def _tensor(of: Input | Output) -> dict[str, Any]:
 
 
 def _output(output: Output, signature: Signature) -> dict[str, Any]:
-    if output.dtype == "map":  # a ZipMap's probabilities, label by label
+    if output.dtype == "map":  # the probabilities of a ZipMap, label by label
         return {"name": output.name, "datatype": "FP32", "shape": [-1, len(signature.labels or ())]}
     return _tensor(output)

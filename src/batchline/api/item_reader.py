@@ -1,13 +1,13 @@
-"""Many requests, one query.
+"""Many requests share one query.
 
-Items that are asked for at the same time are read together, by one thread. Large predictions are
-not: those are read one by one, so that a group stays small in memory.
+One thread reads the items that are requested at the same time. Large predictions are read one by
+one, so that a group stays small in memory.
 """
 
 import asyncio
 
 from batchline.api.coalescing import Bounds, Coalescer
-from batchline.constants import LOOKUP_GROUP_ITEMS, LOOKUPS_MAX_ITEMS, REQUEST_TIMEOUT
+from batchline.constants import ITEM_READER_GROUP_ITEMS, ITEM_READER_MAX_ITEMS, REQUEST_TIMEOUT
 from batchline.db.cruds import items
 from batchline.db.cruds.items import StoredItem
 from batchline.db.database import Database
@@ -19,21 +19,24 @@ class ItemReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        bounds = Bounds(LOOKUP_GROUP_ITEMS, bytes=0)
+        bounds = Bounds(ITEM_READER_GROUP_ITEMS, bytes=0)
         self._coalescer = Coalescer[int, StoredItem | None](
             "lookups", self._read_all, bounds, _not_answered
         )
 
     async def item(self, item_id: int, version: int | None = None) -> StoredItem | None:
-        """An item with what became of it, or None; the answer of this version, if given.
+        """Return an item with its result, by this version if given, or None.
 
         Raises:
-            Overloaded: too many wait for theirs already.
-            DatabaseUnavailable: the database does not answer.
+            Overloaded: too many requests are waiting.
+            DatabaseUnavailable: the database does not respond.
         """
-        if self._coalescer.closing or self._coalescer.count >= LOOKUPS_MAX_ITEMS:
-            raise Overloaded("too many items are being read", hint="ask again in a moment")
-        if version is not None:  # rarely, so one by one
+        if self._coalescer.closing or self._coalescer.count >= ITEM_READER_MAX_ITEMS:
+            raise Overloaded(
+                f"more than {ITEM_READER_MAX_ITEMS} requests are waiting for an item",
+                hint="send the request again in a moment",
+            )
+        if version is not None:  # rare, so one by one
             return await asyncio.to_thread(self._read_answer, item_id, version)
         record = await self._coalescer.submit(item_id)
         if record is not None and record.is_large:
@@ -41,7 +44,7 @@ class ItemReader:
         return record
 
     async def close(self) -> None:
-        """Read what waits, and end the reader."""
+        """Read what is queued, and end the thread."""
         await self._coalescer.close()
 
     def _read_all(self, item_ids: list[int]) -> list[StoredItem | None]:
@@ -60,5 +63,6 @@ class ItemReader:
 
 def _not_answered() -> DatabaseUnavailable:
     return DatabaseUnavailable(
-        f"the database has not answered for {REQUEST_TIMEOUT} seconds", hint="is it hanging?"
+        f"the database did not respond within {REQUEST_TIMEOUT} s",
+        hint="check the database server's load and disk",
     )

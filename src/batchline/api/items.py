@@ -29,7 +29,7 @@ router = APIRouter()
 
 BULK_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "One such object a line; the last one has `done`.",
+        "description": "One such object per line. The last one has `done`.",
         "model": list[LinesStored | LinesRejected | UploadEnd],
     }
 }
@@ -38,7 +38,7 @@ BULK_ANSWER: dict[int | str, dict[str, Any]] = {
 BULK_REQUEST = {
     "requestBody": {
         "required": False,
-        "description": "One such object a line, of any number of lines.",
+        "description": "One such object per line, for any number of lines.",
         "content": {
             Upload.media_type: {"schema": {"type": "array", "items": Line.model_json_schema()}}
         },
@@ -50,7 +50,7 @@ KEY = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_KEY_LENGTH,
-    "pattern": "^[!-~]([ -~]*[!-~])?$",  # HTTP takes spaces off both ends of a header
+    "pattern": "^[!-~]([ -~]*[!-~])?$",  # HTTP strips the spaces at both ends of a header
 }
 
 
@@ -61,7 +61,7 @@ REQUEST = {
             "in": "header",
             "required": False,
             "schema": KEY,
-            "description": "The same key and data answer the same id, once only.",
+            "description": "The same key with the same data registers once and returns one id.",
         }
     ],
     "requestBody": {
@@ -80,7 +80,7 @@ REQUEST = {
     tags=["predict"],
 )
 async def register(request: Request) -> Response:
-    """Register rows; the answer is their id, and they are stored."""
+    """Register an item. Once you receive its id, it is stored."""
     state: ApiState = request.app.state.api
     body = await state.bodies.read(request)
     try:
@@ -104,16 +104,17 @@ async def read_item(
     request: Request,
     item_id: int,
     version: Annotated[
-        int | None, Query(ge=1, lt=2**31, description="of the model; else the active one")
+        int | None, Query(ge=1, lt=2**31, description="a version; by default the active one")
     ] = None,
 ) -> Response:
-    """Read what became of an item: `prediction` is null until the batch has run."""
+    """Read an item. Its `prediction` is null until a run has predicted it."""
     state: ApiState = request.app.state.api
     record = await state.item_reader.item(item_id, version)
     if record is None:
-        of_version = "" if version is None else f" with an answer of version {version}"
+        of_version = "" if version is None else f" with a result by version {version}"
         raise ItemNotFound(
-            f"there is no item {item_id}{of_version}", hint="ids come from POST /predict"
+            f"no item has the id {item_id}{of_version}",
+            hint="use an id that POST /predict returned",
         )
     return json_response(_item(record, of_version=version is not None))
 
@@ -125,7 +126,7 @@ def list_items(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ITEMS)] = 100,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
 ) -> Response:
-    """Read items page by page, in the order of their ids."""
+    """Read items page by page, ordered by id."""
     state: ApiState = request.app.state.api
     with state.database.read() as connection:
         records = items.list_page(connection, after=after, limit=limit + 1, status=status)
@@ -144,17 +145,18 @@ def list_items(
     tags=["items"],
 )
 async def register_lines(request: Request) -> Upload:
-    """Register one item for each line; a long body is stored, and answered, while it arrives."""
+    """Register one item per line. A long body is stored while it arrives."""
     state: ApiState = request.app.state.api
     if "idempotency-key" in request.headers:
         raise InvalidIdempotencyKey(
-            "many items cannot have one key", hint="give each line an idempotency_key"
+            "an upload of many items cannot have one Idempotency-Key",
+            hint="give each line an idempotency_key",
         )
     return Upload(state.uploads, state.signatures.latest)
 
 
 def _item(record: StoredItem, *, of_version: bool = False) -> dict[str, Any]:
-    """An item with the answer that its status tells of, or with that of one version."""
+    """An item with the result that its status tells of, or with that of one version."""
     done = (of_version or record.status == Status.SUCCEEDED) and record.prediction is not None
     failed = (of_version or record.status == Status.FAILED) and record.code is not None
     failed = failed and not done

@@ -1,7 +1,7 @@
-"""The lines of an NDJSON body: cut out of its stream, checked, and what becomes of each in words.
+"""The lines of an NDJSON body: cut them out of the stream, check them, report on each.
 
-No line is checked with more meaning than a body of `POST /predict`: `request_body` and the
-signature decide. What is here makes it quick for many.
+A line is checked like a body of `POST /predict`: `requests` and the signature decide. This module
+makes that fast for many lines.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -15,17 +15,18 @@ import orjson
 from batchline.api.requests import NewItem, parse, to_item, to_key
 from batchline.api.signatures import Signatures
 from batchline.constants import (
-    BULK_BLOCK_BYTES,
-    BULK_GROUP_LINES,
-    BULK_TOLD_REFUSALS,
     DEFAULT_MODEL,
     MAX_BODY_BYTES,
+    UPLOAD_BLOCK_BYTES,
+    UPLOAD_GROUP_LINES,
+    UPLOAD_MAX_EXPLAINED_LINES,
 )
 from batchline.db.cruds.idempotency import Key
 from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
+from batchline.ml.inputs import kind_of
 
 CHECK_CHUNK_LINES = 100
-"""Lines that are checked in one go; where one of them is bad, each is checked by itself."""
+"""Lines that are checked at once. If one of them is invalid, each is checked by itself."""
 
 
 T = TypeVar("T")
@@ -36,10 +37,10 @@ Rejection = dict[str, Any]
 
 @dataclass(slots=True)
 class Group:
-    """Lines that are stored in one transaction, and those among them that are refused.
+    """Lines that are stored in one transaction, and the rejected ones among them.
 
-    Of those that can be stored: their numbers, their rows as JSON text, their models, and the keys
-    of those that have one. Lists, because an object for each line would cost as much as its check.
+    Valid lines have their numbers, their rows as JSON text, their models and their keys in lists.
+    An object for each line would cost as much as its check.
     """
 
     first: int
@@ -52,12 +53,12 @@ class Group:
 
 
 async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The body in blocks of whole lines, each about `BULK_BLOCK_BYTES` or one line.
+    """Return the body in blocks of whole lines, each about `UPLOAD_BLOCK_BYTES` or one line.
 
-    Of a line that is too large only so much is kept that it is seen to be.
+    Of a line that is too large, only enough is kept to see that.
     """
     rest = bytearray()
-    begin = 0  # of the last line, which may still go on
+    begin = 0  # where the last line begins, which may be incomplete
     async for piece in stream:
         newline = piece.rfind(b"\n")
         if newline >= 0:
@@ -65,7 +66,7 @@ async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest += piece[piece.find(b"\n") : newline + 1]
             begin = len(rest)
         _append(rest, begin, piece[newline + 1 :])
-        if begin and len(rest) >= BULK_BLOCK_BYTES:
+        if begin and len(rest) >= UPLOAD_BLOCK_BYTES:
             yield bytes(rest[:begin])
             del rest[:begin]
             begin = 0
@@ -78,22 +79,24 @@ def _append(rest: bytearray, begin: int, piece: bytes) -> None:
 
 
 def split(block: bytes) -> Iterator[list[bytes]]:
-    """The lines of a block, up to `BULK_GROUP_LINES` at a time, in parts of the same size.
+    """Return the lines of a block in parts of the same size, up to `UPLOAD_GROUP_LINES`.
 
-    They are without their ends; the CR of a CRLF is a blank to JSON.
+    The line feeds are removed. To JSON, the CR of a CRLF is white space.
     """
     lines = block.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    size = ceil(len(lines) / ceil(len(lines) / BULK_GROUP_LINES))
+    size = ceil(len(lines) / ceil(len(lines) / UPLOAD_GROUP_LINES))
     for start in range(0, len(lines), size):
         yield lines[start : start + size]
 
 
 def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told: int) -> Group:
-    """What can be stored of these lines, and why the others cannot.
+    """Return the lines that can be stored, and why the others are rejected.
 
-    After `told` refusals in a body, the others have their code and no more.
+    Args:
+        told: rejected lines of this body so far. After `UPLOAD_MAX_EXPLAINED_LINES` of them, the
+            others have only a code.
     """
     group = Group(first, first + len(lines) - 1)
     for start in range(0, len(lines), CHECK_CHUNK_LINES):
@@ -104,9 +107,9 @@ def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told
 
 
 def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group: Group) -> bool:
-    """Add all of these lines to the group, or none, where one of them needs a closer look."""
+    """Add all of these lines to the group, or none if one of them needs a closer look."""
     if max(map(len, lines)) > MAX_BODY_BYTES // CHECK_CHUNK_LINES:
-        return False  # as Python's objects, long lines are better looked at one at a time
+        return False  # long lines take much memory as Python objects, so one at a time
     try:
         bodies: list[dict[str, Any]] = list(map(orjson.loads, lines))
         if set(map(type, bodies)) != {dict}:
@@ -146,7 +149,7 @@ def _take_each(
         try:
             item, key = _check(line, signatures)
         except BatchlineError as error:
-            in_full = told + len(group.rejected) < BULK_TOLD_REFUSALS
+            in_full = told + len(group.rejected) < UPLOAD_MAX_EXPLAINED_LINES
             group.rejected.append((number, rejection(error, in_full=in_full)))
         else:
             group.numbers.append(number)
@@ -157,7 +160,7 @@ def _take_each(
 
 def _check(line: bytes, signatures: Signatures) -> tuple[NewItem, Key | None]:
     if len(line) > MAX_BODY_BYTES:
-        raise LineTooLarge(f"a line may have at most {MAX_BODY_BYTES} bytes")
+        raise LineTooLarge(f"a line must have at most {MAX_BODY_BYTES} bytes")
     body, reason = parse(line)
     key = body.pop("idempotency_key", None) if isinstance(body, dict) else None
     item = to_item(body, reason, signatures)
@@ -166,12 +169,15 @@ def _check(line: bytes, signatures: Signatures) -> tuple[NewItem, Key | None]:
 
 def _to_key(key: Any, item: NewItem) -> Key | None:
     if not isinstance(key, str | None):
-        raise InvalidIdempotencyKey("an idempotency_key is a text", hint="or leave it out")
+        raise InvalidIdempotencyKey(
+            f"idempotency_key must be a string, got {kind_of(key)}",
+            hint="send a string, or leave it out",
+        )
     return to_key(key, item)
 
 
 def rejection(error: BatchlineError, *, in_full: bool = True) -> Rejection:
-    """The error as a line of the answer has it: like a problem, without what belongs to HTTP."""
+    """Return an error as a line of the response has it: a problem without HTTP's members."""
     if not in_full:
         return {"code": error.code}
     told: Rejection = {"code": error.code, "detail": error.detail}
@@ -181,10 +187,10 @@ def rejection(error: BatchlineError, *, in_full: bool = True) -> Rejection:
 
 
 def id_ranges(lines: Sequence[int], ids: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Lines and their ids, in runs in which both grow evenly.
+    """Return lines and their ids, in runs in which both grow evenly.
 
-    The ids of one statement have no gap, but for other clients' on PostgreSQL; their step is the
-    server's `auto_increment_increment`.
+    The ids of one statement have no gap, except on PostgreSQL, if another client took an id. Their
+    step is the server's `auto_increment_increment`.
     """
     step = min((after - before for before, after in pairwise(ids) if after > before), default=1)
     if _grow(lines, 1) and _grow(ids, step):  # nearly always
@@ -204,13 +210,13 @@ def _grow(numbers: Sequence[int], step: int) -> bool:
 
 
 def rejections(rejected: Sequence[tuple[int, Rejection]]) -> Iterator[dict[str, Any]]:
-    """Lines and why they are refused; neighbours with the very same reason together."""
+    """Return rejected lines with their errors. Adjacent lines with the same error share a range."""
     for run in _runs(rejected, lambda one, next_: next_ == (one[0] + 1, one[1])):
         yield {"lines": [run[0][0], run[-1][0]], "error": run[0][1]}
 
 
 def _runs(things: Sequence[T], follow: Callable[[T, T], bool]) -> Iterator[Sequence[T]]:
-    """The things in their order, cut wherever one does not follow upon the one before."""
+    """Cut a sequence wherever an element does not follow the one before."""
     start = 0
     for end in range(1, len(things) + 1):
         if end == len(things) or not follow(things[end - 1], things[end]):

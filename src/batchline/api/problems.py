@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: one handler for ours, one for the framework's."""
+"""Turn errors into RFC 9457 problem documents: ours, the framework's, and bugs."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
@@ -21,13 +21,13 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of this application leave as a problem."""
+    """Install a handler for every kind of error."""
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
 
 
 async def respond(request: Request, error: Exception) -> Response:
-    """The problem for an error that an endpoint raised."""
+    """Return the problem document for an error that an endpoint raised."""
     for kind, handler in HANDLERS.items():
         if isinstance(error, kind):
             return await handler(request, error)
@@ -40,7 +40,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, StatementFailed):
         return await _unforeseen(request, error)
     if error.status >= 500:
-        # What the database said is for the log: it may name hosts and users.
+        # The database's message may name hosts and users, so it goes to the log only.
         log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
         detail, hint = error.title, ""
     if isinstance(error, Unavailable) and request.method == "POST":
@@ -68,7 +68,7 @@ async def _frameworks(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> str:
-    """What this path takes; the framework names only the methods of the first route of several."""
+    """Return the methods of a path. The framework names only those of its first route."""
     all_routes = (route for router in ROUTERS for route in router.routes)
     routes = [route for route in all_routes if isinstance(route, Route)]
     found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
@@ -76,7 +76,7 @@ def _methods(request: Request) -> str:
 
 
 async def _parameters(request: Request, error: Exception) -> Response:
-    """A path or query parameter that does not fit; the pointer names it as `#/query/limit`."""
+    """Report an invalid parameter of the path or the query, with a pointer like `#/query/limit`."""
     assert isinstance(error, RequestValidationError)
     faults = [
         Fault("#/" + "/".join(map(str, fault["loc"])), "invalid_parameter", fault["msg"])
@@ -87,12 +87,12 @@ async def _parameters(request: Request, error: Exception) -> Response:
 
 
 async def _hung_up(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # nobody reads it
+    return Response(status_code=400)  # the client has disconnected
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error("internal_error", path=request.url.path, exc_info=error)
-    return _problem(500, BatchlineError("").title, "the log has the details", "internal_error")
+    return _problem(500, BatchlineError("").title, "See the log for details", "internal_error")
 
 
 def _problem(
@@ -126,4 +126,4 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Respons
     ClientDisconnect: _hung_up,
     Exception: _unforeseen,
 }
-"""The first that fits counts."""
+"""The first match is used."""

@@ -1,4 +1,4 @@
-"""A request body becomes a new item, checked against the model's signature."""
+"""Turn a request body into a new item, checked against the model's signature."""
 
 import asyncio
 import json
@@ -36,14 +36,14 @@ EXAMPLE = 'send {"data": [[…], …]}'
 
 @dataclass(slots=True)
 class NewItem:
-    """What becomes an item: the model's name, and its rows as the JSON text that is stored."""
+    """An item to be stored: the name of its model, and its rows as JSON text."""
 
     model: str
     data: str
 
 
 def to_key(header: str | None, item: NewItem) -> Key | None:
-    """The request's Idempotency-Key, if it has one, with what it stands for.
+    """Return the request's Idempotency-Key, if it has one, with a hash of the request.
 
     Raises:
         InvalidIdempotencyKey: it is empty, too long, or not printable ASCII.
@@ -52,8 +52,8 @@ def to_key(header: str | None, item: NewItem) -> Key | None:
         return None
     if not 0 < len(header) <= MAX_KEY_LENGTH or not (header.isascii() and header.isprintable()):
         raise InvalidIdempotencyKey(
-            f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters",
-            hint="a random UUID is a good key",
+            f"an Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters",
+            hint="use a random UUID",
         )
     of_model = "" if item.model == DEFAULT_MODEL else f"{item.model} "
     meant = sha256(f"{of_model}{item.data}".encode())
@@ -61,14 +61,14 @@ def to_key(header: str | None, item: NewItem) -> Key | None:
 
 
 async def check_body(body: bytes, signatures: Signatures) -> NewItem:
-    """The item that a request asks for.
+    """Return the item that a request asks for.
 
-    A large body is checked in a thread, so that the others need not wait for it.
+    A large body is checked in a thread, so that other requests do not wait for it.
 
     Raises:
         InvalidJson: the body is not JSON.
-        InvalidData: it is, but not `{"data": rows}` with rows that the model takes.
-        UnknownModel: there is no such model.
+        InvalidData: it is not `{"data": rows}` with rows that the model accepts.
+        UnknownModel: no model has this name.
     """
     if len(body) <= SMALL_BODY_BYTES:
         return _checked(body, signatures)
@@ -80,13 +80,16 @@ def _checked(body: bytes, signatures: Signatures) -> NewItem:
 
 
 def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
-    """What `parse` gave, as the item that it asks for.
+    """Return the item that a parsed body asks for.
+
+    Args:
+        reason: the parse error if the body is not valid JSON, else "".
 
     Raises:
-        InvalidJson: there is a reason why it is no JSON.
-        InvalidData: it is, but not `{"data": rows}` with rows that the model takes.
-        UnknownModel: there is no such model.
-        BodyTooLarge: written out, it is.
+        InvalidJson: there is a reason.
+        InvalidData: it is not `{"data": rows}` with rows that the model accepts.
+        UnknownModel: no model has this name.
+        BodyTooLarge: as the stored text, it is.
     """
     model, data = _fields_of(parsed)
     signature = signatures.of(model)
@@ -96,24 +99,26 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
     if reason:
         raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE)
     text = orjson.dumps(signature.first(data) if signature.is_plain else data)
-    if len(text) > MAX_BODY_BYTES:  # 1e15 is written out as 1000000000000000.0
+    if len(text) > MAX_BODY_BYTES:  # 1e15 is stored as 1000000000000000.0
         raise too_large()
     return NewItem(model, text.decode())
 
 
 def parse(body: bytes) -> tuple[Any, str]:
-    """What the body holds, and why it is no JSON, if it is none: then only to tell its faults.
+    """Return the parsed body, and the parse error if it is not valid JSON.
+
+    A body that is not valid JSON is parsed only to point to its invalid values.
 
     Raises:
-        InvalidJson: it does not even look like JSON.
-        InvalidData: it is nested too deep to be looked at.
+        InvalidJson: it does not look like JSON at all.
+        InvalidData: it is nested too deep to be parsed.
     """
     try:
         return orjson.loads(body), ""
     except orjson.JSONDecodeError as error:
         reason = str(error)
-    # NaN and 1e999 are no JSON, but many libraries write them, and whoever sent them is helped
-    # more by a pointer to the value than by a position in the text.
+    # NaN and 1e999 are not JSON, but many libraries write them. A pointer to the value helps their
+    # users more than a position in the text.
     try:
         return json.loads(body, parse_int=_to_number), reason
     except RecursionError:
@@ -142,7 +147,7 @@ def _fields_of(body: Any) -> tuple[str, Any]:
 
 
 def _unknown(key: str) -> Fault:
-    return Fault(f"/{escape(key)}", "unknown_field", "is no field of this request")
+    return Fault(f"/{escape(key)}", "unknown_field", "this request has no such field")
 
 
 def _invalid(faults: list[Fault]) -> InvalidData:

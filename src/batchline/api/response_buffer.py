@@ -9,16 +9,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Send
 
 from batchline.constants import (
-    BULK_ANSWER_BYTES,
-    BULK_PROGRESS_BYTES,
+    UPLOAD_PROGRESS_BYTES,
+    UPLOAD_RESPONSE_BUFFER_BYTES,
 )
 
 
 class ResponseBuffer:
-    """The answer on its way; what the client does not read yet waits here, up to a bound.
+    """Holds what the client has not read yet, up to a bound, and sends it in the background.
 
-    Simple clients read nothing before they have sent everything. So the answer to what has been
-    stored must not keep the next piece of the body from being read, unless it grows too large.
+    Simple clients read nothing before they have sent everything. So the response must not stop the
+    next part of the body from being read, unless it grows too large.
     """
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], timeout: float) -> None:
@@ -39,11 +39,11 @@ class ResponseBuffer:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the client may have seen the status."""
+        """Whether the client may have received the status."""
         return self._sending is not None
 
     async def put(self, text: bytes) -> None:
-        """Send this soon; wait only where too much waits already.
+        """Send this soon. Wait only if the buffer is full.
 
         Raises:
             ClientDisconnect: the client has read too little for too long.
@@ -52,10 +52,10 @@ class ResponseBuffer:
             self._sending = asyncio.create_task(self._send_all())
         self._waiting += text
         self._filled.set()
-        await self._until_waiting_are(BULK_ANSWER_BYTES)
+        await self._until_waiting_are(UPLOAD_RESPONSE_BUFFER_BYTES)
 
     async def end(self, text: bytes) -> None:
-        """Send this at last, and wait until all is on its way.
+        """Send the last part, and wait until everything is sent.
 
         Raises:
             ClientDisconnect: the client has read too little for too long.
@@ -72,7 +72,7 @@ class ResponseBuffer:
             await self._filled.wait()
             self._filled.clear()
             while self._waiting:
-                part = bytes(self._waiting[:BULK_PROGRESS_BYTES])
+                part = bytes(self._waiting[:UPLOAD_PROGRESS_BYTES])
                 await self._send({"type": "http.response.body", "body": part, "more_body": True})
                 del self._waiting[: len(part)]
                 self._sent.set()

@@ -11,7 +11,7 @@ from batchline.api.schemas import (
 
 
 def known_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI shows for the errors that an endpoint may answer."""
+    """Describe the errors of an endpoint for OpenAPI."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     problem = {"description": "Problem", "model": Problem, "content": content}
     return dict.fromkeys(statuses, problem)
@@ -20,6 +20,6 @@ def known_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def json_response(
     body: Any, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """A response in JSON, with times in UTC."""
+    """Return a JSON response with times in UTC."""
     content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
     return Response(content, status, headers, media_type="application/json")

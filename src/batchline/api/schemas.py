@@ -1,4 +1,4 @@
-"""Bodies of requests and responses, as OpenAPI shows them."""
+"""Request and response bodies, as OpenAPI shows them."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -9,20 +9,20 @@ from batchline.constants import DEFAULT_MODEL, MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM
 
 Rows = Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS_PER_ITEM)]
 Data = Rows | dict[str, Any]
-"""Rows of the one input, or for each input its rows (or its value, where it has none)."""
+"""A list of rows, or an object: input name → rows, or → one value for a per-item input."""
 
 
 class PredictRequest(BaseModel):
-    """Rows to predict: one row is what the model takes, for iris four numbers."""
+    """Rows to predict. Each is nested as the model's input is: for iris, four numbers."""
 
     model_config = ConfigDict(extra="forbid")
 
     data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
-    model: str = Field(DEFAULT_MODEL, description="its name, see GET /models")
+    model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
 
 
 class Registered(BaseModel):
-    """The item is stored, and will be predicted."""
+    """The id of a stored item."""
 
     id: int = Field(examples=[1])
 
@@ -31,16 +31,16 @@ class ItemError(BaseModel):
     """Why an item has no prediction."""
 
     code: str = Field(examples=["invalid_data"])
-    detail: str = Field(examples=["data/0: the model takes 4 values here, got 3"])
+    detail: str = Field(examples=["data/0: expected 4 values, got 3"])
 
 
 class Item(BaseModel):
-    """An item and what became of it."""
+    """An item with its result."""
 
     id: int = Field(examples=[1])
     status: Status
     prediction: Any = Field(
-        description="null until it is predicted; for one row its result, for several a list",
+        description="null until it is predicted; an object for one row, a list for several",
         examples=[{"setosa": 0.97, "versicolor": 0.02, "virginica": 0.01}],
     )
     error: ItemError | None
@@ -51,7 +51,7 @@ class Item(BaseModel):
 
 
 class Page(BaseModel):
-    """Items in the order of their ids; for the next page ask for those `after` the `last_id`."""
+    """Items ordered by id. Pass `last_id` as `after` to get the next page."""
 
     items: list[Item]
     has_more: bool
@@ -59,13 +59,13 @@ class Page(BaseModel):
 
 
 class Health(BaseModel):
-    """The service is up."""
+    """The state of the service."""
 
     status: str = Field(examples=["ok"])
 
 
 class ProblemError(BaseModel):
-    """One fault of a request."""
+    """A validation error."""
 
     pointer: str = Field(description="JSON pointer into the body", examples=["/data/0/2"])
     code: str = Field(examples=["not_a_number"])
@@ -73,10 +73,10 @@ class ProblemError(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error as of RFC 9457."""
+    """An error (RFC 9457)."""
 
     type: str = Field(examples=["about:blank"])
-    title: str = Field(examples=["The model cannot take this data"])
+    title: str = Field(examples=["The data is invalid for the model"])
     status: int = Field(examples=[422])
     detail: str
     code: str = Field(examples=["invalid_data"])
@@ -85,12 +85,12 @@ class Problem(BaseModel):
 
 
 class Line(BaseModel):
-    """A line of `POST /items`: what `POST /predict` takes, with its Idempotency-Key inside."""
+    """A line of `POST /items`: a request of `POST /predict`, with its key inside."""
 
     model_config = ConfigDict(extra="forbid")
 
     data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
-    model: str = Field(DEFAULT_MODEL, description="its name, see GET /models")
+    model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[ -~]+$")] | None
     ) = Field(None, examples=["flower-1"])
@@ -100,47 +100,51 @@ Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
 class LinesStored(BaseModel):
-    """Each of these lines is stored; lines and ids grow evenly."""
+    """These lines are stored. Lines and ids grow evenly."""
 
-    lines: Pair = Field(description="the first and the last", examples=[[1, 1000]])
-    ids: Pair = Field(description="of the first and of the last line", examples=[[17, 1016]])
-    step: int | None = Field(None, description="from id to id, where it is not 1", examples=[3])
+    lines: Pair = Field(description="first and last line", examples=[[1, 1000]])
+    ids: Pair = Field(description="ids of the first and the last line", examples=[[17, 1016]])
+    step: int | None = Field(
+        None, description="difference from id to id, if it is not 1", examples=[3]
+    )
 
 
 class LineError(BaseModel):
-    """Why lines are not stored."""
+    """Why lines were rejected."""
 
     code: str = Field(examples=["invalid_data"])
-    detail: str | None = Field(None, description="left out after the first 1,000 refused lines")
+    detail: str | None = Field(None, description="left out after the first 1,000 rejected lines")
     errors: list[ProblemError] | None = Field(None, description="pointers into the line")
 
 
 class LinesRejected(BaseModel):
-    """Each of these lines is refused, and not stored."""
+    """These lines were rejected."""
 
-    lines: Pair = Field(description="the first and the last", examples=[[1001, 1001]])
+    lines: Pair = Field(description="first and last line", examples=[[1001, 1001]])
     error: LineError
 
 
 class UploadEnd(BaseModel):
-    """The last line of the answer, without which it is not whole."""
+    """The last line of the response. Without it the response is incomplete."""
 
-    done: bool = Field(description="whether all lines were answered")
-    lines: int = Field(description="how many were answered, blank ones counted")
+    done: bool = Field(description="whether the response covers all lines")
+    lines: int = Field(description="lines that the response covers, blank ones included")
     registered: int
     rejected: int
-    from_line: int | None = Field(None, description="from here on nothing was stored")
-    maybe_stored: Pair | None = Field(None, description="lines whose COMMIT was not confirmed")
+    from_line: int | None = Field(None, description="nothing from this line on was stored")
+    maybe_stored: Pair | None = Field(
+        None, description="first and last line of an unconfirmed COMMIT"
+    )
     error: LineError | None = None
 
 
 class ModelInput(BaseModel):
-    """One input of a model; a text in its shape is the name of a free axis."""
+    """One input of a model. A string in its shape names a dynamic dimension."""
 
     name: str
     dtype: str = Field(examples=["float32"])
     shape: list[int | str] = Field(description="of one row", examples=[[4]])
-    per_item: bool = Field(description="whether it is given once an item, without rows")
+    per_item: bool = Field(description="whether it is given once per item")
 
 
 class ModelOutput(BaseModel):
@@ -153,12 +157,14 @@ class ModelOutput(BaseModel):
 
 
 class ModelBatching(BaseModel):
-    """How many rows one call takes, as was proven when the model was added."""
+    """How many rows one call of the model takes, as trials showed."""
 
-    size: int | None = Field(description="null: any number")
+    size: int | None = Field(description="rows in each call; null: any number")
     axis: bool
     row_bytes: int
-    difference: float | None = Field(description="the largest between a row alone and in company")
+    difference: float | None = Field(
+        description="largest difference between a row unbatched and batched"
+    )
     reason: str
 
 
@@ -178,7 +184,7 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
-    """All models."""
+    """The active version of each model."""
 
     models: list[Model]
 
@@ -204,7 +210,7 @@ class V2Ready(BaseModel):
 
 
 class V2Tensor(BaseModel):
-    """Open Inference Protocol: a tensor; -1 is an axis of any size."""
+    """Open Inference Protocol: a tensor. -1 is a dimension of any size."""
 
     name: str
     datatype: str = Field(examples=["FP32"])

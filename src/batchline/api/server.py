@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, on a port that is ours before anything starts."""
+"""Run uvicorn on a port that this process has taken before anything starts."""
 
 import os
 import socket
@@ -14,14 +14,14 @@ from batchline.errors import ConfigurationError
 
 class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: object) -> None:
-        """The first signal lets requests in flight end; a second one ends the process at once."""
+        """Finish requests in progress at the first signal. Exit at once at the second."""
         if self.should_exit:
-            os._exit(128 + sig)  # what was answered is stored, and nothing else is promised
+            os._exit(128 + sig)  # an item with an id is stored, and nothing else is promised
         self.should_exit = True
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests in flight have `API_SHUTDOWN_TIMEOUT` seconds.
+    """Serve until SIGTERM or Ctrl-C. Requests in progress have `API_SHUTDOWN_TIMEOUT` seconds.
 
     Raises:
         ConfigurationError: this process cannot listen there.
@@ -45,6 +45,5 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {host}, port {port}: {error.strerror or error}",
-            hint="another program may have this port; set PORT, or HOST to an address of this "
-            "machine",
+            hint="set PORT to a free port, and HOST to an address of this machine",
         ) from error

@@ -23,19 +23,20 @@ class Signatures:
         self._by_name = by_name
 
     def of(self, name: str) -> Signature:
-        """The signature of a model.
+        """Return the signature of a model.
 
         Raises:
-            NoModel: the default model has not been published yet.
-            UnknownModel: there is no model of this name.
+            NoModel: the default model has not been added yet.
+            UnknownModel: no model has this name.
         """
         if name in self._by_name:
             return self._by_name[name]
         if name == DEFAULT_MODEL:
-            raise NoModel("no model has been published", hint="start `batchline job`")
+            raise NoModel("no model has been added", hint="run `batchline models add default FILE`")
         known = ", ".join(islice(sorted(self._by_name), MAX_REPORTED_FAULTS))
         raise UnknownModel(
-            f"there is no model {name[:80]!r}", hint=f"the models are: {known or 'none'}"
+            f"no model has the name {name[:80]!r}",
+            hint=f"use one of these models: {known}" if known else "add a model first",
         )
 
 

@@ -1,10 +1,10 @@
-"""`POST /items`: a body of any length, stored group by group while it arrives.
+"""`POST /items`: store a body of any length, group by group, while it arrives.
 
-Of each upload there is one group being stored and one being read and checked. Only that much of the
-body is in memory: while it is, no more is read, and TCP makes the client wait. A group is answered
-once its transaction is committed. Whatever ends an upload early (the client, the database, the
-process) ends it between two groups: what was answered is stored, and of the rest nothing is, unless
-the answer says that it cannot tell.
+While one group of an upload is stored, the next is read and checked. Nothing more is read
+meanwhile, so TCP makes the client wait, and only two groups are in memory. The response covers a
+group once its transaction is committed. An interruption ends the upload between two groups. Lines
+that the response covers are stored, and later lines are not, unless the response says that it
+cannot tell.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from batchline.api.ndjson import Group, blocks, check_lines, id_ranges, rejectio
 from batchline.api.response_buffer import ResponseBuffer
 from batchline.api.signatures import Signatures
 from batchline.constants import (
-    BULK_PROGRESS_BYTES,
-    BULK_TIMEOUT,
-    BULK_UPLOADS,
+    MAX_UPLOADS,
+    UPLOAD_PROGRESS_BYTES,
+    UPLOAD_TIMEOUT,
 )
 from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Registered
@@ -49,9 +49,9 @@ log = structlog.get_logger(__name__)
 
 
 class UploadPool:
-    """What all uploads share: who may begin, a thread that checks, and one that stores.
+    """What all uploads share: their number, one thread that checks, and one that stores.
 
-    One each, so that many uploads take no more from the other requests than one, and take turns.
+    With one thread each, many uploads take no more from other requests than one upload does.
     """
 
     def __init__(self, database: Database) -> None:
@@ -65,11 +65,12 @@ class UploadPool:
         """Count one upload.
 
         Raises:
-            IntakeFull: there are as many as there may be.
+            IntakeFull: `MAX_UPLOADS` uploads are running.
         """
-        if self._uploads == BULK_UPLOADS:
+        if self._uploads == MAX_UPLOADS:
             raise IntakeFull(
-                f"{BULK_UPLOADS} uploads are being stored", hint="send it again in a moment"
+                f"{MAX_UPLOADS} uploads are running, which is the limit",
+                hint="send the upload again in a moment",
             )
         self._uploads += 1
         try:
@@ -80,15 +81,15 @@ class UploadPool:
     async def check(
         self, lines: Sequence[bytes], first: int, signatures: Signatures, told: int
     ) -> Group:
-        """`check_lines` in a thread."""
+        """Call `check_lines` in a thread."""
         check = partial(check_lines, lines, first, signatures, told)
         return await asyncio.get_running_loop().run_in_executor(self._checker, check)
 
     async def store(self, group: Group) -> Sequence[Registered]:
-        """The ids of the group's lines, or their refusals, once they are committed.
+        """Store a group, and return the ids of its lines, or why they are rejected.
 
         Raises:
-            CommitUnknown: it may be stored, now or later.
+            CommitUnknown: the group may be stored.
             DatabaseUnavailable: nothing was stored.
         """
         if not group.data:
@@ -101,17 +102,17 @@ class UploadPool:
         )
 
     async def close(self) -> None:
-        """Store what is in hand, and end the threads."""
+        """Finish the groups in progress, and end the threads."""
         for pool in (self._checker, self._storer):
             await asyncio.to_thread(pool.shutdown)
 
 
 class Upload(Response):
-    """The answer to one body; it begins before the body has ended.
+    """The response to one upload. It begins before the body has ended.
 
     Args:
-        signatures: gives the active ones; they may change while a long body arrives.
-        timeout: seconds in which the client has to send or to read `BULK_PROGRESS_BYTES`.
+        signatures: returns those of the active versions, which may change during a long upload.
+        timeout: seconds in which the client must send or read `UPLOAD_PROGRESS_BYTES`.
     """
 
     media_type = NDJSON
@@ -120,22 +121,22 @@ class Upload(Response):
         self,
         bulk: UploadPool,
         signatures: Callable[[], Awaitable[Signatures]],
-        timeout: float = BULK_TIMEOUT,
+        timeout: float = UPLOAD_TIMEOUT,
     ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._bulk = bulk
         self._signatures = signatures
         self._timeout = timeout
-        self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # of what was answered
-        self._tried = 0  # the last line that a transaction has had
+        self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
+        self._tried = 0  # the last line of a transaction that has begun
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Register the lines.
 
         Raises:
-            BatchlineError: before the first group was stored, and so before the answer began.
-            ClientDisconnect: the same.
+            BatchlineError: an error before the first group was stored and the response began.
+            ClientDisconnect: the client disconnected before that.
         """
         outbox = ResponseBuffer(send, self.raw_headers, self._timeout)
         with self._bulk.upload():
@@ -147,7 +148,7 @@ class Upload(Response):
                     raise
 
     async def _last_line(self, receive: Receive, outbox: "ResponseBuffer") -> dict[str, Any]:
-        """Register the lines; how it ended."""
+        """Register the lines, and return the last line of the response."""
         try:
             await self._unless_cancelled(self._register(receive, outbox))
         except (Unavailable, BodyTimeout) as error:
@@ -157,16 +158,16 @@ class Upload(Response):
         return {"done": True, **self._totals}
 
     async def _unless_cancelled(self, registering: Awaitable[None]) -> None:
-        """The server cancels what has not ended some seconds after SIGTERM; its client is told."""
+        """Tell the client if the server cancels its upload some seconds after SIGTERM."""
         try:
             await registering
         except asyncio.CancelledError:
             if self._tried > self._totals["lines"]:
-                raise CommitUnknown("stopped before a COMMIT was confirmed") from None
-            raise ShuttingDown("stopped in the middle of an upload") from None
+                raise CommitUnknown("the service stopped before a COMMIT was confirmed") from None
+            raise ShuttingDown("the service stopped during an upload") from None
 
     async def _register(self, receive: Receive, outbox: "ResponseBuffer") -> None:
-        """Store and answer group after group; the next is read and checked meanwhile."""
+        """Store group after group. Read and check the next one meanwhile."""
         groups = self._groups(receive)
         coming = asyncio.ensure_future(anext(groups, None))
         try:
@@ -190,11 +191,11 @@ class Upload(Response):
                 told += len(group.rejected)
 
     async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
-        """The body as it arrives; what counts is the time for which the client is waited for.
+        """Return the body as it arrives. Only the time spent waiting for the client counts.
 
         Raises:
-            BodyTimeout: it sends too slowly, or no more.
-            ClientDisconnect: it has hung up.
+            BodyTimeout: the client sends too slowly, or stopped sending.
+            ClientDisconnect: the client disconnected.
         """
         patience, arrived, more = self._timeout, 0, True
         while more:
@@ -204,23 +205,23 @@ class Upload(Response):
                     message = await receive()
             except TimeoutError:
                 raise BodyTimeout(
-                    f"less than {BULK_PROGRESS_BYTES} bytes have arrived in {self._timeout} seconds"
+                    f"less than {UPLOAD_PROGRESS_BYTES} bytes arrived within {self._timeout:g} s"
                 ) from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             piece, more = message.get("body", b""), message.get("more_body", False)
             patience -= time.monotonic() - began
             arrived += len(piece)
-            if arrived >= BULK_PROGRESS_BYTES:
+            if arrived >= UPLOAD_PROGRESS_BYTES:
                 patience, arrived = self._timeout, 0
             yield piece
 
     def _tell(self, group: Group, answers: Sequence[Registered]) -> list[dict[str, Any]]:
-        """The answer's lines for a group that is stored, in the order of the body's lines."""
+        """Return the response's lines for a stored group, in the order of the body's lines."""
         lines = group.numbers
         ids = [answer for answer in answers if isinstance(answer, int)]
         rejected = group.rejected
-        if len(ids) < len(answers):  # keys that came before with other data
+        if len(ids) < len(answers):  # keys that were used before, with other data
             each = list(zip(lines, answers, strict=True))
             lines = [number for number, answer in each if isinstance(answer, int)]
             reused = [(number, rejection(a)) for number, a in each if not isinstance(a, int)]
@@ -231,7 +232,7 @@ class Upload(Response):
         return sorted([*id_ranges(lines, ids), *rejections(rejected)], key=itemgetter("lines"))
 
     def _broken_off(self, error: BatchlineError) -> dict[str, Any]:
-        """The last line of an answer to a body of which not all could be stored."""
+        """Return the last line of the response to an upload that was interrupted."""
         log.warning(error.code, path="/items", detail=error.detail, hint=error.hint)
         from_line = self._totals["lines"] + 1
         end: dict[str, Any] = {"done": False, **self._totals, "from_line": from_line}
@@ -239,7 +240,7 @@ class Upload(Response):
         if isinstance(error, CommitUnknown):
             end["maybe_stored"] = [from_line, self._tried]
             outcome = f"Lines {from_line} to {self._tried} may be stored, and none after them"
-        # What the database said is for the log: it may name hosts and users.
+        # The database's message may name hosts and users, so it goes to the log only.
         return end | {"error": {"code": error.code, "detail": f"{error.title}. {outcome}"}}
 
 

@@ -1,7 +1,7 @@
-"""Many requests, one transaction.
+"""Many registrations share one transaction.
 
-Requests put their rows together; one thread stores them with one multi-row INSERT and one COMMIT,
-and only then are they answered. What waits to be stored is bounded in number and in bytes.
+One thread stores the queued items with one multi-row INSERT and one COMMIT. Then each client gets
+its id. The queue is bounded in items and in bytes.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from batchline.api.coalescing import Bounds, Coalescer
 from batchline.api.requests import NewItem
 from batchline.constants import (
-    INTAKE_GROUP_BYTES,
-    INTAKE_GROUP_ITEMS,
-    INTAKE_MAX_BYTES,
-    INTAKE_MAX_ITEMS,
     REQUEST_TIMEOUT,
+    WRITE_QUEUE_GROUP_BYTES,
+    WRITE_QUEUE_GROUP_ITEMS,
+    WRITE_QUEUE_MAX_BYTES,
+    WRITE_QUEUE_MAX_ITEMS,
 )
 from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Key, Registered
@@ -24,7 +24,7 @@ from batchline.errors import CommitUnknown, IntakeFull
 
 @dataclass(slots=True)
 class Registration:
-    """What one request asks for."""
+    """An item to be stored, with the key of its request."""
 
     item: NewItem
     key: Key | None
@@ -35,31 +35,31 @@ class WriteQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        bounds = Bounds(INTAKE_GROUP_ITEMS, INTAKE_GROUP_BYTES)
+        bounds = Bounds(WRITE_QUEUE_GROUP_ITEMS, WRITE_QUEUE_GROUP_BYTES)
         self._coalescer = Coalescer[Registration, int](
             "intake", self._store, bounds, _not_confirmed
         )
 
     async def register(self, item: NewItem, key: Key | None = None) -> int:
-        """Store one item; its id, once it is committed. A key that is known gives its item's id.
+        """Store one item and return its id. For a known key, return the id of its item.
 
         Raises:
-            IdempotencyKeyReused: the key is known, but came with other data.
-            IntakeFull: too much is waiting already.
-            CommitUnknown: it may be stored, now or later.
+            IdempotencyKeyReused: the key was used with other data.
+            IntakeFull: the queue is full.
+            CommitUnknown: the item may be stored.
             DatabaseUnavailable: nothing was stored.
         """
         if self._is_full():
-            raise IntakeFull("the intake is full", hint="send it again in a moment")
+            raise IntakeFull("the write queue is full", hint="send the request again in a moment")
         return await self._coalescer.submit(Registration(item, key), len(item.data))
 
     async def close(self) -> None:
-        """Store what waits, and end the writer."""
+        """Store what is queued, and end the thread."""
         await self._coalescer.close()
 
     def _is_full(self) -> bool:
         queue = self._coalescer
-        full = queue.count >= INTAKE_MAX_ITEMS or queue.bytes >= INTAKE_MAX_BYTES
+        full = queue.count >= WRITE_QUEUE_MAX_ITEMS or queue.bytes >= WRITE_QUEUE_MAX_BYTES
         return queue.closing or full
 
     def _store(self, group: list[Registration]) -> Sequence[Registered]:
@@ -70,6 +70,6 @@ class WriteQueue:
 
 def _not_confirmed() -> CommitUnknown:
     return CommitUnknown(
-        f"the database has not confirmed the COMMIT for {REQUEST_TIMEOUT} seconds",
-        hint="is the server hanging, or its disk?",
+        f"the database did not confirm the COMMIT within {REQUEST_TIMEOUT} s",
+        hint="check the database server's load and disk",
     )

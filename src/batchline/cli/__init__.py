@@ -1,17 +1,17 @@
-"""The command line. Imports are late, so that `--help` is quick."""
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
 
 from typing import Annotated
 
 import typer
 
 from batchline import __version__
-from batchline.cli import backfill, maintenance, models, service
+from batchline.cli import backfill, maintenance, models, service, verify
 
 app = typer.Typer(
     name="batchline",
-    help="Register rows now over HTTP or SQL, predict them in batches, read them by id.\n\n"
-    "Start with `batchline demo`, then `batchline up`. Where an option's help names a variable, "
-    "the environment can set it, too.",
+    help="Register items now over HTTP or SQL, predict them in batches, read them by id.\n\n"
+    "Start with `batchline demo`, then `batchline up`. Options marked \\[env: NAME] can also be "
+    "set with that environment variable.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -19,13 +19,14 @@ app = typer.Typer(
 app.add_typer(service.app)
 app.add_typer(maintenance.app)
 app.add_typer(backfill.app)
+app.add_typer(verify.app)
 app.add_typer(models.models_app, name="models")
 app.add_typer(maintenance.db_app, name="db")
 
 
 @app.callback(invoke_without_command=True)
 def version(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(f"batchline {__version__}")
@@ -33,7 +34,7 @@ def version(
 
 
 def main() -> None:
-    """Run the command line; what Batchline can name ends with a sentence, not with a traceback."""
+    """Run the command line. Print a known error as a sentence and a hint, without a traceback."""
     from batchline.errors import BatchlineError
 
     try:

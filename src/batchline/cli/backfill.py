@@ -1,4 +1,4 @@
-"""The command that predicts stored items with another version."""
+"""The command that predicts existing items with another version."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -7,18 +7,18 @@ from typing import Annotated
 import typer
 
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, WorkerThreads
+from batchline.cli.output import predicted
 from batchline.cli.run import run_backfill
 from batchline.cli.wiring import configure, opened
 
 app = typer.Typer()
 
 
-class Finished(StrEnum):
-    """The states of items that a backfill may predict."""
+class FinishedStatus(StrEnum):
+    """The statuses of items that a backfill can predict."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    CANCELED = "canceled"
 
 
 @app.command()
@@ -26,34 +26,39 @@ def backfill(
     name: ModelName,
     version: VersionNumber = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Items created then or later, in UTC.")
+        datetime | None, typer.Option(help="Predict items created at this UTC time or later.")
     ] = None,
-    until: Annotated[datetime | None, typer.Option(help="Items created before, in UTC.")] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="Predict items created before this UTC time.")
+    ] = None,
     status: Annotated[
-        Finished, typer.Option(help="Items that succeeded, failed or were canceled.")
-    ] = Finished.SUCCEEDED,
+        FinishedStatus,
+        typer.Option(metavar="STATUS", help="Predict items with this status: succeeded or failed."),
+    ] = FinishedStatus.SUCCEEDED,
     database_url: DatabaseUrl = None,
     worker_threads: WorkerThreads = None,
 ) -> None:
-    """Predict stored items with another version too; existing predictions are kept.
+    """Predict existing items with another version too.
 
-    Every job helps as soon as nothing is pending. Ctrl-C leaves the rest to the other jobs.
+    Existing predictions are kept. Other jobs help as soon as no item is pending. Ctrl-C stops this
+    command, and the other jobs continue the backfill.
     """
     from batchline.db import backfills
     from batchline.registry.version import read_version
 
     settings = configure({"database_url": database_url, "worker_threads": worker_threads})
     with opened(settings) as database:
-        found = read_version(database, name, version)
+        chosen = read_version(database, name, version)
         new = backfills.NewBackfill(
-            model=found.name,
-            model_id=found.id,
+            model=chosen.name,
+            model_id=chosen.id,
             status=status.value,
             since=None if since is None else since.replace(tzinfo=UTC),
             until=None if until is None else until.replace(tzinfo=UTC),
         )
         backfill_id = database.transaction(lambda c: backfills.start(c, new))
+        title = f"version {chosen.number} of {name}"
         if backfill_id is None:
-            typer.echo("there are no items")
+            typer.echo(f"{title}: {predicted(0, 0)}")
             return
-        run_backfill(database, settings, backfill_id, f"version {found.number} of {name}")
+        run_backfill(database, settings, backfill_id, title)

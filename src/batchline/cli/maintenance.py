@@ -1,17 +1,18 @@
-"""The commands that look after the database: migrate, check, retry."""
+"""The commands that maintain a database: check, retry, db upgrade."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from batchline.cli.options import DatabaseUrl, LabelFilepath, ModelFilepath
+from batchline.cli.output import count
 from batchline.cli.wiring import (
+    check_active_models,
     check_database,
-    check_model,
-    check_models,
+    check_default_model,
     configure,
     opened,
-    prepare,
+    prepare_database,
 )
 
 if TYPE_CHECKING:
@@ -27,44 +28,46 @@ def check(
     model_filepath: ModelFilepath = None,
     label_filepath: LabelFilepath = None,
 ) -> None:
-    """Say what is wrong with this configuration, with a hint for each finding."""
-    settings, findings = _findings(locals())
-    for detail, hint in findings:
+    """Report the errors of this configuration, with a hint for each."""
+    settings, errors = _find_errors(locals())
+    for detail, hint in errors:
         typer.echo(f"✗ {detail}\n  hint: {hint}")
-    if findings or settings is None:
+    if errors or settings is None:
         raise typer.Exit(1)
     from batchline.db.dialects.connections import with_driver
 
-    typer.echo(f"✓ the database answers: {with_driver(settings.url()).render_as_string()}")
-    typer.echo(f"✓ the model works: {settings.model_filepath}")
+    typer.echo(f"✓ database: {with_driver(settings.url()).render_as_string()}")
+    typer.echo(f"✓ model: {settings.model_filepath}")
 
 
 @app.command()
 def retry(
     item_id: Annotated[
-        list[int] | None, typer.Option("--id", min=1, help="This item; may be repeated.")
+        list[int] | None,
+        typer.Option("--id", min=1, help="Retry the item with this id. Repeat it for more items."),
     ] = None,
     code: Annotated[
-        str | None, typer.Option(help="All that failed with this code, such as model_error.")
+        str | None, typer.Option(help="Retry all items that failed with this code.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that failed.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retry all failed items.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make failed items pending again; the next run predicts them."""
-    if sum((bool(item_id), code is not None, everything)) != 1:
-        raise typer.BadParameter("say which: --id ID, --code CODE or --all")
+    """Make failed items pending again. The next run predicts them."""
+    given = sum((bool(item_id), code is not None, everything))
+    if given != 1:
+        raise typer.BadParameter(f"give one of --id, --code and --all, got {given or 'none'}")
     from batchline.constants import RETRY_ITEMS
     from batchline.db.cruds import results
 
     total = 0
     with opened(configure({"database_url": database_url})) as database:
-        while found := database.transaction(
+        while retried := database.transaction(
             lambda connection: results.retry_failed(
                 connection, item_ids=item_id or [], code=code, limit=RETRY_ITEMS
             )
         ):
-            total += found
-    typer.echo(f"{total} items are pending again")
+            total += retried
+    typer.echo(f"{count(total, 'item')} pending again")
 
 
 @db_app.command()
@@ -73,14 +76,14 @@ def upgrade(
     model_filepath: ModelFilepath = None,
     label_filepath: LabelFilepath = None,
 ) -> None:
-    """Migrate the database, and publish the model's signature for the API to check rows with."""
+    """Migrate the database and add the default model to it."""
     settings = configure(locals())
-    prepare(settings)
-    typer.echo("the database is ready")
+    prepare_database(settings)
+    typer.echo("database migrated")
 
 
-def _findings(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str, str]]]:
-    """The settings, if they can be read, and what is wrong: in words, and with a hint each."""
+def _find_errors(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str, str]]]:
+    """Return the settings, if they are valid, and the detail and hint of each error."""
     from batchline.configurations import read_settings
     from batchline.errors import BatchlineError
 
@@ -88,10 +91,10 @@ def _findings(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str,
         settings = read_settings(**flags)
     except BatchlineError as error:
         return None, [(error.detail, error.hint)]
-    findings = []
-    for attempt in (check_database, check_model, check_models):
+    errors = []
+    for check_part in (check_database, check_default_model, check_active_models):
         try:
-            attempt(settings)
+            check_part(settings)
         except BatchlineError as error:
-            findings.append((error.detail, error.hint))
-    return settings, list(dict.fromkeys(findings))  # two of them may need the database
+            errors.append((error.detail, error.hint))
+    return settings, list(dict.fromkeys(errors))  # two checks may find the same database error

@@ -1,4 +1,4 @@
-"""The commands about models: add, look at, choose, check."""
+"""The commands that add, compare and choose models."""
 
 import json
 import sys
@@ -17,17 +17,15 @@ if TYPE_CHECKING:
     from batchline.registry.version import Version
 
 
-models_app = typer.Typer(
-    help="Add, compare and choose models and their versions.", no_args_is_help=True
-)
+models_app = typer.Typer(help="Add, compare and choose models.", no_args_is_help=True)
 
-File = Annotated[str, typer.Argument(help="An ONNX file: its path, or a URL that fsspec can read.")]
+File = Annotated[str, typer.Argument(help="Path of an ONNX file, or a URL that fsspec reads.")]
 Labels = Annotated[
-    Path | None, typer.Option(help="JSON: class index to name, for classifiers without names.")
+    Path | None, typer.Option(help="Name the classes with a JSON file: index to name, or a list.")
 ]
 Sample = Annotated[
     Path | None,
-    typer.Option(help="Rows to try it on: data as in POST /predict; made up if left out."),
+    typer.Option(help="Try the rows of this file, data as in POST /predict."),
 ]
 AllowNonFinite = Annotated[
     bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as null.")
@@ -41,12 +39,15 @@ def add(
     labels: Labels = None,
     sample: Sample = None,
     activate: Annotated[
-        bool, typer.Option(help="Predict with it from now on. A model's first version always does.")
+        bool, typer.Option(help="Predict with it from now on, as a first version always does.")
     ] = True,
     allow_non_finite: AllowNonFinite = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Check a model and store it as a version: the API takes its rows, and jobs predict them."""
+    """Validate an ONNX model and add it as a new version.
+
+    The API accepts its rows at once, and the jobs predict them.
+    """
     settings = configure({"database_url": database_url})
     from batchline.registry import publish
 
@@ -58,13 +59,13 @@ def add(
             _print_known(known, activate=activate)
             return
         if sys.stderr.isatty():
-            typer.echo("trying it out …", err=True)
+            typer.echo("validating …", err=True)
         found = model.examine(_read_sample(sample), runtime_of(settings))
         version = publish.add(database, name, model, found, active=activate)
     state = "is active" if version.active else "is stored, and not active"
     typer.echo(f"version {version.number} of {name} {state}")
     if version.location is not None:
-        typer.echo(f"it is too large for the database: every job reads it from {version.location}")
+        typer.echo(f"file: too large for the database, each job reads {version.location}")
     _print_examination(found)
 
 
@@ -75,7 +76,7 @@ def check(
     sample: Sample = None,
     allow_non_finite: AllowNonFinite = False,
 ) -> None:
-    """Check a model as `add` does, and store nothing."""
+    """Validate a model as `add` does, and store nothing."""
     settings = configure({})
     from batchline.registry.publish import ModelFile
 
@@ -126,14 +127,14 @@ def show(
     if found.batching:
         _print_batching(found.batching, found.notes)
     body = json.dumps({"model": name, "data": found.signature.example()})
-    typer.echo("a request:")
+    typer.echo("request:")
     typer.echo(f"  curl http://{settings.host}:{settings.port}/predict -d '{_quoted(body)}'")
 
 
 @models_app.command()
 def activate(
     name: ModelName,
-    version: Annotated[int, typer.Argument(min=1, help="Its number, see `models list`.")],
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")],
     database_url: DatabaseUrl = None,
 ) -> None:
     """Predict with this version from now on. A run in progress switches at its next batch."""
@@ -148,8 +149,8 @@ def activate(
 @models_app.command()
 def diff(
     name: ModelName,
-    one: Annotated[int, typer.Argument(min=1, metavar="V1", help="A version.")],
-    other: Annotated[int, typer.Argument(min=1, metavar="V2", help="Another version.")],
+    one: Annotated[int, typer.Argument(min=1, metavar="V1", help="Number of a version.")],
+    other: Annotated[int, typer.Argument(min=1, metavar="V2", help="Number of another version.")],
     database_url: DatabaseUrl = None,
 ) -> None:
     """Compare two versions over the items that both have predicted."""
@@ -158,13 +159,16 @@ def diff(
     with opened(configure({"database_url": database_url})) as database:
         versions = [read_version(database, name, number) for number in (one, other)]
         found = _compare(database, *versions)
-    typer.echo(f"items that versions {one} and {other} of {name} both predicted: {found.items}")
+    typer.echo(f"items that both versions predicted: {found.items}")
     if not found.items:
         typer.echo(f"hint: batchline backfill {name} --version {other}")
         return
-    typer.echo(f"another top label, or text: {found.changed} ({found.changed / found.items:.2%})")
-    typer.echo(f"difference of a number: largest {found.largest:.3g}, mean {found.mean:.3g}")
-    typer.echo("most changed:")
+    typer.echo(
+        f"items with another label or string: {found.changed} ({found.changed / found.items:.2%})"
+    )
+    typer.echo(f"largest difference of a number: {found.largest:.3g}")
+    typer.echo(f"mean difference: {found.mean:.3g}")
+    typer.echo("most changed items:")
     for apart, item_id in sorted(found.most_changed, reverse=True):
         typer.echo(f"  item {item_id}: {apart:.3g}")
 
@@ -184,10 +188,10 @@ def _compare(database: "Database", one: "Version", other: "Version") -> "Compari
 
 
 def _print_known(known: "Version", *, activate: bool) -> None:
-    typer.echo(f"{known.name} has this file already, as version {known.number}; nothing is stored")
+    typer.echo(f"version {known.number} of {known.name} has this file already, nothing is stored")
     if activate and not known.active:
         command = f"batchline models activate {known.name} {known.number}"
-        typer.echo(f"hint: it is not active; `{command}` changes that")
+        typer.echo(f"hint: to activate it, run `{command}`")
 
 
 def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
@@ -211,26 +215,25 @@ def _print_examination(found: "ModelReport") -> None:
 
 def _print_signature(signature: Any) -> None:
     for each in signature.inputs:
-        once = ", once an item" if each.per_item else ""
-        typer.echo(f"takes {each.name}: {each.dtype} {_shape(each.shape)}{once}")
+        once = ", once per item" if each.per_item else ""
+        typer.echo(f"input {each.name}: {each.dtype} {_shape(each.shape)}{once}")
     if signature.labels is not None:
-        typer.echo(f"gives a probability for each of: {', '.join(signature.labels)}")
+        typer.echo(f"output: probabilities of {', '.join(signature.labels)}")
         return
     for each in signature.outputs:
-        typer.echo(f"gives {each.name}: {each.dtype} {_shape(each.shape)}")
+        typer.echo(f"output {each.name}: {each.dtype} {_shape(each.shape)}")
 
 
 def _shape(shape: Any) -> str:
     sizes = [str(size) if size != "" else "any" for size in shape]
-    return f"[{', '.join(sizes)}]" if sizes else "(a single value)"
+    return f"[{', '.join(sizes)}]" if sizes else "(one value)"
 
 
 def _print_batching(batching: Any, notes: Any) -> None:
-    why = f": {batching.reason}" if batching.reason else ""
-    typer.echo(f"its rows are predicted: {batching.verdict}{why}")
+    why = f" ({batching.reason})" if batching.reason else ""
+    typer.echo(f"batching: {batching.verdict}{why}")
     if batching.size is None:
-        measured = f"{batching.difference:.2g}" if batching.difference else "none"
-        typer.echo(f"largest difference between a row alone and in company: {measured}")
+        typer.echo(f"largest difference when batched: {batching.difference or 0:.2g}")
     for note in notes:
         typer.echo(f"note: {note}")
 

@@ -1,36 +1,58 @@
 """The options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-# No option has a default or reads its variable here: `configurations` does both, for all commands.
+
+def _setting(text: str, source: str) -> Any:
+    """Return an option that overrides a setting.
+
+    It has no default and does not read its variable: `configurations` does both for all commands.
+    The backslash keeps the help from being read as markup.
+    """
+    return typer.Option(help=f"{text} \\[env: {source}]")
+
+
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option(help="SQLAlchemy URL of the database. [DATABASE_URL, or MYSQL_*]"),
+    _setting(
+        "Connect to this SQLAlchemy URL.",
+        "DATABASE_URL or MYSQL_*; default: sqlite:///batchline.db",
+    ),
 ]
-Host = Annotated[str | None, typer.Option(help="Address to listen on. [HOST=127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on. [PORT=8000]")]
+Host = Annotated[str | None, _setting("Listen on this address.", "HOST; default: 127.0.0.1")]
+Port = Annotated[int | None, _setting("Listen on this port.", "PORT; default: 8000")]
 BatchWaitTime = Annotated[
     float | None,
-    typer.Option(help="Seconds between the starts of two runs. [BATCH_WAIT_TIME=60]"),
+    _setting("Start a run after this number of seconds.", "BATCH_WAIT_TIME; default: 60"),
 ]
 WorkerThreads = Annotated[
     int | None,
-    typer.Option(help="Batches in prediction at once. [WORKER_THREADS, 2 to 4 by cores]"),
+    _setting(
+        "Predict this number of batches in parallel.",
+        "WORKER_THREADS; default: 2 to 4, by CPU cores",
+    ),
 ]
 ModelFilepath = Annotated[
-    Path | None, typer.Option(help="The ONNX model. [MODEL_FILEPATH, packaged: iris]")
+    Path | None,
+    _setting("Use this ONNX file as the default model.", "MODEL_FILEPATH; default: bundled iris"),
 ]
 LabelFilepath = Annotated[
-    Path | None, typer.Option(help="JSON: class index to name. [LABEL_FILEPATH]")
-]
-ModelName = Annotated[str, typer.Argument(help="The model's name, such as flowers.")]
-VersionNumber = Annotated[
-    int | None, typer.Option("--version", help="A version's number. [default: the active one]")
+    Path | None,
+    _setting("Read class names from this JSON file.", "LABEL_FILEPATH; default: none"),
 ]
 LogLevel = Annotated[
-    str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR. [LOG_LEVEL=INFO]")
+    str | None,
+    _setting("Log at DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL; default: INFO"),
 ]
-LogFormat = Annotated[str | None, typer.Option(help="console or json. [LOG_FORMAT=console]")]
+LogFormat = Annotated[
+    str | None,
+    _setting("Log as console (for people) or json.", "LOG_FORMAT; default: console"),
+]
+ModelName = Annotated[str, typer.Argument(help="Choose the model with this name.")]
+VersionNumber = Annotated[
+    int | None,
+    typer.Option("--version", help="Choose the version. \\[default: the active version]"),
+]

@@ -1,4 +1,4 @@
-"""What a job does in this process: on a schedule, or with an end and a progress bar."""
+"""Run the batch job in this process: on a schedule, or until it is done, with a progress bar."""
 
 import sys
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from batchline.cli.output import predicted
 from batchline.cli.wiring import make_job, stop_event
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_on_schedule(job: "Job", settings: "Settings") -> None:
-    """Predict what is pending, again and again, until stopped."""
+    """Start a run every `BATCH_WAIT_TIME` seconds until the process is asked to stop."""
     from batchline.machine import collect_garbage_rarely
     from batchline.task.worker import Worker
 
@@ -25,19 +26,17 @@ def run_on_schedule(job: "Job", settings: "Settings") -> None:
 
 
 def run_until_empty(job: "Job", settings: "Settings") -> None:
-    """Predict until nothing is pending."""
+    """Predict until no item is pending."""
     from batchline.db.cruds import pending
 
     with job.database.read() as connection:
-        waiting = pending.count(connection) if sys.stderr.isatty() else 0
-    total = _work(job, settings, "predicting", waiting, lambda worker: worker.run_once())
-    typer.echo(f"{total.succeeded} items predicted, {total.failed} failed")
+        items = pending.count(connection) if sys.stderr.isatty() else 0
+    total = _run_with_progress(job, settings, "predicting", items, lambda w: w.run_once())
+    typer.echo(predicted(total.succeeded, total.failed))
 
 
-def run_backfill(
-    database: "Database", settings: "Settings", backfill_id: int, version: str
-) -> None:
-    """Predict until the backfill has ended."""
+def run_backfill(database: "Database", settings: "Settings", backfill_id: int, title: str) -> None:
+    """Predict until the backfill is done, and print the outcome under this title."""
     from batchline.db import backfills
 
     def is_done() -> bool:
@@ -46,14 +45,18 @@ def run_backfill(
     with database.read() as connection:
         items = backfills.count_open(connection, backfill_id) if sys.stderr.isatty() else 0
     job = make_job(database, settings, stop_event())
-    total = _work(job, settings, "backfilling", items, lambda worker: worker.run_until(is_done))
-    rest = "" if is_done() else "; other jobs go on with the rest"
-    typer.echo(f"{version}: {total.succeeded} items predicted here, {total.failed} failed{rest}")
+    total = _run_with_progress(
+        job, settings, "backfilling", items, lambda worker: worker.run_until(is_done)
+    )
+    typer.echo(f"{title}: {predicted(total.succeeded, total.failed)}")
+    if not is_done():
+        typer.echo("backfill: not finished, other jobs continue it")
 
 
-def _work(
+def _run_with_progress(
     job: "Job", settings: "Settings", title: str, items: int, run: "Callable[[Worker], Outcome]"
 ) -> "Outcome":
+    """Run the job behind a progress bar of `items` steps and return the outcome of all batches."""
     from batchline.machine import collect_garbage_rarely
     from batchline.progress import progress_bar
     from batchline.task.worker import Worker

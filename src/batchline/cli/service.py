@@ -1,4 +1,4 @@
-"""The commands that run the service."""
+"""The commands that run the API and the batch job: up, api, job, demo."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +15,15 @@ from batchline.cli.options import (
     Port,
     WorkerThreads,
 )
+from batchline.cli.output import predicted
 from batchline.cli.run import run_on_schedule, run_until_empty
 from batchline.cli.wiring import (
-    announce,
     configure,
+    ensure_default_model,
+    log_start,
     make_job,
     opened,
-    prepare,
-    publish,
+    prepare_database,
     stop_event,
 )
 
@@ -44,13 +45,16 @@ def up(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run API and batch job together; migrates first. Ctrl-C ends both."""
+    """Migrate the database, then run the API and the batch job.
+
+    Ctrl-C or SIGTERM stops both.
+    """
     settings = configure(locals())
-    prepare(settings)
-    from batchline.processes import Children
+    prepare_database(settings)
+    from batchline.processes import ChildProcesses
 
     stop = stop_event()
-    with Children([["api"], ["job"]], settings.environment()) as children:
+    with ChildProcesses([["api"], ["job"]], settings.environment()) as children:
         status = children.wait_for_first(stop)
     if status is not None:
         raise typer.Exit(status or 1)
@@ -64,23 +68,23 @@ def api(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run the API service alone: it registers and reads, and never predicts."""
+    """Run only the API. It registers items and reads predictions."""
     settings = configure(locals())
     with opened(settings) as database:
-        announce("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
+        log_start("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
     from batchline.api.app import create_app
     from batchline.api.server import serve
     from batchline.machine import collect_garbage_rarely
 
-    service = create_app(settings)
+    application = create_app(settings)
     collect_garbage_rarely()
-    serve(service, settings.host, settings.port)
+    serve(application, settings.host, settings.port)
 
 
 @app.command()
 def job(
     once: Annotated[
-        bool, typer.Option("--once", help="Predict until nothing is pending, then end.")
+        bool, typer.Option("--once", help="Predict until no item is pending, then exit.")
     ] = False,
     database_url: DatabaseUrl = None,
     batch_wait_time: BatchWaitTime = None,
@@ -90,32 +94,42 @@ def job(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run the batch job alone, on a schedule, or once (for cron and Kubernetes CronJobs)."""
+    """Run only the batch job.
+
+    It starts a run every BATCH_WAIT_TIME seconds. With --once, it exits when no item is pending,
+    for cron and Kubernetes CronJobs.
+    """
     settings = configure({name: value for name, value in locals().items() if name != "once"})
     with opened(settings) as database:
-        publish(database, settings)
-        if once and _has_nothing_to_do(database):
-            typer.echo("0 items predicted, 0 failed")
+        ensure_default_model(database, settings)
+        if once and _is_idle(database):
+            typer.echo(predicted(0, 0))
             return
         stop = stop_event()
         if once:
             run_until_empty(make_job(database, settings, stop), settings)
         else:
-            announce("job", database, every=f"{settings.batch_wait_time:g} s")
+            log_start("job", database, batch_wait_seconds=settings.batch_wait_time)
             run_on_schedule(make_job(database, settings, stop), settings)
 
 
 @app.command()
 def demo() -> None:
-    """Predict the 150 iris flowers through a service of its own, and compare with their species."""
+    """Predict 150 iris flowers with a temporary service.
+
+    Prints a table of the predictions next to the known species.
+    """
     from batchline import demo, logs
 
     logs.configure("WARNING", "console")
     raise typer.Exit(demo.run())
 
 
-def _has_nothing_to_do(database: "Database") -> bool:
-    """Then the job need not even be imported, which takes longer than looking."""
+def _is_idle(database: "Database") -> bool:
+    """Return whether there is nothing to predict.
+
+    This query is faster than the import of the job, which an idle `job --once` skips.
+    """
     from batchline.db import backfills
     from batchline.db.cruds import pending
 

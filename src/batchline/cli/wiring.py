@@ -1,4 +1,7 @@
-"""What the commands put together; imports are late, so that `--help` is quick."""
+"""Build the settings, database and job of a command.
+
+Functions import what they need when they run, so that `--help` is quick.
+"""
 
 import os
 import signal
@@ -16,17 +19,18 @@ if TYPE_CHECKING:
 
 
 def configure(flags: dict[str, Any]) -> "Settings":
+    """Read the settings, configure logging and watch the parent process, if there is one."""
     from batchline import logs, processes
     from batchline.configurations import read_settings
 
     settings = read_settings(**flags)
     logs.configure(settings.log_level, settings.log_format)
-    processes.end_with_parent()
+    processes.stop_with_parent()
     return settings
 
 
 def connect(settings: "Settings") -> "Database":
-    """Return the database, which responds and is not too old."""
+    """Return the database after a check that it responds and that its version is supported."""
     from batchline.db.database import Database
 
     database = Database(settings.url(), pool_size=max(8, 2 * settings.worker_threads))
@@ -36,7 +40,7 @@ def connect(settings: "Settings") -> "Database":
 
 @contextmanager
 def opened(settings: "Settings") -> Iterator["Database"]:
-    """Open the database, which has been migrated, and close it at the end."""
+    """Open a database, check that it has been migrated, and close it at the end."""
     from batchline.db.cruds import schema
 
     database = connect(settings)
@@ -54,30 +58,38 @@ def check_database(settings: "Settings") -> None:
         pass
 
 
-def check_model(settings: "Settings") -> None:
+def check_default_model(settings: "Settings") -> None:
+    """Validate the model file that the settings name."""
     from batchline.registry.publish import ModelFile
 
     ModelFile.read(str(settings.model_filepath), settings.labels).examine(None, None)
 
 
-def prepare(settings: "Settings") -> None:
-    """Migrate, and publish the model: then the API can check rows before any job has started."""
+def prepare_database(settings: "Settings") -> None:
+    """Migrate the database and add the default model.
+
+    Its signature lets the API check rows before any job has started.
+    """
     from batchline.db.migrations import upgrade
 
     database = connect(settings)
     upgrade(database)
-    publish(database, settings)
+    ensure_default_model(database, settings)
     database.close()
 
 
-def announce(role: str, database: "Database", **facts: str) -> None:
+def log_start(role: str, database: "Database", **facts: Any) -> None:
+    """Log that this process starts as `api` or `job`, with its database."""
     import structlog
 
-    structlog.get_logger(__name__).info(f"{role} starts", database=database.url, **facts)
+    structlog.get_logger(__name__).info("starting", role=role, database=database.url, **facts)
 
 
-def publish(database: "Database", settings: "Settings") -> None:
-    """Let the model that the user has named be the default one; else one that is packaged."""
+def ensure_default_model(database: "Database", settings: "Settings") -> None:
+    """Make the model file of the settings the active version of the default model.
+
+    The bundled model does not replace an active version.
+    """
     from batchline.constants import DEFAULT_MODEL
     from batchline.db.cruds import versions
 
@@ -89,15 +101,20 @@ def publish(database: "Database", settings: "Settings") -> None:
     publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
 
 
-def check_models(settings: "Settings") -> None:
-    """Load each active version of a model, as a job would."""
+def check_active_models(settings: "Settings") -> None:
+    """Load the active version of each model, as a job would."""
     with opened(settings) as database:
-        models = _models(database, settings)
+        models = make_model_cache(database, settings)
         for version in models.active().values():
             models.predictor(version)
 
 
 def make_job(database: "Database", settings: "Settings", stop: threading.Event) -> "Job":
+    """Return the batch job of this process. `stop` asks it to stop.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be written to.
+    """
     import socket
     import uuid
 
@@ -105,12 +122,12 @@ def make_job(database: "Database", settings: "Settings", stop: threading.Event) 
     from batchline.task.hand import Hand
     from batchline.task.job import Job
 
-    database.transaction(claim_lock.check_writable)  # it can be written to, or that is said now
+    database.transaction(claim_lock.check_writable)
     owner = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    return Job(database, _models(database, settings), Hand(database, owner), stop)
+    return Job(database, make_model_cache(database, settings), Hand(database, owner), stop)
 
 
-def _models(database: "Database", settings: "Settings") -> "ModelCache":
+def make_model_cache(database: "Database", settings: "Settings") -> "ModelCache":
     from batchline.registry.loaded import ModelCache
 
     max_bytes = settings.models_max_megabytes * 1024 * 1024
@@ -118,12 +135,12 @@ def _models(database: "Database", settings: "Settings") -> "ModelCache":
 
 
 def stop_event() -> threading.Event:
-    """An event that the first SIGTERM or Ctrl-C sets; a second one ends the process at once."""
+    """Return an event that the first SIGTERM or Ctrl-C sets. A second one exits immediately."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
         if stop.is_set():
-            os._exit(128 + number)  # an exception would wait for the threads
+            os._exit(128 + number)  # SystemExit would wait for the threads
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -132,7 +149,7 @@ def stop_event() -> threading.Event:
 
 
 def runtime_of(settings: "Settings") -> "Runtime":
-    """How models are run here."""
+    """Return the ONNX Runtime options of the settings."""
     from batchline.ml.session import Runtime
 
     return Runtime(

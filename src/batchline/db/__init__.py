@@ -1,1 +1,1 @@
-"""The database: tables, statements, and what differs between databases."""
+"""Everything that speaks SQL: tables, statements, and the differences between databases."""

@@ -1,4 +1,4 @@
-"""The statements about backfills: which items a version shall predict, too, and how far that is."""
+"""Statements about backfills: which items a version predicts too, and how far it is."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,31 +35,31 @@ def start(connection: Connection, new: NewBackfill) -> int | None:
 
 
 def count_open(connection: Connection, backfill_id: int) -> int:
-    """How many items are still to be predicted; looks at all of them, so for people."""
+    """Count the items that are still to be predicted. It reads all of them, so it is for people."""
     found = get(connection, backfill_id)
     within = _scope(found).within(found.first_id, found.last_id)
     return connection.execute(select(func.count()).select_from(items).where(*within)).scalar_one()
 
 
 def has_unfinished(connection: Connection) -> bool:
-    """Whether any backfill has not ended; perhaps all of it is claimed."""
+    """Whether a backfill has not ended. All of it may be claimed."""
     return bool(_unfinished(connection))
 
 
 def get(connection: Connection, backfill_id: int) -> Record:
-    """One backfill."""
+    """Return a backfill."""
     return connection.execute(select(backfills).where(backfills.c.id == backfill_id)).one()
 
 
 def scope(connection: Connection, backfill_id: int) -> Backfill:
-    """What a backfill is about."""
+    """Return the items that a backfill covers."""
     return _scope(get(connection, backfill_id))
 
 
 def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | None:
-    """The next `width` ids of the oldest open backfill, which nobody gets again; None if all are.
+    """Return the next `width` ids of the oldest open backfill, and move its cursor; or None.
 
-    The caller has passed the gate, and claims them in the same transaction.
+    The caller holds the claim lock, and claims the ids in the same transaction.
     """
     unfinished = _unfinished(connection)
     oldest = next((each for each in unfinished if each.next_id <= each.last_id), None)
@@ -74,7 +74,7 @@ def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | N
 
 
 def end_if_done(connection: Connection, backfill_id: int) -> bool:
-    """Whether all of it has been predicted; if so, that is written down."""
+    """Whether all of it has been predicted. If so, note when it ended."""
     found = get(connection, backfill_id)
     if found.ended_at is not None:
         return True

@@ -1,7 +1,8 @@
-"""While the database is away, its users are refused at once, and one thread asks for it.
+"""A circuit breaker: while the database is unavailable, calls fail immediately.
 
-The pattern is known as a circuit breaker: whoever finds the database away opens it, so that those
-who come next need not wait for the same timeout one after the other.
+The first call that finds the database unavailable opens the breaker, so that the following calls
+do not each wait for the same timeout. A thread probes the database and closes the breaker when the
+database responds.
 """
 
 import threading
@@ -16,44 +17,51 @@ log = structlog.get_logger(__name__)
 
 
 class CircuitBreaker:
-    """Whether the database is away, as far as is known; `probe` raises as long as it is."""
+    """Is open while the database is unavailable.
+
+    Args:
+        probe: raises an error while the database is unavailable.
+    """
 
     def __init__(self, probe: Callable[[], None]) -> None:
         self._probe = probe
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._closed = threading.Event()
-        self._over.set()
+        self._available = threading.Event()
+        self._stopped = threading.Event()
+        self._available.set()
 
     @property
-    def is_on(self) -> bool:
-        return not self._over.is_set()
+    def is_open(self) -> bool:
+        """Return whether calls must fail immediately."""
+        return not self._available.is_set()
 
-    def begin(self) -> None:
-        """The database did not answer; from now on it is asked again and again."""
+    def open(self) -> None:
+        """Let calls fail, and probe the database until it responds."""
         with self._lock:
-            if self.is_on or self._closed.is_set():
+            if self.is_open or self._stopped.is_set():
                 return
-            self._over.clear()
+            self._available.clear()
             try:
-                threading.Thread(target=self._wait_for_the_end, name="outage", daemon=True).start()
-            except RuntimeError:  # no thread can be had: then nobody would ever end it
-                self._over.set()
+                threading.Thread(
+                    target=self._probe_until_available, name="probe", daemon=True
+                ).start()
+            except RuntimeError:  # without the thread, the breaker would stay open forever
+                self._available.set()
                 raise
-        log.warning("the database is away")
+        log.warning("database unavailable")
 
-    def close(self) -> None:
-        """Ask no more."""
-        self._closed.set()
+    def stop(self) -> None:
+        """Stop probing."""
+        self._stopped.set()
 
-    def _wait_for_the_end(self) -> None:
-        while not self._closed.wait(OUTAGE_PROBE_INTERVAL):
+    def _probe_until_available(self) -> None:
+        while not self._stopped.wait(OUTAGE_PROBE_INTERVAL):
             try:
                 self._probe()
-            except Exception as error:  # whatever it is: as long as it is raised, it is away
+            except Exception as error:  # any error means that the database is unavailable
                 if not isinstance(error, Unavailable):
-                    log.warning("the database answers strangely", error=repr(error))
+                    log.warning("database probe failed", error=repr(error))
                 continue
-            log.warning("the database is back")
-            self._over.set()
+            log.warning("database available again")
+            self._available.set()
             return

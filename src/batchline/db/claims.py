@@ -1,13 +1,12 @@
-"""Who may predict which items, and until when.
+"""Claims: which job may predict which items, and until when.
 
-A claim covers a range of ids, so it costs one row however many items it covers. It lasts for a
-lease, which its job renews while it works. Claimers take turns at the gate.
+A claim covers a range of ids, so it costs one table row however many items it covers. It lasts for
+a lease, which its job renews while it works. Claimers hold the claim lock in turn.
 
-A claim that runs out has lost its job: a crash, a kill, a machine that went away. Perhaps one of
-its rows is the reason. So its items are *suspects*: they are divided into smaller claims, which are
-taken one at a time by a job that has nothing else in hand, until the row that kills stands alone
-and nobody else is there to be blamed. A row at which a job dies `MAX_DEATHS_ALONE` times is set
-aside as failed.
+An expired claim has lost its job: it crashed, was killed, or its machine is gone. One of its items
+may be the reason, so they become *suspects*. The claim is divided into smaller ones. A job that
+holds no other claim takes them one at a time, until the item that kills is isolated and no other
+item can be blamed. An item with `MAX_ISOLATED_CRASHES` crashes in isolation is marked as failed.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
 
-from batchline.constants import MAX_DEATHS_ALONE, SUSPECT_PARTS, Status
+from batchline.constants import MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
 from batchline.db import backfills
 from batchline.db.cruds import claim_lock, pending, results, versions
 from batchline.db.cruds.results import VersionResults
@@ -43,7 +42,7 @@ class Claim:
 
 
 class SuspectsWaiting(Exception):
-    """Claims have run out; their items come first, and alone."""
+    """Claims have expired. Their items are predicted first, in isolation."""
 
 
 # Taking ----------------------------------------------------------------------------------------
@@ -52,10 +51,11 @@ class SuspectsWaiting(Exception):
 def claim_pending(
     connection: Connection, *, owner: str, after: int, max_items: int, sparse: bool, lease: float
 ) -> Claim | None:
-    """Claim the next pending items above the id `after` that nobody else has, or None.
+    """Claim the next pending items above the id `after` that no other claim covers, or None.
 
-    Usually that is the next `max_items` ids, whichever of them are pending. Where most are not,
-    `sparse` tells to look up the id of the last of `max_items` pending items.
+    Args:
+        sparse: look up the id of the last of `max_items` pending items. Otherwise the claim covers
+            the next `max_items` ids, which is faster if most of them are pending.
 
     Raises:
         SuspectsWaiting: take those first, with `claim_suspect`.
@@ -78,7 +78,11 @@ def claim_pending(
 def claim_backfill(
     connection: Connection, *, owner: str, max_items: int, lease: float
 ) -> Claim | None:
-    """Claim the next ids of the oldest backfill, or None."""
+    """Claim the next ids of the oldest backfill, or None.
+
+    Raises:
+        SuspectsWaiting: take those first, with `claim_suspect`.
+    """
     now = claim_lock.acquire_claim_lock(connection)
     if _expired_claims(connection, now):
         raise SuspectsWaiting
@@ -92,9 +96,9 @@ def claim_backfill(
 
 
 def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[Claim | None, int]:
-    """Take a claim that ran out, or a part of it; and how many rows were set aside on the way.
+    """Take an expired claim or a part of it, or None. Also return how many items have crashed.
 
-    None if no claim has run out.
+    Those items are marked as failed.
     """
     now = claim_lock.acquire_claim_lock(connection)
     crashed = 0
@@ -103,7 +107,7 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[
         scope = _scope(connection, ended)
         ids = pending.unpredicted_ids(connection, (ended.first_id, ended.last_id), scope)
         deaths, of_backfill = _deaths_alone(ended), ended.backfill_id
-        if len(ids) == 1 and deaths >= MAX_DEATHS_ALONE:
+        if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
             _mark_crashed(connection, ids[0], deaths, scope)
             crashed += 1
         elif ids:
@@ -126,14 +130,14 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[
 
 
 def split(ids: Sequence[int], parts: int) -> list[tuple[int, int]]:
-    """Ranges, first and last id, that divide the ids into up to `parts` of about the same size."""
+    """Divide ids into up to `parts` ranges of about the same size, as first and last id."""
     size = -(-len(ids) // parts)
     chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
     return [(chunk[0], chunk[-1]) for chunk in chunks]
 
 
 def _deaths_alone(ended: Record) -> int:
-    """How often a job died with nothing else in hand than this one row."""
+    """Return how often a job died while it held only this item."""
     died = ended.owner is not None and ended.suspect and ended.first_id == ended.last_id
     return int(ended.deaths) + died
 
@@ -157,7 +161,7 @@ def _mark_crashed(connection: Connection, item_id: int, deaths: int, scope: Scop
 
 
 def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
-    """The first pending id above `after` that lies in no claim; one short probe for each claim."""
+    """Return the first pending id above `after` outside all claims, with a probe per claim."""
     while (first := pending.first(connection, after)) is not None:
         covering = next((c for c in taken if c.first_id <= first <= c.last_id), None)
         if covering is None:
@@ -171,7 +175,7 @@ def _claims() -> Select[Any]:
 
 
 def _expired_claims(connection: Connection, now: datetime) -> Sequence[Record]:
-    """Claims that ran out, locked; but not one that a job has locked, for it is being stored."""
+    """Return expired claims and lock them, except those that a job is storing right now."""
     query = _claims().where(claims.c.expires_at < now)
     return connection.execute(query.with_for_update(skip_locked=True)).all()
 
@@ -203,10 +207,10 @@ def _insert(
 
 
 def renew(connection: Connection, claim_ids: Sequence[int], lease: float) -> None:
-    """Let these claims, as far as they still stand, last for `lease` seconds from now.
+    """Let these claims last for `lease` seconds from now, as far as they are still held.
 
-    Not one that was given back at the same moment: then it would wait that long for the next.
-    Nor one that is being stored, perhaps slowly: the others must not wait for its lock.
+    A claim that was released at the same moment stays released. A claim that is being stored is
+    skipped, because the others must not wait for its lock.
     """
     expires_at = claim_lock.database_time(connection) + timedelta(seconds=lease)
     these = select(claims.c.id).where(claims.c.id.in_(claim_ids), claims.c.owner.is_not(None))
@@ -215,7 +219,7 @@ def renew(connection: Connection, claim_ids: Sequence[int], lease: float) -> Non
 
 
 def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
-    """Keep the claim up to `last_id`; the rest goes to whoever comes next, as what it was."""
+    """Keep the claim up to `last_id`. The rest can be claimed again."""
     connection.execute(update(claims).where(claims.c.id == claim.id).values(last_id=last_id))
     if last_id < claim.last_id and (claim.suspect or isinstance(claim.scope, Backfill)):
         rest = last_id + 1, claim.last_id
@@ -224,7 +228,7 @@ def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
 
 
 def leave_unowned(connection: Connection, ids: tuple[int, int], scope: Scope) -> None:
-    """Leave these ids, which nobody would come by again, to whoever takes suspects next."""
+    """Leave these ids as a claim without an owner, since no cursor passes them again."""
     long_ago = claim_lock.database_time(connection) - LONG_AGO
     backfill_id = scope.id if isinstance(scope, Backfill) else None
     _insert(connection, None, ids, long_ago, suspect=True, backfill_id=backfill_id)
@@ -245,17 +249,17 @@ def hold(connection: Connection, claim: Claim) -> None:
 
 
 def complete(connection: Connection, claim: Claim) -> None:
-    """The claim has done its work."""
+    """Delete a claim that has done its work."""
     connection.execute(delete(claims).where(claims.c.id == claim.id))
 
 
 def release(connection: Connection, owner: str) -> None:
-    """Leave the items to whoever comes next; a suspect stays one, with its deaths."""
-    # Looked for first: a DELETE by owner would wait for the rows of other jobs that it passes.
+    """Release the claim of this owner. A suspect stays one, with its deaths."""
+    # Select first: a DELETE by owner would wait for the rows of other jobs that it reads.
     mine = select(claims.c.id, claims.c.suspect, claims.c.backfill_id)
     for claim_id, suspect, backfill_id in connection.execute(mine.where(claims.c.owner == owner)):
         this = claims.c.id == claim_id
-        if suspect or backfill_id is not None:  # its ids would not be come by again
+        if suspect or backfill_id is not None:  # no cursor passes its ids again
             long_ago = claim_lock.database_time(connection) - LONG_AGO
             connection.execute(update(claims).where(this).values(owner=None, expires_at=long_ago))
         else:

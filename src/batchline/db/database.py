@@ -1,4 +1,4 @@
-"""The database as the rest sees it: read, write, and errors in our own words."""
+"""The door to the database: read, write, and the translation of every driver's error."""
 
 import random
 import threading
@@ -39,8 +39,8 @@ class Database:
 
     Args:
         timeout: seconds that a statement may take, or None for no limit.
-        refuse_in_outages: once the database is found to be away, raise at once until it is back,
-            instead of waiting for it anew each time.
+        refuse_in_outages: once the database is found to be unavailable, raise at once until it is
+            available again, instead of waiting for it each time.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Database:
         refuse_in_outages: bool = False,
     ) -> None:
         parsed = connections.with_driver(url)
-        # A query may hold passwords, too.
+        # The query of a URL may hold passwords too.
         self.url = parsed.set(query={}).render_as_string(hide_password=True)
         try:
             self.engine = create_engine(
@@ -60,8 +60,8 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=pool_size,
                 pool_timeout=POOL_TIMEOUT,
-                # Every connection is closed by a `with`, which ends what it began. Another ROLLBACK
-                # after each COMMIT would be one more round trip for each group of registrations.
+                # A `with` closes every connection and ends its transaction. Another ROLLBACK after
+                # each COMMIT would be one more round trip for each group of registrations.
                 pool_reset_on_return=None,
                 hide_parameters=True,  # an error must not carry rows into the log
                 **connections.engine_options(parsed, timeout),
@@ -69,37 +69,37 @@ class Database:
         except (ImportError, ArgumentError) as error:
             raise ConfigurationError(
                 f"DATABASE_URL cannot be used: {error}",
-                hint="leave the driver out of it: mysql://…, postgresql://… or sqlite:///…",
+                hint="leave out the driver: mysql://…, postgresql://… or sqlite:///…",
             ) from error
         connections.prepare(self.engine, timeout)
         self._breaker = CircuitBreaker(self._probe) if refuse_in_outages else None
-        # SQLite lets one write at a time, and lets the others ask for their turn at ever longer
-        # intervals: those that wait for each other here are woken, and none of them starves.
+        # SQLite lets one writer at a time, and lets the others ask again at ever longer intervals.
+        # Those that wait for each other here are woken, and none of them starves.
         one_by_one = parsed.get_backend_name() == "sqlite"
         self._turn: AbstractContextManager[object] = (
             threading.Lock() if one_by_one else nullcontext()
         )
-        self._turnstile = (
+        self._write_queue = (
             SqliteWriteQueue(Path(parsed.database)) if one_by_one and parsed.database else None
         )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for reading; what it reads in one statement is consistent.
+        """Return a connection for reading. Each statement reads consistent data.
 
         Raises:
-            DatabaseUnavailable: the database does not answer.
-            SchemaOutdated: the tables are not there.
+            DatabaseUnavailable: the database does not respond.
+            SchemaOutdated: a table is missing.
         """
         with _translate_errors(), self._connect() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, patience: float = SQLITE_QUICK_WAIT) -> Iterator[Connection]:
-        """A transaction: committed at the end, rolled back if anything is raised.
+        """Return a transaction that is committed at the end, or rolled back after an error.
 
         Args:
-            patience: seconds more than `SQLITE_BUSY_TIMEOUT` to wait for SQLite's lock.
+            patience: seconds to wait for SQLite's lock, in addition to `SQLITE_BUSY_TIMEOUT`.
         """
         with _translate_errors(), self._turn, self._connect() as connection:
             writer = connection.execution_options(writes=True, patience=patience)
@@ -107,14 +107,13 @@ class Database:
                 yield writer
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in one write transaction, again from the start where that is safe.
+        """Do `work` in one write transaction, and repeat it if that is safe.
 
-        It is after a deadlock, after another transaction was faster with a unique key, and after
-        a connection that turns out to be dead before the transaction reached its COMMIT: in all
-        of these nothing was stored.
+        It is safe after a deadlock, after a conflict on a unique key, and if the connection died
+        before the COMMIT was sent. In all of these cases nothing was stored.
 
         Raises:
-            CommitUnknown: the COMMIT was sent, and the connection died before it was confirmed.
+            CommitUnknown: the connection died before the COMMIT was confirmed.
             DatabaseUnavailable: nothing was stored.
         """
         for attempt in range(1, ATTEMPTS + 1):
@@ -145,7 +144,7 @@ class Database:
         except (TypeError, ValueError, OSError, StatementFailed) as error:
             raise ConfigurationError(
                 f"DATABASE_URL cannot be used: {str(error).strip()}",
-                hint="check what follows the ? in it",
+                hint="correct the options after the ? in it",
             ) from error
 
     def without_time_limit(self) -> "Database":
@@ -156,19 +155,21 @@ class Database:
     def close(self) -> None:
         """Close the pooled connections."""
         if self._breaker:
-            self._breaker.close()
+            self._breaker.stop()
         self.engine.dispose()
-        if self._turnstile:
-            self._turnstile.close()
+        if self._write_queue:
+            self._write_queue.close()
 
     def _begin(self, connection: Connection) -> RootTransaction:
-        with self._turnstile.passed() if self._turnstile else nullcontext():
+        with self._write_queue.turn() if self._write_queue else nullcontext():
             return connection.begin()
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
-        if self._breaker and self._breaker.is_on:
-            raise DatabaseUnavailable("the database has been away for a while", hint="wait for it")
+        if self._breaker and self._breaker.is_open:
+            raise DatabaseUnavailable(
+                "the database has been unavailable for a while", hint="start the database server"
+            )
         try:
             connection = self.engine.connect()
         except DBAPIError:
@@ -184,7 +185,7 @@ class Database:
 
     def _open_breaker(self) -> None:
         if self._breaker:
-            self._breaker.begin()
+            self._breaker.open()
 
     def _probe(self) -> None:
         with _translate_errors(), self.engine.connect() as connection:
@@ -211,7 +212,7 @@ def _translate_errors() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise DatabaseUnavailable(
-            "every database connection is in use", hint="try again in a moment"
+            "every database connection is in use", hint="send the request again in a moment"
         ) from error
     except IntegrityError as error:
         raise Conflict(f"the database has such a row already: {error.orig}") from error
@@ -223,5 +224,5 @@ def _translate_errors() -> Iterator[None]:
         if not errors.is_unavailable(error):
             raise StatementFailed(f"the database rejected a statement: {error.orig}") from error
         raise DatabaseUnavailable(
-            f"the database does not answer: {error.orig}", hint=errors.hint_for(error)
+            f"the database does not respond: {error.orig}", hint=errors.hint_for(error)
         ) from error

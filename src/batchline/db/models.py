@@ -1,9 +1,6 @@
-"""The tables. SQL clients read and write them too, so names and meanings are a contract.
+"""The tables. SQL clients read and write them too, so their names and meanings are a contract.
 
-`items` and `predictions` are the contract's; `failures` holds the reason of each failed item,
-`models` the versions of each model with what is known of them, `model_files` their content in
-parts, `backfills` what a version shall predict too, `claims` who predicts which range of ids until
-when, and `runs` what each run of the batch job did.
+docs/reference/database.md describes each of them.
 """
 
 from datetime import datetime
@@ -40,7 +37,7 @@ from batchline.db.dialects.types import (
 
 
 def created_at(name: str = "created_at") -> Column[datetime]:
-    """When the row was inserted, by the database's clock, also for rows of other SQL clients."""
+    """Return a column with the time of the INSERT, by the database's clock."""
     return Column(name, UtcDateTime, nullable=False, server_default=utc_now())
 
 
@@ -89,7 +86,7 @@ models = Table(
     created_at(),
     Column("label_file", Json, nullable=True),  # both are in `options`, and here for older code
     Column("allow_non_finite", Boolean, nullable=True),
-    Column("batching", Json, nullable=True),  # null: of a version of Batchline that stored no files
+    Column("batching", Json, nullable=True),  # null: added by a Batchline that stored no files
     Column("notes", Json, nullable=True),
     Column("size", Id, nullable=True),
     Column("location", Text, nullable=True),  # null: the content is in `model_files`
@@ -137,14 +134,14 @@ claims = Table(
     "claims",
     metadata,
     Column("id", Id, primary_key=True, autoincrement=True),
-    Column("owner", Word, nullable=True),  # null: a suspect that waits for somebody to take it
+    Column("owner", Word, nullable=True),  # null: a suspect that no job has taken
     Column("suspect", Boolean, nullable=False),
     Column("deaths", Integer, nullable=False),
     Column("first_id", Id, nullable=False),
     Column("last_id", Id, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     created_at(),
-    Column("backfill_id", Integer, nullable=True),  # null: of pending items
+    Column("backfill_id", Integer, nullable=True),  # null: a claim of pending items
     CheckConstraint("first_id <= last_id", name="claims_range"),
     **TABLE_OPTIONS,
 )
@@ -160,7 +157,7 @@ backfills = Table(
     Column("until", UtcDateTime, nullable=True),
     Column("first_id", Id, nullable=False),
     Column("last_id", Id, nullable=False),
-    Column("next_id", Id, nullable=False),  # the first one that nobody has claimed
+    Column("next_id", Id, nullable=False),  # the first id that has not been claimed
     created_at(),
     Column("ended_at", UtcDateTime, nullable=True),
     **TABLE_OPTIONS,

@@ -13,10 +13,10 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The items that are pending; they are predicted by the active version of their model."""
+    """The pending items. The active version of their model predicts them."""
 
     def within(self, first_id: int, last_id: int) -> Conditions:
-        """What holds for an item of this range that is still to be predicted."""
+        """Return the conditions for an unpredicted item of this range."""
         return items.c.status == Status.PENDING, items.c.id.between(first_id, last_id)
 
 
@@ -25,7 +25,7 @@ PENDING = Scope()
 
 @dataclass(frozen=True, slots=True)
 class Backfill(Scope):
-    """Items of one model that one of its versions shall predict, too."""
+    """Items of one model that one of its versions predicts too."""
 
     id: int
     model: str

@@ -1,8 +1,8 @@
-"""A queue for the processes that write to one SQLite file.
+"""A queue of the processes that write to one SQLite file.
 
-SQLite knows none: whoever waits for the write lock asks for it again after up to 100 ms, and a job
-that stores one batch after the other is there first every time. Here only one process asks at a
-time, and whoever comes meanwhile has to wait until it has been let in.
+SQLite has no such queue. A process that waits for SQLite's write lock polls it, at intervals of up
+to 100 ms, so a job that stores one batch after another would take the lock first every time. With
+this queue, only one process polls the write lock at a time, and the others wait for their turn.
 """
 
 import fcntl
@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from batchline.constants import TURNSTILE_INTERVAL, TURNSTILE_PATIENCE
+from batchline.constants import SQLITE_POLL_INTERVAL, SQLITE_WRITE_QUEUE_WAIT
 
 
 class SqliteWriteQueue:
-    """One for each process and file; its threads come one at a time.
+    """The place of one process in the queue of one file. One thread at a time may use it.
 
-    The lock is on the folder: it leaves no file behind, and closing it lets go of nothing that
-    SQLite holds. It is manners only, SQLite's own locks are what keeps the data whole; so whoever
-    finds it held for too long, by a process that stands still, passes.
+    The queue is an advisory lock on the file's folder. So it leaves no file behind, and closing it
+    does not release a lock of SQLite. SQLite's own locks protect the data. If a stalled process
+    holds the queue, the next one writes without it after `SQLITE_WRITE_QUEUE_WAIT` seconds.
     """
 
     def __init__(self, file: Path) -> None:
@@ -28,8 +28,8 @@ class SqliteWriteQueue:
         self._descriptor: int | None = None
 
     @contextmanager
-    def passed(self) -> Iterator[None]:
-        """Be the one who asks for the write lock."""
+    def turn(self) -> Iterator[None]:
+        """Hold the queue's lock while the caller takes SQLite's write lock."""
         descriptor = self._open()
         if descriptor is None or not _locked(descriptor):
             yield
@@ -40,7 +40,7 @@ class SqliteWriteQueue:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -49,19 +49,19 @@ class SqliteWriteQueue:
         if self._descriptor is None:
             try:
                 self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:  # whether there is a database is for SQLite to say
+            except OSError:  # SQLite reports a missing folder itself
                 return None
         return self._descriptor
 
 
 def _locked(descriptor: int) -> bool:
-    end = time.monotonic() + TURNSTILE_PATIENCE
+    end = time.monotonic() + SQLITE_WRITE_QUEUE_WAIT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             if time.monotonic() > end:
                 return False
-            time.sleep(TURNSTILE_INTERVAL)
+            time.sleep(SQLITE_POLL_INTERVAL)
         else:
             return True

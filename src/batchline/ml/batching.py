@@ -11,12 +11,12 @@ class Batching:
     """How many rows one call takes, and why.
 
     Args:
-        size: rows in each call, None for any number; calls with fewer rows are filled up.
-        axis: whether the tensors have an axis for rows; where they have none, `size` is 1.
-        row_bytes: what a row's tensors take, in and out.
-        difference: the largest that was measured between a row's numbers alone and in company; None
-            where they had another label or shape.
-        reason: why the rows are not batched freely; "" if they are.
+        size: rows in each call, or None for any number. Calls with fewer rows are filled up.
+        axis: whether the tensors have a batch dimension. Without one, `size` is 1.
+        row_bytes: bytes of a row's tensors, inputs and outputs.
+        difference: the largest difference between a row unbatched and batched, or None if its label
+            or its shape changed.
+        reason: why rows are not batched freely, or "" if they are.
     """
 
     size: int | None = None
@@ -27,15 +27,15 @@ class Batching:
 
     @property
     def call_rows(self) -> int:
-        """How many rows one call takes so that its tensors fit into the memory."""
+        """Return how many rows one call takes, so that its tensors fit into memory."""
         return self.size or max(1, min(CALL_MAX_ROWS, CALL_MAX_BYTES // self.row_bytes))
 
     @property
     def verdict(self) -> str:
-        """In a word or two: `batched`, `alone`, or `batches of 3`."""
+        """Return the batching mode: `batched`, `one row per call` or `batches of 3`."""
         if self.size is None:
             return "batched"
-        return "alone" if self.size == 1 else f"batches of {self.size}"
+        return "one row per call" if self.size == 1 else f"batches of {self.size}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

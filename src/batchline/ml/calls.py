@@ -14,14 +14,14 @@ from batchline.ml.session import Session
 def call(
     session: Session, rows: RowTensors, batching: Batching, per_row: Sequence[bool]
 ) -> list[Any]:
-    """The outputs for up to `call_rows` rows, each with the rows' axis first.
+    """Return the outputs for up to `call_rows` rows, each with the batch dimension first.
 
     Args:
-        per_row: for each output, whether the model gives an entry for each row; what it gives as a
-            whole is the one row's.
+        per_row: for each output, whether it has an entry per row. Otherwise the whole output
+            belongs to the only row of the call.
 
     Raises:
-        ModelFailed: the model raised, or gave another number of results than rows.
+        ModelFailed: the model raised an error, or gave another number of results than rows.
     """
     if not batching.axis:
         outputs = session.run({name: t[0] for name, t in rows.tensors.items()} | dict(rows.once))

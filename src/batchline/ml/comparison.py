@@ -1,4 +1,4 @@
-"""How far the predictions of two versions are apart. Pure."""
+"""Compare the predictions of two versions. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ MOST_CHANGED = 5
 
 @dataclass(slots=True)
 class Comparison:
-    """What was found over the items that were added.
+    """What the comparison of some items has found so far.
 
-    `changed` counts the items of which a row has another top label, or another text; `numbers` the
-    numbers that were compared, whose differences add up to `total`.
+    `changed` counts items with another top label or another string. `numbers` counts the numbers
+    that were compared, and `total` is the sum of their differences.
     """
 
     items: int = 0
@@ -27,11 +27,11 @@ class Comparison:
 
     @property
     def mean(self) -> float:
-        """The mean difference of a number."""
+        """Return the mean difference of a number."""
         return self.total / self.numbers if self.numbers else 0.0
 
     def add(self, item_id: int, one: str, other: str) -> None:
-        """Compare two predictions of an item, both as JSON text."""
+        """Compare two predictions of an item, given as JSON texts."""
         first, second = orjson.loads(one), orjson.loads(other)
         self.items += 1
         self.changed += _has_changed(first, second)
@@ -61,7 +61,7 @@ def _has_changed(one: Any, other: Any) -> bool:
 
 
 def _is_classified(prediction: dict[str, Any]) -> bool:
-    """Whether it looks like label -> probability."""
+    """Whether it looks like label → probability."""
     return len(prediction) > 1 and all(isinstance(value, float) for value in prediction.values())
 
 

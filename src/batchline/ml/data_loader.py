@@ -1,4 +1,4 @@
-"""Stored items to tensors, and results of their rows back to items. Pure, as `results` is."""
+"""Turn stored items into tensors, and results of rows into results of items. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from batchline.ml.rows import RowTensors, to_tensor
 from batchline.ml.signature import Signature
 
 UTF8_BYTES = 4
-"""What a character takes at most."""
+"""Bytes that a character takes at most."""
 
 
 Stored = Mapping[int, str | bytes | None]
@@ -23,7 +23,7 @@ Stored = Mapping[int, str | bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class UniformRows:
-    """Rows of one shape, and their places among all rows of the batch."""
+    """Rows of one shape, and their positions among all rows of the batch."""
 
     rows: RowTensors
     places: Sequence[int]
@@ -31,7 +31,7 @@ class UniformRows:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows of many items of one model, and whose rows they are.
+    """The rows of many items of one model, and how many belong to each item.
 
     The first item's rows come before all others, in `parts` and in their `places`.
     """
@@ -55,9 +55,9 @@ class ItemResults:
 
 
 def load_batch(stored: Stored, signature: Signature) -> Batch:
-    """Parse and check items; those that the model cannot take fail here.
+    """Parse and check items. Invalid items fail here.
 
-    The API checked what it registered, but SQL clients insert what they like.
+    The API has checked the items that it registered, but SQL clients may insert anything.
     """
     try:
         items = [orjson.loads(text or b"") for text in stored.values()]
@@ -112,12 +112,12 @@ def _parse(text: str | bytes | None, signature: Signature) -> Any:
 
 
 def _parts(items: Sequence[Any], signature: Signature) -> list[UniformRows]:
-    """The items' rows, divided by their shapes and by what is given once an item."""
+    """Divide the rows of items by their shapes, and by the inputs that are given once per item."""
     divided: dict[Any, list[tuple[int, Any, int]]] = {}
     place = 0
     for number, data in enumerate(items):
         keys = _shapes(data, signature)
-        # Rows of several shapes are kept to themselves, so that what was begun is one item's.
+        # An item with rows of several shapes has parts of its own.
         own = number if len(set(keys)) > 1 else None
         once = orjson.dumps([signature.rows(data, each) for each in signature.once])
         for row, key in enumerate(keys):
@@ -148,10 +148,10 @@ def _part(rows: Sequence[tuple[int, Any, int]], signature: Signature) -> Uniform
 
 
 def predict_rows(predict: Callable[[RowTensors], list[Result]], rows: RowTensors) -> list[Result]:
-    """A result for each row; a row at which the model raises fails alone.
+    """Return a result for each row. A row at which the model raises an error fails in isolation.
 
-    The batch is halved around what the model refuses: of the order of log2(rows) more calls for
-    each bad row.
+    The batch is halved until the bad rows are isolated. Each of them takes about log2(rows) more
+    calls.
     """
     try:
         return predict(rows)
@@ -189,7 +189,7 @@ def to_item_results(batch: Batch, row_results: Sequence[Result | None]) -> ItemR
 
 
 def _is_plain(batch: Batch, row_results: Sequence[Result | None]) -> bool:
-    """Whether each item has one row, and each row a prediction; looked at as a whole."""
+    """Whether each item has one row, and each row a prediction. All are checked at once."""
     return (
         not batch.failures
         and len(batch.item_ids) == sum(batch.row_counts) == len(row_results)

@@ -6,25 +6,26 @@ from math import inf
 from typing import Any
 
 import numpy as np
+import orjson
 
 ABSOLUTE, RELATIVE = 1e-5, 1e-4
-"""Numbers are the same if they differ by at most `ABSOLUTE` + `RELATIVE` × the number alone."""
+"""Numbers count as equal if they differ by at most `ABSOLUTE` + `RELATIVE` × the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two answers are apart, and whether that is more than the tolerance."""
+    """The largest difference of two predictions, and whether it exceeds the tolerance."""
 
     largest: float
     exceeds: bool
 
     def joined(self, other: "Difference") -> "Difference":
-        """Of both the worse."""
+        """Return the worse of both."""
         return Difference(max(self.largest, other.largest), self.exceeds or other.exceeds)
 
 
 def difference(found: Sequence[Any], expected: Sequence[Any]) -> Difference:
-    """Compare the outputs for one row; texts and integers have to be the same."""
+    """Compare the outputs for one row. Strings and integers must be equal."""
     worst = Difference(0.0, False)
     for one, other in zip(found, expected, strict=True):
         worst = worst.joined(_apart(one, other))
@@ -55,3 +56,23 @@ def _apart_in_numbers(one: Any, other: Any) -> Difference:
         allowed = (ABSOLUTE + RELATIVE * np.abs(other))[~same]
     largest = float(apart.max())
     return Difference(largest if largest == largest else inf, not bool((apart <= allowed).all()))
+
+
+def differs(one: str, other: str) -> bool:
+    """Whether two predictions, as JSON texts, differ by more than the tolerance."""
+    if one == other:  # nearly always
+        return False
+    try:
+        return not _agree(orjson.loads(one), orjson.loads(other))
+    except orjson.JSONDecodeError:
+        return True
+
+
+def _agree(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(_agree(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_agree, one, other))
+    if isinstance(one, float) and isinstance(other, int | float):
+        return abs(one - other) <= ABSOLUTE + RELATIVE * abs(other)
+    return type(one) is type(other) and bool(one == other)

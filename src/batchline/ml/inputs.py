@@ -1,4 +1,4 @@
-"""One input of a model: which values it takes, and what is wrong with others. Pure."""
+"""One input of a model: which values it accepts, and what is wrong with others. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FLOAT32_LIMIT = 3.4028235677973366e38
 """The same for a float32."""
 
 FLOAT64_LIMIT = 2**1024 - 2**970
-"""The same for a float64; an integer, because a longer one that JSON may hold is no float."""
+"""The same for a float64. It is an integer, since JSON may hold integers that no float can."""
 
 FLOATS = {"float16": FLOAT16_LIMIT, "float32": FLOAT32_LIMIT, "float64": FLOAT64_LIMIT}
 INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -29,7 +29,7 @@ TYPES: dict[str, set[type]] = {
     "bool": {bool},
     "str": {str},
 }
-"""The dtypes that an input may have, with what JSON's values are in Python."""
+"""The dtypes that an input may have, with the Python types of valid JSON values."""
 
 
 def _range(dtype: str) -> tuple[float, float]:
@@ -42,17 +42,17 @@ def _range(dtype: str) -> tuple[float, float]:
 
 
 RANGES = {dtype: _range(dtype) for dtype in (*FLOATS, *INTEGERS)}
-"""The numbers between which (exclusive) a value lies."""
+"""The numbers between which a value must lie, both excluded."""
 
-WHAT = {"bool": ("true or false", "not_a_bool"), "str": ("a text", "not_a_text")}
+WHAT = {"bool": ("true or false", "not_a_bool"), "str": ("a string", "not_a_text")}
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input: of numpy's type `dtype` ("str" for texts).
+    """One input, of numpy's type `dtype` ("str" for strings).
 
-    `shape` is that of one row, without the axis of the rows; a text in it is the name of a free
-    axis, "" where it has none. What is asked for once an item (`per_item`) has no rows.
+    `shape` is that of one row, without the batch dimension. A string in it names a dynamic
+    dimension ("" if it has no name). A `per_item` input is given once per item.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Input:
     per_item: bool = False
 
     def values(self, items: Sequence[Any]) -> tuple[list[Any], Dims] | None:
-        """All values of these items' rows in one flat list, and the shape that each row has.
+        """Return all values of these items' rows in one flat list, and the shape of each row.
 
-        None where any item may have a fault, or where not all rows have the same shape.
+        Return None if any item may be invalid, or if rows have different shapes.
         """
         if set(map(type, items)) != {list}:
             return None
@@ -82,7 +82,7 @@ class Input:
         return (level, tuple(dims)) if self._all_fit(level) else None
 
     def agrees(self, dims: Dims, sizes: dict[str, int]) -> bool:
-        """Whether axes of the same name have the same size in `sizes`, which these join."""
+        """Whether dimensions of one name have one size in `sizes`, to which these are added."""
         named = zip(self.shape, dims, strict=True)
         return all(
             sizes.setdefault(name, size) == size
@@ -91,7 +91,7 @@ class Input:
         )
 
     def dims(self, value: Any) -> Dims:
-        """The shape of a value that has no fault."""
+        """Return the shape of a valid value."""
         found = []
         for _ in self.shape:
             found.append(len(value))
@@ -99,7 +99,7 @@ class Input:
         return tuple(found)
 
     def example(self) -> Any:
-        """A value of one row; wide ones hold the same value throughout."""
+        """Return a valid value of one row."""
         value: Any = {"bool": True, "str": "text"}.get(
             self.dtype, 1.5 if self.dtype in FLOATS else 1
         )
@@ -108,16 +108,16 @@ class Input:
         return value
 
     def faults(self, value: object, pointer: str, sizes: dict[str, int]) -> Iterator[Fault]:
-        """What is wrong with one row, or with what is asked for once an item.
+        """Return what is wrong with one row, or with the value of a per-item input.
 
         Args:
-            sizes: the axes that other inputs of the same row have named; this one's join them.
+            sizes: named dimensions of the row's other inputs, to which this one's are added.
         """
         dims: list[int | None] = [None] * len(self.shape)
         yield from self._faults_of(value, 0, pointer, dims)
         if None not in dims and not self.agrees(tuple(d or 0 for d in dims), sizes):
             named = {name: sizes[name] for name in self.shape if type(name) is str and name}
-            detail = f"axes of the same name have other sizes in other inputs of this row: {named}"
+            detail = f"dimensions of one name must have one size in a row, got {named}"
             yield Fault(pointer, "axes_differ", detail)
 
     def _all_fit(self, level: list[Any]) -> bool:
@@ -128,7 +128,7 @@ class Input:
         low, high = RANGES[self.dtype]
         if not (low < min(level) and max(level) < high):
             return False
-        total = sum(level)  # NaN hides from min and max, but not from a sum
+        total = sum(level)  # min and max do not find NaN, but a sum does
         return bool(total == total)
 
     def _faults_of(
@@ -167,21 +167,23 @@ class Input:
         elif type(value) not in (int, float):
             yield Fault(pointer, "not_a_number", f"expected a number, got {kind_of(value)}")
         elif value != value or value in (inf, -inf):
-            yield Fault(pointer, "not_finite", "NaN and infinity are no values to predict from")
+            yield Fault(pointer, "not_finite", f"expected a finite number, got {value}")
         elif type(value) not in TYPES[self.dtype]:
-            yield Fault(pointer, "not_an_integer", f"the model takes integers here, got {value}")
+            yield Fault(pointer, "not_an_integer", f"expected an integer, got {value}")
         elif not low < value < high:
             yield Fault(
-                pointer, "out_of_range", f"{str(value)[:20]} does not fit into {self.dtype}"
+                pointer,
+                "out_of_range",
+                f"expected a number that fits into {self.dtype}, got {str(value)[:20]}",
             )
 
 
 def _wrong_width(size: int | str, wanted: int | None, found: int) -> str:
     if type(size) is int:
-        return f"the model takes {_values(size)} here, got {found}"
+        return f"expected {_values(size)}, got {found}"
     if wanted is None:
         return "expected at least one value, got none"
-    return f"expected {_values(wanted)}, as many as in the list before, got {found}"
+    return f"expected {_values(wanted)} as in the list before, got {found}"
 
 
 def _values(count: int | str) -> str:
@@ -189,13 +191,13 @@ def _values(count: int | str) -> str:
 
 
 def kind_of(value: object) -> str:
-    """The JSON name of a value, with a glimpse of it where that helps."""
+    """Return the JSON name of a value, with the beginning of it if that helps."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text {value[:40]!r}"
+        return f"the string {value[:40]!r}"
     if isinstance(value, dict):
         return "an object"
     return "a list" if isinstance(value, list) else f"the number {value}"

@@ -1,4 +1,4 @@
-"""A model's outputs to JSON text, row by row. Pure: no model, no database, no clock."""
+"""Turn a model's outputs into JSON texts, row by row. Pure."""
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
@@ -10,7 +10,7 @@ import orjson
 from batchline.errors import Failure, ModelFailed
 
 Result = str | Failure
-"""What became of one row: its prediction as JSON text, or why it has none."""
+"""The result of one row: its prediction as JSON text, or why it has none."""
 
 
 def to_results(
@@ -20,13 +20,13 @@ def to_results(
     *,
     allow_non_finite: bool = False,
 ) -> list[Result]:
-    """One result for each row, from what the model gave for a batch: the rows' axis comes first.
+    """Return one result per row of a batch. Outputs have the batch dimension first.
 
     A classifier, with probabilities as a tensor (rows, classes) or as a ZipMap (a list of
-    dictionaries), gives label -> probability; any other model gives output name -> value.
+    dictionaries), gives label → probability. Any other model gives output name → value.
 
     Args:
-        allow_non_finite: NaN and infinity are written as null, instead of being a failure.
+        allow_non_finite: write NaN and infinity as null, instead of failing the row.
 
     Raises:
         ModelFailed: the probabilities do not fit the labels.
@@ -36,14 +36,14 @@ def to_results(
         outputs, names = list(np.ascontiguousarray(probabilities.T)), labels
     try:
         texts = _objects(names, [_texts(output) for output in outputs])
-    except TypeError as error:  # numbers that JSON has not, such as complex ones
+    except TypeError as error:  # JSON has no complex numbers, for example
         why = f"the prediction cannot be written as JSON: {error}"
         return [Failure(ModelFailed.code, why)] * len(outputs[0])
     return list(texts) if allow_non_finite else _only_finite(texts, outputs)
 
 
 def _probabilities(outputs: Sequence[Any], labels: int) -> Any:
-    """Class probabilities as one array (rows, classes)."""
+    """Return class probabilities as one array (rows, classes)."""
     found = find_probabilities(outputs)
     if isinstance(found, list):
         found = np.array([list(row.values()) for row in found], np.float32)
@@ -53,7 +53,7 @@ def _probabilities(outputs: Sequence[Any], labels: int) -> Any:
 
 
 def find_probabilities(outputs: Sequence[Any]) -> Any:
-    """The output that holds class probabilities: a ZipMap, or the last one of (rows, classes)."""
+    """Return the output with class probabilities: a ZipMap, or the last one of (rows, classes)."""
     for output in reversed(outputs):
         if is_zipmap(output):
             return output
@@ -63,21 +63,21 @@ def find_probabilities(outputs: Sequence[Any]) -> Any:
 
 
 def is_zipmap(output: Any) -> bool:
-    """Whether this output is a list of dictionaries, label -> probability."""
+    """Whether this output is a list of dictionaries, label → probability."""
     return isinstance(output, list) and bool(output) and isinstance(output[0], dict)
 
 
 def _objects(names: Iterable[str], columns: Sequence[Sequence[str]]) -> list[str]:
-    """JSON objects, name -> value, from one column of values for each name."""
+    """Return JSON objects, name → value, from one column of values per name."""
     keys = [orjson.dumps(name).decode().replace("%", "%%") for name in names]
     template = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
     return [template % row for row in zip(*columns, strict=True)]
 
 
 def _texts(output: Any) -> list[str]:
-    """Each row of an output as JSON; floats in the shortest form that reads back the same.
+    """Return each row of an output as JSON, floats in the shortest form that reads back the same.
 
-    Numbers are written all at once and then cut apart, which takes a third of the time.
+    All numbers are written at once and then cut apart, which takes a third of the time.
     """
     if not (isinstance(output, np.ndarray) and output.dtype.kind in "fiub" and output.size):
         return [_dump(_plain(row)) for row in output]
@@ -88,7 +88,7 @@ def _texts(output: Any) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Texts come as arrays of objects, which JSON writes as lists."""
+    """Turn an array of strings, which numpy holds as objects, into a list."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
         return value.tolist()
     return value
@@ -100,7 +100,7 @@ def _dump(value: Any) -> str:
 
 
 def _only_finite(texts: list[str], outputs: Sequence[Any]) -> list[Result]:
-    """The results, with a failure in place of each that holds NaN or infinity."""
+    """Replace each result that holds NaN or infinity by a failure."""
     fine = np.ones(len(texts), dtype=bool)
     for output in outputs:
         if isinstance(output, np.ndarray) and output.dtype.kind == "f" and output.size:

@@ -1,5 +1,6 @@
-"""A version of a model, loaded: predict a batch."""
+"""Predict a batch with a version of a model that has been loaded."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import orjson
 from batchline.errors import ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call
-from batchline.ml.data_loader import load_batch
+from batchline.ml.data_loader import Batch, load_batch, predict_rows
 from batchline.ml.outputs import Result, to_results
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime, Session
@@ -17,7 +18,7 @@ from batchline.ml.signature import Signature
 
 @dataclass(frozen=True)
 class Predictor:
-    """One model in one session, which many threads may call at once."""
+    """One model in one session. Several threads may call it at once."""
 
     session: Session
     signature: Signature
@@ -35,7 +36,7 @@ class Predictor:
         runtime: Runtime | None = None,
         allow_non_finite: bool = False,
     ) -> "Predictor":
-        """Open a model that was examined before.
+        """Open a model that has been added.
 
         Raises:
             ConfigurationError: this ONNX Runtime cannot load it.
@@ -46,16 +47,37 @@ class Predictor:
         return predictor
 
     def warm_up(self) -> None:
-        """Predict a row, so that the first batch does not pay for what is done only once."""
+        """Predict one row, so that one-time work does not slow down the first batch."""
         [part] = load_batch({0: orjson.dumps(self.signature.example())}, self.signature).parts
-        with suppress(ModelFailed):  # not every model takes every row
+        with suppress(ModelFailed):  # not every model accepts every row
             self.predict(part.rows)
 
+    def predict_batch(
+        self, batch: Batch, wants_more: Callable[[int], bool] = lambda size: True
+    ) -> list[Result | None]:
+        """Predict all rows of a batch, in calls of up to `batching.call_rows` rows.
+
+        Args:
+            wants_more: asked before each call, with the characters of the results so far. If it
+                returns False, the results of the remaining rows are None.
+        """
+        results: list[Result | None] = [None] * sum(batch.row_counts)
+        size, rows = 0, self.batching.call_rows
+        for part in batch.parts:
+            for start in range(0, len(part.rows), rows):
+                if not wants_more(size):
+                    return results
+                found = predict_rows(self.predict, part.rows[start : start + rows])
+                for index, result in zip(part.places[start : start + rows], found, strict=True):
+                    results[index] = result
+                size += sum(map(len, [each for each in found if type(each) is str]))
+        return results
+
     def predict(self, rows: RowTensors) -> list[Result]:
-        """One result, or failure, for each of up to `batching.call_rows` rows.
+        """Return one result or failure for each of up to `batching.call_rows` rows.
 
         Raises:
-            ModelFailed: the model raised, or gave another number of results than rows.
+            ModelFailed: the model raised an error, or gave another number of results than rows.
         """
         per_row = [output.per_row for output in self.signature.outputs]
         outputs = call(self.session, rows, self.batching, per_row)

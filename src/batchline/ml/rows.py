@@ -1,4 +1,4 @@
-"""Rows as the model takes them: a tensor for each input."""
+"""Rows as the model takes them: one tensor per input."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Tensor = np.ndarray[Any, Any]
 class RowTensors:
     """Rows that one call of the model may take together.
 
-    `tensors` have the rows' axis first and one length; `once` are the inputs without such an axis.
+    `tensors` have the batch dimension first, and the same length. `once` are the per-item inputs.
     """
 
     tensors: Mapping[str, Tensor]
@@ -29,10 +29,10 @@ class RowTensors:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all tensors; of texts those of the pointers."""
+        """Return the bytes of all tensors; of strings, those of the pointers."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
 def to_tensor(values: Any, of: Input, *shape: int) -> Tensor:
-    """Checked values, nested or in one flat list, as a tensor of this shape."""
+    """Return checked values, nested or in one flat list, as a tensor of this shape."""
     return np.array(values, dtype=object if of.dtype == "str" else of.dtype).reshape(shape)

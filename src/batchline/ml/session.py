@@ -1,11 +1,11 @@
-"""ONNX Runtime: open a model, call it, and say in a sentence what is wrong with it."""
+"""Open a model with ONNX Runtime, call it, and explain its errors in a sentence."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Else ONNX Runtime's own builds keep a device id and usage events in the home folder, to upload.
+# Without this, ONNX Runtime keeps a device id and usage events in the home folder, to upload them.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
@@ -28,6 +28,8 @@ DTYPES = {
 }
 """ONNX Runtime's names of the types that an input may have, and numpy's."""
 
+RUNTIME = f"onnxruntime {ort.__version__}"
+
 NO_FOLDER = "no-external-data"
 
 OPTIMIZATIONS = {
@@ -44,9 +46,9 @@ class Runtime:
 
     Args:
         providers: execution providers, the preferred one first.
-        threads: of one call; 0 divides the cores among the calls.
-        parallel_calls: how many there may be at once.
-        optimization: of the graph, a key of `OPTIMIZATIONS`.
+        threads: threads of one call; 0 divides the cores among the calls.
+        parallel_calls: how many calls there may be at once.
+        optimization: graph optimization level, a key of `OPTIMIZATIONS`.
     """
 
     providers: Sequence[str] = ("CPUExecutionProvider",)
@@ -56,7 +58,7 @@ class Runtime:
 
 
 class Session:
-    """One model file in memory, which many threads may call at once."""
+    """One model file in memory. Several threads may call it at once."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
@@ -69,12 +71,12 @@ class Session:
         """Load the model.
 
         Raises:
-            ConfigurationError: it is none that this ONNX Runtime can run.
+            ConfigurationError: this ONNX Runtime cannot run it.
         """
         missing = set(runtime.providers) - set(ort.get_available_providers())
         if missing:
             raise ConfigurationError(
-                f"ONNX Runtime has no {', '.join(sorted(missing))} here, only "
+                f"this ONNX Runtime has no execution provider {', '.join(sorted(missing))}, only "
                 f"{', '.join(ort.get_available_providers())}",
                 hint="install the build of ONNX Runtime that has it, or set EXECUTION_PROVIDERS",
             )
@@ -90,15 +92,15 @@ class Session:
             ) from error
         if not session.get_outputs():
             raise ConfigurationError(
-                f"{name} has no outputs", hint="export the model again, with what it shall answer"
+                f"{name} has no outputs", hint="export the model again with at least one output"
             )
         return cls(session)
 
     def run(self, feeds: Mapping[str, Tensor]) -> list[Any]:
-        """The outputs, in the order of their names.
+        """Return the outputs in their declared order.
 
         Raises:
-            ModelFailed: the model raised.
+            ModelFailed: the model raised an error.
         """
         try:
             return list(self._session.run(self._names, dict(feeds)))
@@ -108,31 +110,31 @@ class Session:
 
 def _options(runtime: Runtime) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    # Calls run side by side, so each gets its share of the cores; and a thread that waits for work
-    # must not spin on a core that another call could use.
+    # Calls run in parallel, so each gets its share of the cores. A thread that waits for work must
+    # not spin on a core that another call could use.
     share = max(1, cores() // runtime.parallel_calls)
     options.intra_op_num_threads = runtime.threads or share
     options.inter_op_num_threads = 1
     options.graph_optimization_level = OPTIMIZATIONS[runtime.optimization]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # What lies in the working folder is not part of what was added.
+    # A file in the working folder is not part of the model that was added.
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", NO_FOLDER
     )
-    options.log_severity_level = 4  # what goes wrong is raised, and reported by us
+    options.log_severity_level = 4  # errors are raised, and reported by us
     return options
 
 
 HINTS = {
     "external": "save it as one file: onnx.save(onnx.load(PATH), NEW, save_as_external_data=False)",
-    "Protobuf parsing failed": "is it an ONNX file, and was it copied as a whole?",
-    "No graph was found": "is it an ONNX file, and was it copied as a whole?",
+    "Protobuf parsing failed": "name a complete ONNX file",
+    "No graph was found": "name a complete ONNX file",
     "opset": "export the model again for an older opset, or upgrade onnxruntime",
     "No Op registered": "upgrade onnxruntime, or export the model without this operator",
     "not a registered": "upgrade onnxruntime, or export the model without this operator",
     "locale": "install the locale that it names on each machine that runs a job",
 }
-"""What the user can do, by what ONNX Runtime says; the first that fits counts."""
+"""What the user can do, by ONNX Runtime's message. The first match is used."""
 
 
 def _hint_for(said: str) -> str:
@@ -141,5 +143,5 @@ def _hint_for(said: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """ONNX Runtime's message without its own source lines; short enough to store and to show."""
+    """Return ONNX Runtime's message without its source lines, short enough to store and show."""
     return str(error).strip().partition("\n")[0][:500] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What a model takes and gives. Pure: the API checks rows with it and never loads a model."""
+"""The inputs and outputs of a version. Pure: the API checks rows with it and loads no model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +12,9 @@ from batchline.ml.inputs import Dims, Input, kind_of
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output: its declared shape without the rows' axis, where it has an entry for each row.
+    """One output, with its declared shape. If it is `per_row`, the batch dimension is left out.
 
-    `per_row` is false for what a model that takes one row at a time gives as a whole.
+    A model that takes one row per call may have outputs that are not `per_row`.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Output:
 class Signature:
     """The inputs and outputs of one version of a model.
 
-    `labels` are the class names, in the order of their index, where the model is a classifier.
+    `labels` are the class names of a classifier, in the order of their index, otherwise None.
     """
 
     inputs: tuple[Input, ...]
@@ -52,17 +52,17 @@ class Signature:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one input, whose rows can be sent as a list."""
+        """Whether there is only one input, so that its rows can be sent as a list."""
         return len(self.inputs) == 1
 
     @property
     def row_inputs(self) -> list[Input]:
-        """The inputs that have rows; at least one."""
+        """Return the inputs with a batch dimension; there is at least one."""
         return [each for each in self.inputs if not each.per_item]
 
     @property
     def once(self) -> list[Input]:
-        """The inputs that are given once an item."""
+        """Return the inputs that are given once per item."""
         return [each for each in self.inputs if each.per_item]
 
     @property
@@ -71,26 +71,26 @@ class Signature:
         return all(type(size) is int for each in self.inputs for size in each.shape)
 
     def rows(self, data: Any, of: Input) -> Any:
-        """What the data of an item without faults gives for one input."""
+        """Return the part of an item's valid data that is for one input."""
         return data[of.name] if type(data) is dict else data
 
     def example(self) -> Any:
-        """Data of one row, as a request may have it."""
+        """Return valid data of one row."""
         values = {each.name: each.example() for each in self.inputs}
         if self.is_plain:
             return [values[self.inputs[0].name]]
         return {e.name: values[e.name] if e.per_item else [values[e.name]] for e in self.inputs}
 
     def first(self, data: Any) -> Any:
-        """The rows of an item without faults, for the first input that has rows."""
+        """Return the rows of an item's valid data for the first input with a batch dimension."""
         return self.rows(data, self.row_inputs[0])
 
     def faults(self, data: object) -> list[Fault]:
-        """What is wrong with the data of one item, as JSON pointers into it; [] if nothing.
+        """Return what is wrong with the data of one item, with JSON pointers into it.
 
-        At most `MAX_REPORTED_FAULTS` are listed: a caller who mends those may meet more.
+        At most `MAX_REPORTED_FAULTS` are listed, so there may be more.
         """
-        if self.columns([data]) is not None:  # quick, and nearly always so
+        if self.columns([data]) is not None:  # fast, and nearly always true
             return []
         if self.is_plain and type(data) is not dict:
             return self._faults_of_rows([(self.inputs[0], "", data)])
@@ -106,10 +106,10 @@ class Signature:
         )
 
     def columns(self, items: Sequence[Any]) -> list[tuple[list[Any], Dims]] | None:
-        """The values of each input for all rows of these items: in one flat list, and their shape.
+        """Return the values of each input for all rows of these items, flat, and their shape.
 
-        None where any item may have a fault, or where not all rows have the same shape. It looks at
-        whole lists at a time, which is quick, because nearly all items are all right.
+        Return None if any item may be invalid, or if rows have different shapes. Whole lists are
+        checked at once, which is fast, and nearly all items are valid.
         """
         if self.is_plain and set(map(type, items)) == {list}:
             column = self.inputs[0].values(items)
@@ -134,12 +134,12 @@ class Signature:
     def _faults_of_names(self, data: dict[str, Any]) -> Iterator[Fault]:
         for each in self.inputs:
             if each.name not in data:
-                detail = f"the model takes the input {each.name}, which is missing"
+                detail = f"the input {each.name} is missing"
                 yield Fault(f"/{escape(each.name)}", "missing_input", detail)
         names = {each.name for each in self.inputs}
         for name in data:
             if name not in names:
-                detail = f"is no input of the model, which takes {', '.join(sorted(names))}"
+                detail = f"the model has no such input, only {', '.join(sorted(names))}"
                 yield Fault(f"/{escape(name)}", "unknown_input", detail)
 
     def _faults_of_rows(self, given: Sequence[tuple[Input, str, Any]]) -> list[Fault]:
@@ -152,7 +152,13 @@ class Signature:
             counts[pointer] = len(value)
         if len(set(counts.values())) > 1:
             told = ", ".join(f"{len(value)} for {each.name}" for each, _, value in given)
-            return [Fault("", "wrong_row_count", f"the inputs differ in their rows: {told}")]
+            return [
+                Fault(
+                    "",
+                    "wrong_row_count",
+                    f"the inputs must have the same number of rows, got {told}",
+                )
+            ]
         return list(islice(self._faults_of_values(given), MAX_REPORTED_FAULTS))
 
     def _faults_of_values(self, given: Sequence[tuple[Input, str, Any]]) -> Iterator[Fault]:
@@ -162,7 +168,7 @@ class Signature:
                 yield from each.faults(value, pointer, once)
         rows = [(each, pointer, value) for each, pointer, value in given if not each.per_item]
         for place in range(len(rows[0][2])):
-            sizes = dict(once)  # named axes agree within a row
+            sizes = dict(once)  # named dimensions have one size within a row
             for each, pointer, value in rows:
                 yield from each.faults(value[place], f"{pointer}/{place}", sizes)
 
@@ -173,12 +179,14 @@ def _fault_of_count(rows: object, pointer: str) -> Fault | None:
     if not rows:
         return Fault(pointer, "no_rows", "expected at least one row, got none")
     if len(rows) > MAX_ROWS_PER_ITEM:
-        detail = f"one item takes at most {MAX_ROWS_PER_ITEM} rows, got {len(rows)}"
+        detail = f"an item must have at most {MAX_ROWS_PER_ITEM} rows, got {len(rows)}"
         return Fault(pointer, "too_many_rows", detail)
     return None
 
 
 def escape(name: str) -> str:
-    """A name as RFC 6901 writes it into a pointer."""
-    text = name[:100].encode(errors="replace").decode()  # half of a surrogate pair is no text
+    """Return a name as RFC 6901 writes it in a pointer."""
+    text = (
+        name[:100].encode(errors="replace").decode()
+    )  # half of a surrogate pair cannot be encoded
     return text.replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""Model files, wherever they are."""
+"""Read model files by path or URL."""
 
 from pathlib import Path
 
@@ -6,25 +6,25 @@ from batchline.errors import ConfigurationError
 
 
 def is_url(location: str) -> bool:
-    """Whether it is read with fsspec: s3://…, https://… and so on."""
+    """Whether fsspec reads this location: s3://…, https://… and so on."""
     return "://" in location
 
 
 def read_file(location: str) -> bytes:
-    """The content of a file, by its path or URL.
+    """Return the content of a file.
 
     Raises:
-        ConfigurationError: it cannot be read.
+        ConfigurationError: the file cannot be read.
     """
     try:
         return _read_url(location) if is_url(location) else Path(location).read_bytes()
     except ConfigurationError:
         raise
-    except Exception as error:  # each of fsspec's file systems has errors of its own
+    except Exception as error:  # each of fsspec's filesystems has errors of its own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(
             f"the model file {location} cannot be read: {reason}",
-            hint="name an ONNX file that is there, as MODEL_FILEPATH or to `batchline models add`",
+            hint="name an existing ONNX file in MODEL_FILEPATH or to `batchline models add`",
         ) from error
 
 
@@ -33,8 +33,8 @@ def _read_url(location: str) -> bytes:
         import fsspec
     except ImportError as error:
         raise ConfigurationError(
-            f"{location} is a URL, and fsspec is not installed",
-            hint="pip install 'batchline[remote]', and what fsspec needs for such URLs",
+            f"{location} is a URL, but fsspec is not installed",
+            hint="pip install 'batchline[remote]'",
         ) from error
     with fsspec.open(location, "rb") as file:
         content: bytes = file.read()

@@ -1,4 +1,4 @@
-"""The models that a process has loaded."""
+"""The models that a job process has loaded."""
 
 import threading
 import time
@@ -20,11 +20,11 @@ log = structlog.get_logger(__name__)
 
 
 class ModelCache:
-    """Loads a model when its first items are claimed; the threads of a job share them.
+    """Loads a model when its first items are claimed. The threads of a job share it.
 
     Args:
-        max_bytes: of all loaded model files together; beyond that the least recently used ones are
-            let go, but never the last one.
+        max_bytes: bytes of all loaded model files together. Beyond that, the least recently used
+            models are evicted, but never the last one.
     """
 
     def __init__(self, database: Database, runtime: Runtime, max_bytes: int) -> None:
@@ -45,11 +45,11 @@ class ModelCache:
         return self._known.get(model_id)
 
     def predictor(self, version: Version) -> Predictor:
-        """The model, loaded.
+        """Return the model, and load it if necessary.
 
         Raises:
-            ModelUnavailable: it cannot be; so for a while it is not tried again.
-            DatabaseUnavailable: its file could not be read from there.
+            ModelUnavailable: it cannot be loaded. It is not tried again for a while.
+            DatabaseUnavailable: its file could not be read from the database.
         """
         with self._lock:
             if version.id in self._loaded:
@@ -62,7 +62,7 @@ class ModelCache:
                 predictor = self._load(version)
             except ModelUnavailable as error:
                 self._failed[version.id] = time.monotonic(), error
-                log.error("a model cannot be loaded", model=str(version), detail=error.detail)
+                log.error("model cannot be loaded", model=str(version), detail=error.detail)
                 raise
             self._loaded[version.id] = predictor, version.size
             self._evict()
@@ -71,8 +71,8 @@ class ModelCache:
     def _load(self, version: Version) -> Predictor:
         if version.batching is None:
             raise ModelUnavailable(
-                f"{version} was published by an older Batchline, which did not keep its file",
-                hint="add it again with `batchline models add`",
+                f"{version} was added by an older Batchline, which did not keep its file",
+                hint="run `batchline models add` with its file",
             )
         try:
             predictor = Predictor.load(
@@ -91,15 +91,16 @@ class ModelCache:
     def _content(self, version: Version) -> bytes:
         if version.location is not None:
             content = read_file(version.location)
-            where = version.location
+            location = version.location
         else:
             with self._database.read() as connection:
                 content = versions.read_file(connection, version.sha256)
-            where = "the database"
-        if sha256(content).hexdigest() != version.sha256:
+            location = "the database"
+        found = sha256(content).hexdigest()
+        if found != version.sha256:
             raise ModelUnavailable(
-                f"the file of {version} in {where} is not the one that was added",
-                hint="add it again as a new version with `batchline models add`",
+                f"the file of {version} in {location} has changed (sha256 mismatch)",
+                hint="add it as a new version with `batchline models add`",
             )
         return content
 

@@ -1,4 +1,4 @@
-"""Models as data: adding versions to the database."""
+"""Add versions of models to the database."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MAX_NAME_LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """What a user brings as a new version of a model."""
+    """A model file that a user adds as a version, with its options."""
 
     location: str
     content: bytes
@@ -36,7 +36,7 @@ class ModelFile:
         """Read the model file, by path or URL, and its label file.
 
         Raises:
-            ConfigurationError: one of them cannot be read.
+            ConfigurationError: one of the files cannot be read.
         """
         found = read_labels(labels) if labels else None
         return cls(location, read_file(location), found, allow_non_finite)
@@ -47,11 +47,11 @@ class ModelFile:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the database keeps the content; else jobs read it where it lies."""
+        """Whether the database keeps the content. Otherwise jobs read it from `location`."""
         return len(self.content) <= MODEL_STORED_MAX_BYTES
 
     def is_version(self, version: Version) -> bool:
-        """Whether this is that version: the same bytes, labels and options, as far as is known."""
+        """Whether this is that version: the same bytes and options, as far as is known."""
         return (
             version.sha256 == self.sha256
             and version.batching is not None
@@ -66,24 +66,24 @@ class ModelFile:
         return json.dumps(given, sort_keys=True)
 
     def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
-        """What the model turns out to be.
+        """Find out the signature and the batching mode of the model.
 
         Raises:
-            ConfigurationError: it cannot be served.
+            ConfigurationError: the model cannot be served.
         """
         name = f"the model file {self.location}"
         return examine(self.content, name, labels=self.labels, sample=sample, runtime=runtime)
 
 
 def check_name(name: str) -> None:
-    """A model's name goes into URLs, files and SQL.
+    """Check a model's name, which appears in URLs, files and SQL.
 
     Raises:
-        ConfigurationError: it has characters that do not fit there, or too many.
+        ConfigurationError: the name has invalid characters, or is too long.
     """
     if not 0 < len(name) <= MAX_NAME_LENGTH or not NAME_CHARACTERS.issuperset(name):
         raise ConfigurationError(
-            f"{name[:80]!r} cannot be the name of a model",
+            f"{name[:80]!r} is not a valid name for a model",
             hint=f"use up to {MAX_NAME_LENGTH} letters, digits, dots, dashes and underscores",
         )
 

@@ -1,1 +1,1 @@
-"""The batch job: when to run, what to claim, how to store."""
+"""The batch job: the process that claims items, predicts them and stores the results."""

@@ -1,4 +1,4 @@
-"""The claims that this process holds: take them, renew them, release them."""
+"""The claims that this process holds: claim items, renew claims, release claims."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Hand:
-    """The claims of one job process. Its worker threads call it at the same time.
+    """The claims of one job process. Its worker threads call it concurrently.
 
     Args:
-        owner: the name under which this process claims items.
+        owner: the name of this process. Each claim gets a name of its own that begins with it.
     """
 
     database: Database
@@ -32,10 +32,10 @@ class Hand:
     def claim_pending(
         self, max_items: int, after: int = BEFORE_ALL_IDS, *, sparse: bool = False
     ) -> Claim | None:
-        """Claim the next free items above the id `after`; None if there are none.
+        """Claim the next free pending items above the id `after`. Return None without any.
 
         Raises:
-            SuspectsWaiting: claims have expired, and come first.
+            SuspectsWaiting: a claim has expired, and its items must be predicted first.
         """
         return self._claim(
             lambda connection, owner: claims.claim_pending(
@@ -49,10 +49,10 @@ class Hand:
         )
 
     def claim_backfill(self, max_items: int) -> Claim | None:
-        """Claim the next items of a backfill; None if there are none.
+        """Claim the next items of a backfill. Return None without any.
 
         Raises:
-            SuspectsWaiting: claims have expired, and come first.
+            SuspectsWaiting: a claim has expired, and its items must be predicted first.
         """
         return self._claim(
             lambda connection, owner: claims.claim_backfill(
@@ -61,9 +61,9 @@ class Hand:
         )
 
     def claim_suspect(self) -> tuple[Claim | None, int]:
-        """Claim items of an expired claim. Also return how many items were marked as crashed.
+        """Claim suspect items. Also return how many items were marked as crashed.
 
-        The caller holds no other claim, so that no other item is blamed if this process dies too.
+        The caller must hold no other claim. If this process dies too, only these items are suspect.
         """
         return self._claim(
             lambda connection, owner: claims.claim_suspect(
@@ -84,28 +84,31 @@ class Hand:
             self.active.discard(claim)
 
     def renew(self) -> None:
-        """Extend the active claims. A claim that has been lost stays lost."""
+        """Extend the active claims, except those that another job has taken."""
         claim_ids = [claim.id for claim in list(self.active)]
         if claim_ids:
             self.database.transaction(lambda c: claims.renew(c, claim_ids, CLAIM_LEASE))
 
     def release(self, claim: Claim) -> None:
-        """Let any job claim these items. In an outage, release them with the next claim."""
+        """Let any job claim these items again.
+
+        If the database is unavailable, the next `_claim` tries again, or the claim expires.
+        """
         self.unreleased.add(claim.owner)
-        with suppress(Unavailable):  # otherwise the claim expires
-            self._release_rest()
+        with suppress(Unavailable):
+            self._release_remaining()
 
     def release_all(self) -> None:
-        """Release the active claims. Their batches will find that they cannot store."""
+        """Release the active claims. Their batches raise `ClaimLost` when they try to store."""
         self.unreleased.update(claim.owner for claim in list(self.active))
-        self._release_rest()
+        self._release_remaining()
 
     def _claim(self, take: Callable[[Any, str], T]) -> T:
-        """Take a claim under an owner's name of its own.
+        """Claim items under a unique owner name.
 
-        If its COMMIT is not confirmed, the claim may exist. Its name is enough to release it.
+        If the COMMIT is not confirmed, the claim may exist. Its owner name is enough to release it.
         """
-        self._release_rest()
+        self._release_remaining()
         owner = f"{self.owner}-{next(self._numbers)}"
         try:
             return self.database.transaction(lambda connection: take(connection, owner))
@@ -113,7 +116,7 @@ class Hand:
             self.unreleased.add(owner)
             raise
 
-    def _release_rest(self) -> None:
+    def _release_remaining(self) -> None:
         for owner in list(self.unreleased):
             self.database.transaction(lambda connection: claims.release(connection, owner))  # noqa: B023, called at once
             self.unreleased.discard(owner)

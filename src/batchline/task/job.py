@@ -1,7 +1,8 @@
 """One batch: claim, read, predict, store.
 
-The claim bounds what a batch holds in memory. Before the store, nothing is written but the claim,
-which expires if the process dies. The store is one transaction that checks the claim first.
+The size of the claim bounds the memory of a batch. Before it stores results, a batch writes only
+its claim, which expires if the process dies. One transaction checks the claim and stores the
+results.
 """
 
 import threading
@@ -17,9 +18,7 @@ from batchline.db.database import Database
 from batchline.db.scope import Backfill
 from batchline.db.work import Predicted
 from batchline.errors import CommitUnknown, Failure, ModelUnavailable, UnknownModel
-from batchline.ml.data_loader import Batch, ItemResults, load_batch, predict_rows, to_item_results
-from batchline.ml.outputs import Result
-from batchline.ml.predictor import Predictor
+from batchline.ml.data_loader import ItemResults, load_batch, to_item_results
 from batchline.registry.loaded import ModelCache
 from batchline.registry.version import Version
 from batchline.task.hand import Hand
@@ -28,7 +27,7 @@ from batchline.task.pace import Pace
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one batch did, or several together."""
+    """The number of items and rows that one or more batches predicted."""
 
     succeeded: int = 0
     failed: int = 0
@@ -45,12 +44,12 @@ class Outcome:
 
 
 class Stopped(Exception):
-    """The job was asked to stop in the middle of a batch, and released its claim."""
+    """The job was asked to stop during a batch, and released its claim."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ModelBatch:
-    """The results for the items of one model, and how many rows were predicted."""
+    """The items of one model in a batch, their results, and the number of predicted rows."""
 
     items: ModelItems
     model_id: int
@@ -71,7 +70,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Job:
-    """What all batches of one job process share. Worker threads call it at the same time."""
+    """The batch job of one process. Its worker threads call `predict` concurrently."""
 
     database: Database
     models: ModelCache
@@ -84,8 +83,8 @@ class Job:
         """Predict the claimed items and store the results. This completes the claim.
 
         Raises:
-            Stopped: the job is asked to stop. Nothing was stored, and the items are free.
-            ClaimLost: the batch took so long that another job claimed its items.
+            Stopped: the job was asked to stop. Nothing was stored, and the claim is released.
+            ClaimLost: the claim expired, and another job claimed its items. Nothing was stored.
             DatabaseUnavailable: nothing was stored, and the claim is released or expires.
         """
         with self.hand.holding(claim):
@@ -98,7 +97,7 @@ class Job:
         return Outcome(succeeded, failed, sum(each.rows for each in batches))
 
     def _versions_for(self, claim: Claim) -> Mapping[str, Version]:
-        """The versions that predict now, by the name of their model."""
+        """Return the version that predicts each model's items in this claim, by model name."""
         if isinstance(claim.scope, Backfill):
             version = self.models.get(claim.scope.model_id)
             return {version.name: version}
@@ -117,28 +116,27 @@ class Job:
     def _predict_all(
         self, items: Sequence[ModelItems], versions: Mapping[str, Version]
     ) -> list[_ModelBatch]:
-        """Predict the items of each model, or the first ones, as many as the memory may hold."""
-        found: list[_ModelBatch] = []
+        """Predict the items of each model, until the results exceed `RESULTS_MAX_BYTES`."""
+        batches: list[_ModelBatch] = []
         size = 0
         for each in items:  # in the order of their first items
             if size > RESULTS_MAX_BYTES:
                 nothing = ItemResults({}, {}, until=min(each.texts) - 1)
-                found.append(_ModelBatch(each, NO_VERSION, nothing))
+                batches.append(_ModelBatch(each, NO_VERSION, nothing))
                 continue
             batch = self._predict_model(each, versions, RESULTS_MAX_BYTES - size)
             size += sum(map(len, batch.results.predictions.values()))
-            found.append(batch)
-        return found
+            batches.append(batch)
+        return batches
 
     def _predict_model(
         self, items: ModelItems, versions: Mapping[str, Version], max_bytes: int
     ) -> _ModelBatch:
         version = versions.get(items.model)
         if version is None:
-            names = ", ".join(sorted(versions)) or "none"
-            failure = Failure(
-                UnknownModel.code, f"there is no model {items.model}; there are {names}"
-            )
+            names = ", ".join(sorted(versions))
+            known = f"must be one of {names}" if names else "is unknown, no model has been added"
+            failure = Failure(UnknownModel.code, f"the model {known}, got {items.model}")
             return _ModelBatch(items, NO_VERSION, _all_failed(items.texts, failure))
         try:
             predictor = self.models.predictor(version)
@@ -146,28 +144,15 @@ class Job:
             failure = Failure(error.code, error.detail)
             return _ModelBatch(items, version.id, _all_failed(items.texts, failure))
         batch = load_batch(items.texts, predictor.signature)
-        row_results = self._predict(batch, predictor, max_bytes)
+
+        def wants_more(size: int) -> bool:
+            if self.stop.is_set():
+                raise Stopped
+            return size <= max_bytes
+
+        row_results = predictor.predict_batch(batch, wants_more)
         rows = len(row_results) - row_results.count(None)
         return _ModelBatch(items, version.id, to_item_results(batch, row_results), rows)
-
-    def _predict(self, batch: Batch, predictor: Predictor, max_bytes: int) -> list[Result | None]:
-        """Predict in calls of a bounded size, between which the job may stop.
-
-        The results that are missing at the end did not fit into `max_bytes`.
-        """
-        results: list[Result | None] = [None] * sum(batch.row_counts)
-        size, rows = 0, predictor.batching.call_rows
-        for part in batch.parts:
-            for start in range(0, len(part.rows), rows):
-                if self.stop.is_set():
-                    raise Stopped
-                if size > max_bytes:
-                    return results
-                found = predict_rows(predictor.predict, part.rows[start : start + rows])
-                for index, result in zip(part.places[start : start + rows], found, strict=True):
-                    results[index] = result
-                size += sum(map(len, [each for each in found if type(each) is str]))
-        return results
 
 
 def _all_failed(item_ids: Iterable[int], failure: Failure) -> ItemResults:
@@ -175,8 +160,8 @@ def _all_failed(item_ids: Iterable[int], failure: Failure) -> ItemResults:
 
 
 def _up_to(until: int | None, batch: _ModelBatch) -> Predicted:
-    """The results up to the first item, of any model, that has none."""
-    found = VersionResults(batch.model_id, batch.results.predictions, batch.results.failures)
+    """Return the results of the items up to the id `until`; all of them if it is None."""
+    results = VersionResults(batch.model_id, batch.results.predictions, batch.results.failures)
     if until is not None:
-        found = found.without({item_id for item_id in found.item_ids if item_id > until})
-    return Predicted(batch.items, found)
+        results = results.without({item_id for item_id in results.item_ids if item_id > until})
+    return Predicted(batch.items, results)

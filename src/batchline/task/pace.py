@@ -1,17 +1,17 @@
-"""How many items a batch takes. Pure: how long one took is an argument."""
+"""The number of items that the next batch claims. Pure: the caller measures the seconds."""
 
 from batchline.constants import BATCH_SECONDS, CLAIM_FIRST_ITEMS, CLAIM_MAX_ITEMS
 
 
 class Pace:
-    """Batches grow as long as they are quick, and shrink where the model is slow.
+    """Batches grow while they are fast and shrink if they are slow.
 
-    So a slow model's backlog is shared among jobs evenly, can be stopped soon, and loses little
-    when a job dies.
+    With a slow model, small batches share the backlog evenly among jobs, let a job stop soon, and
+    lose little work when a job dies.
 
     Args:
         first: items of the first batch.
-        most: items that a batch takes at most.
+        most: the largest number of items of a batch.
     """
 
     def __init__(self, first: int = CLAIM_FIRST_ITEMS, most: int = CLAIM_MAX_ITEMS) -> None:
@@ -19,7 +19,10 @@ class Pace:
         self._most = most
 
     def record(self, items: int, seconds: float) -> None:
-        """A batch of so many items took so many seconds; it may have found fewer than it could."""
+        """Adjust `items` to a batch that predicted this many items in this many seconds.
+
+        A batch that found fewer items than it could claim does not make the next one larger.
+        """
         if seconds > 2 * BATCH_SECONDS:
             self.items = max(1, min(self.items, items) // 2)
         elif seconds < BATCH_SECONDS / 2 and items >= self.items:

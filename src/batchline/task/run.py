@@ -1,4 +1,4 @@
-"""One run: worker threads predict batch after batch until nothing free is pending."""
+"""One run: worker threads predict batches until no free item is pending."""
 
 import threading
 import time
@@ -13,10 +13,13 @@ from batchline.db.claims import Claim, SuspectsWaiting
 from batchline.db.cruds import pending, runs
 from batchline.db.scope import PENDING
 from batchline.errors import ClaimLost
+from batchline.machine import processor
+from batchline.ml.session import RUNTIME
 from batchline.task.job import Job, Outcome, Stopped
 
 SPARSE_SHARE = 0.25
-"""A claim with a smaller share of pending items makes the next one look for them by number."""
+"""If fewer of a claim's ids were pending, the next claim covers a number of pending items instead
+of a span of ids."""
 
 OnBatch = Callable[[Outcome], None]
 
@@ -24,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Run:
-    """One pass over what is pending, shared by `threads` worker threads."""
+    """One pass over the pending items, shared by `threads` worker threads."""
 
     def __init__(self, job: Job, threads: int, on_batch: OnBatch) -> None:
         self._job = job
@@ -37,13 +40,13 @@ class Run:
         self._run_id: int | None = None
 
     def execute(self) -> Outcome:
-        """Predict everything that is pending and free, then backfills, and record it in `runs`.
+        """Predict all free pending items, then backfills, and record the run in `runs`.
 
-        An idle run costs a probe of the index and one of `backfills`, and writes nothing; one that
-        finds only what other jobs have claimed leaves no record.
+        An idle run executes two short queries and writes nothing. A run that finds only items
+        claimed by other jobs is not recorded either.
 
         Raises:
-            DatabaseUnavailable: what was stored until then stays stored.
+            DatabaseUnavailable: the database is unavailable. Batches already stored stay stored.
         """
         with self._job.database.read() as connection:
             if pending.first(connection) is None and not backfills.has_unfinished(connection):
@@ -58,29 +61,25 @@ class Run:
     def _predict_everything(self) -> None:
         suspects = True
         while suspects and not self._job.stop.is_set():
-            self._clear_suspects()
+            self._predict_suspects()
             with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
                 workers = [pool.submit(self._work) for _ in range(self._threads)]
-            ends = [worker.result() for worker in workers]  # all of them: each may have an error
-            suspects = any(ends)
+            found_suspects = [worker.result() for worker in workers]  # raises a thread's error
+            suspects = any(found_suspects)
 
-    def _clear_suspects(self) -> None:
-        """Items of jobs that died: one batch at a time, with no other batch in hand."""
+    def _predict_suspects(self) -> None:
+        """Predict suspect items one batch at a time, while this job holds no other claim."""
         while not self._job.stop.is_set():
             claim, crashed = self._job.hand.claim_suspect()
             if crashed:
                 self._count(Outcome(failed=crashed))
             if claim is None:
                 return
-            log.warning(
-                "a job died with these items, or gave them back",
-                first=claim.first_id,
-                last=claim.last_id,
-            )
+            log.warning("suspect items claimed", first_id=claim.first_id, last_id=claim.last_id)
             self._predict(claim)
 
     def _work(self) -> bool:
-        """Batch after batch until nothing is free; whether it ended because of suspects."""
+        """Predict batches until nothing is free. Return whether suspect items must come first."""
         while not self._job.stop.is_set():
             try:
                 claim = self._next_claim()
@@ -92,7 +91,7 @@ class Run:
         return False
 
     def _next_claim(self) -> Claim | None:
-        """Above what this run has claimed so far, else what it passed over, else of a backfill."""
+        """Claim items above those of this run so far, else any pending items, else a backfill's."""
         after, hand, size = self._after, self._job.hand, self._job.pace.items
         claim = hand.claim_pending(size, after, sparse=self._sparse)
         if claim is None and after != BEFORE_ALL_IDS:
@@ -117,7 +116,7 @@ class Run:
                 self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * SPARSE_SHARE
             self._count(outcome)
         except Stopped:
-            log.info("batch given back", first=claim.first_id, last=claim.last_id)
+            log.info("batch released", first_id=claim.first_id, last_id=claim.last_id)
         except ClaimLost as error:
             log.warning("claim lost", detail=error.detail, hint=error.hint)
 
@@ -130,7 +129,9 @@ class Run:
         with self._lock:
             if self._run_id is None:
                 self._run_id = self._job.database.transaction(
-                    lambda connection: runs.start(connection, self._job.hand.owner)
+                    lambda connection: runs.start(
+                        connection, self._job.hand.owner, RUNTIME, processor()
+                    )
                 )
 
     def _finish(self, seconds: float) -> None:
@@ -148,5 +149,8 @@ class Run:
             )
         )
         log.info(
-            "run ended", succeeded=done.succeeded, failed=done.failed, rows_per_second=round(rate)
+            "run finished",
+            items_succeeded=done.succeeded,
+            items_failed=done.failed,
+            rows_per_second=round(rate),
         )

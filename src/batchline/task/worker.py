@@ -1,4 +1,4 @@
-"""The loop of the batch job: when to run, when to stop, and to keep what it claimed."""
+"""The loop of the batch job: start runs, renew claims, stop in time."""
 
 import os
 import random
@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from batchline.constants import (
-    ABANDON_TIMEOUT,
     CLAIM_RENEWAL,
     DRAIN_TIMEOUT,
     OUTAGE_ATTEMPTS,
     OUTAGE_FIRST_PAUSE,
+    RELEASE_TIMEOUT,
     WAIT_FOR_OTHER_JOBS,
 )
 from batchline.db.cruds import pending
@@ -27,11 +27,11 @@ log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Runs the job, on a schedule or once, until it is stopped.
+    """Runs the job, on a schedule or until it is done.
 
-    `job.stop` may be set from a signal handler: it wakes every sleeper, batches in flight are
-    finished or given back, and the loop returns. After `DRAIN_TIMEOUT` seconds, what is still in
-    flight is given back all the same, and the process ends.
+    A signal handler may set `job.stop`. Then every waiting thread wakes up, batches in progress are
+    finished or released, and the loop returns. After `DRAIN_TIMEOUT` seconds, the job releases its
+    remaining claims and the process exits.
     """
 
     def __init__(self, job: Job, *, threads: int, on_batch: OnBatch = lambda outcome: None) -> None:
@@ -40,7 +40,10 @@ class Worker:
         self._on_batch = on_batch
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start a run every `wait_time` seconds until stopped; an outage ends a run only."""
+        """Start a run every `wait_time` seconds until the job is stopped.
+
+        If the database becomes unavailable, the run ends and the loop continues.
+        """
         longest_pause = max(wait_time, OUTAGE_FIRST_PAUSE)
         attempts = 0
         with self._kept_alive():
@@ -56,7 +59,7 @@ class Worker:
                 self._job.stop.wait(pause)
 
     def run_once(self) -> Outcome:
-        """Run until nothing is pending; waits for what other jobs have claimed, and in an outage.
+        """Run until no item is pending, including the items that other jobs have claimed.
 
         Raises:
             DatabaseUnavailable: as `run_until`.
@@ -64,11 +67,11 @@ class Worker:
         return self.run_until(lambda: not self._pending())
 
     def run_until(self, done: Callable[[], bool]) -> Outcome:
-        """Run until it is done; between the runs waits for other jobs, and in an outage.
+        """Start runs until `done` returns true. Between runs, wait for other jobs or the database.
 
         Raises:
-            DatabaseUnavailable: the database has not answered for `OUTAGE_ATTEMPTS` times; what
-                was stored until then stays stored.
+            DatabaseUnavailable: the database did not respond to `OUTAGE_ATTEMPTS` runs in a row.
+                Batches already stored stay stored.
         """
         outcomes: list[Outcome] = []
 
@@ -103,42 +106,43 @@ class Worker:
 
     @contextmanager
     def _kept_alive(self) -> Iterator[None]:
-        """Beside the loop: claims are renewed, and the end does not wait for ever."""
-        ended = threading.Event()
-        renewal = threading.Thread(target=_renew_claims, args=(self._job, ended), daemon=True)
+        """Renew claims during the loop, and exit if it does not return soon after a stop."""
+        returned = threading.Event()
+        renewal = threading.Thread(target=_renew_claims, args=(self._job, returned), daemon=True)
         renewal.start()
-        threading.Thread(target=_end_in_time, args=(self._job, ended), daemon=True).start()
+        threading.Thread(target=_exit_in_time, args=(self._job, returned), daemon=True).start()
         try:
             yield
         finally:
-            ended.set()
+            returned.set()
             renewal.join()
 
 
 def _pause_after(error: Unavailable, attempts: int) -> float:
+    """Log the error of a run, and return how many seconds to wait before the next run."""
     pause = seconds_after_outage(attempts, random.random())  # noqa: S311, not a secret
-    log.error("run failed", detail=error.detail, hint=error.hint, next_in=round(pause, 1))
+    log.error("run failed", detail=error.detail, hint=error.hint, retry_in_seconds=round(pause, 1))
     return pause
 
 
-def _renew_claims(job: Job, ended: threading.Event) -> None:
-    """Renew the job's claims again and again, so that slow batches keep theirs."""
-    while not ended.wait(CLAIM_RENEWAL):
+def _renew_claims(job: Job, returned: threading.Event) -> None:
+    """Renew the job's claims every `CLAIM_RENEWAL` seconds, so that slow batches keep them."""
+    while not returned.wait(CLAIM_RENEWAL):
         try:
             job.hand.renew()
         except BatchlineError as error:
             log.warning("claims not renewed", detail=error.detail, hint=error.hint)
-        except Exception as error:  # whatever it is, the next time may go well
+        except Exception as error:  # any other error: the next renewal may succeed
             log.error("claims not renewed", exc_info=error)
 
 
-def _end_in_time(job: Job, ended: threading.Event) -> None:
-    """End the process when a batch, or the database, takes too long after the stop."""
+def _exit_in_time(job: Job, returned: threading.Event) -> None:
+    """Release the claims and exit if a batch or the database takes too long after the stop."""
     job.stop.wait()
-    if ended.wait(DRAIN_TIMEOUT):
+    if returned.wait(DRAIN_TIMEOUT):
         return
-    log.warning("ends in the middle of a batch", claims=len(job.hand.active))
-    threading.Timer(ABANDON_TIMEOUT, os._exit, (1,)).start()  # the database may hang
+    log.warning("batches not finished in time", claims=len(job.hand.active), seconds=DRAIN_TIMEOUT)
+    threading.Timer(RELEASE_TIMEOUT, os._exit, (1,)).start()  # the database may not respond
     with suppress(Unavailable):
         job.hand.release_all()
     os._exit(1)

@@ -13,19 +13,19 @@ from batchline.db.models import gate
 
 
 def acquire_claim_lock(connection: Connection) -> datetime:
-    """Wait for the turn; until this transaction ends, no other gets past here.
+    """Wait for the lock, and hold it until this transaction ends.
 
-    Returns the database's clock, so that jobs on several machines agree when a claim ends.
+    Return the time of the database's clock, so that jobs on several machines agree on it.
     """
     now: datetime = connection.execute(select(utc_now(), gate.c.id).with_for_update()).scalar_one()
     return now
 
 
 def check_writable(connection: Connection) -> None:
-    """Write without changing anything: it succeeds where the database can be written to."""
+    """Write without changing anything. This raises an error if the database is read-only."""
     connection.execute(update(gate).values(id=gate.c.id))
 
 
 def database_time(connection: Connection) -> datetime:
-    """The database's clock."""
+    """Return the time of the database's clock."""
     return connection.execute(select(utc_now())).scalar_one()

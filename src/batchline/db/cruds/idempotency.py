@@ -19,14 +19,14 @@ Registered = int | IdempotencyKeyReused
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An Idempotency-Key and what it came with, both as SHA-256: any key fits, in any collation."""
+    """An Idempotency-Key and its request, both as SHA-256, so that any key fits any collation."""
 
     key: str
     data: str
 
 
 def find_items(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """For those of these keys that are known: what they came with, and the item's id."""
+    """Return the requests and the item ids of the keys that are known."""
     table = idempotency_keys.c
     query = select(table.key_sha256, table.data_sha256, table.item_id)
     rows = connection.execute(query.where(table.key_sha256.in_(keys)))
@@ -34,10 +34,10 @@ def find_items(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[s
 
 
 def store(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
-    """Remember to which item each key belongs.
+    """Store which item each key belongs to.
 
     Raises:
-        Conflict: another transaction was faster with one of them.
+        Conflict: another transaction was faster with one of the keys.
     """
     rows = [(item_id, key.data, key.key) for key, item_id in keys]
     columns = ("item_id", "data_sha256", "key_sha256")

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from batchline.constants import (
     BEFORE_ALL_IDS,
     DEFAULT_MODEL,
+    FINISHED,
     LARGE_PREDICTION_BYTES,
     Status,
 )
@@ -62,10 +63,10 @@ class StoredItem:
 def register(
     connection: Connection, data: Sequence[str], of_models: Sequence[str] = ()
 ) -> list[int]:
-    """Store one item for each JSON text; their ids, in the same order.
+    """Store one item per JSON text. Return their ids in the same order.
 
     Args:
-        of_models: for each item the name of its model; () if all are for the default one.
+        of_models: the name of each item's model, or () if all are for the default model.
     """
     if not data:
         return []
@@ -86,7 +87,7 @@ def get(connection: Connection, item_id: int) -> StoredItem | None:
 def get_version_result(connection: Connection, item_id: int, version: int) -> StoredItem | None:
     """Return one item with its result by this version of its model, or None.
 
-    A pending item has none: a client may have given it other data since it was predicted.
+    A pending or canceled item has none: a client may have given it other data since then.
     """
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
@@ -94,7 +95,7 @@ def get_version_result(connection: Connection, item_id: int, version: int) -> St
     model_id = select(models.c.id).where(*number).correlate(items).scalar_subquery()
     query = _results(items, predictions.c.prediction, of_version=model_id)
     has_result = or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None))
-    finished = items.c.id == item_id, items.c.status != Status.PENDING, has_result
+    finished = items.c.id == item_id, items.c.status.in_(FINISHED), has_result
     return next(iter(_read(connection, query.where(*finished))), None)
 
 
@@ -150,14 +151,14 @@ def text_of(value: str | bytes | None) -> str | None:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-@cache  # building these two takes longer than running them
+@cache  # building these two statements takes longer than running them
 def _by_ids() -> Select[Any]:
     return _small_results(items).where(items.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @cache
 def _page(*, of_status: bool) -> Select[Any]:
-    # The limit is inside: with it at the end, MySQL joins all items first, sorts them, and then
+    # The limit is inside. With a limit at the end, MySQL joins all items first, sorts them, and
     # takes the first hundred.
     page = select(items.c.id, items.c.status, items.c.created_at, items.c.model)
     page = page.where(items.c.id > bindparam("after")).order_by(items.c.id)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from batchline.constants import MODEL_PART_BYTES, NO_VERSION, Status
+from batchline.constants import FINISHED, MODEL_PART_BYTES, NO_VERSION
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many, insert_one
 from batchline.db.models import Record, items, model_files, models, predictions
@@ -51,13 +51,13 @@ def _row(record: Record) -> VersionRow:
 
 
 def active_ids(connection: Connection) -> dict[str, int]:
-    """The id of the active version of each model, by its name."""
+    """Return the id of the active version of each model, by the model's name."""
     query = select(models.c.name, models.c.id).where(models.c.active)
     return {row.name: row.id for row in connection.execute(query)}
 
 
 def all_versions(connection: Connection, name: str | None = None) -> list[VersionRow]:
-    """All versions, of this model if given, in the order of names and versions."""
+    """Return all versions, or those of one model, ordered by name and version."""
     query = select(models).order_by(models.c.name, models.c.version)
     if name is not None:
         query = query.where(models.c.name == name)
@@ -65,18 +65,18 @@ def all_versions(connection: Connection, name: str | None = None) -> list[Versio
 
 
 def get_version(connection: Connection, model_id: int) -> VersionRow:
-    """The version of this id."""
+    """Return the version with this id."""
     return _row(connection.execute(select(models).where(models.c.id == model_id)).one())
 
 
 def has_active(connection: Connection, name: str) -> bool:
-    """Whether there is a model of this name."""
+    """Whether a model of this name has an active version."""
     query = select(models.c.id).where(models.c.name == name, models.c.active)
     return connection.execute(query.limit(1)).first() is not None
 
 
 def active_version_of(connection: Connection, item_id: int) -> int:
-    """The id of the version that would predict an item, or `NO_VERSION`."""
+    """Return the id of the version that would predict an item, or `NO_VERSION`."""
     query = select(models.c.id).join(items, items.c.model == models.c.name)
     found = connection.execute(query.where(items.c.id == item_id, models.c.active)).scalar()
     return NO_VERSION if found is None else int(found)
@@ -134,7 +134,7 @@ def pairs(
     """Return items above the id `after` that both versions predicted, with the same data."""
     one, other = predictions.alias("one"), predictions.alias("other")
     both = one.c.item_id == other.c.item_id, one.c.model_id == model_ids[0]
-    finished = items.c.id == one.c.item_id, items.c.status != Status.PENDING
+    finished = items.c.id == one.c.item_id, items.c.status.in_(FINISHED)
     query = select(one.c.item_id, one.c.prediction, other.c.prediction).where(
         *finished, *both, other.c.model_id == model_ids[1], one.c.item_id > after
     )
@@ -143,7 +143,7 @@ def pairs(
 
 
 def store_file(connection: Connection, sha256: str, content: bytes) -> None:
-    """Keep a model's file, in parts that fit into any server's packets; once only."""
+    """Store a model's file once, in parts that fit into any server's packets."""
     if has_file(connection, sha256):
         return
     starts = range(0, len(content), MODEL_PART_BYTES)
@@ -159,7 +159,7 @@ def has_file(connection: Connection, sha256: str) -> bool:
 
 
 def read_file(connection: Connection, sha256: str) -> bytes:
-    """The content of a file that is stored, or what is left of it."""
+    """Return the content of a stored file, as far as it is there."""
     of_file = model_files.c.sha256 == sha256
     query = select(model_files.c.content).where(of_file).order_by(model_files.c.part)
     return b"".join(connection.execute(query).scalars())

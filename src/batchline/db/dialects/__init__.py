@@ -1,4 +1,4 @@
-"""Every difference between the databases, by topic, and nothing else.
+"""The differences between the databases, one topic per module.
 
 SQLAlchemy calls both MySQL and MariaDB "mysql"; `dialect.is_mariadb` tells them apart.
 """

@@ -1,4 +1,4 @@
-"""Connect to each database: its driver, its session settings, its oldest version."""
+"""Connections to each database: driver, session settings, oldest supported version."""
 
 import time
 from typing import Any
@@ -24,35 +24,36 @@ DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
 }
-
+"""The driver that Batchline installs for each database."""
 
 OLDEST = {"mysql": (8, 0, 1), "mariadb": (10, 6), "postgresql": (13,), "sqlite": (3, 35)}
 
 
 def with_driver(url: str) -> URL:
-    """The URL with the driver that Batchline brings, where it names none.
+    """Return the URL with the driver that Batchline installs, if it names no other.
 
     Raises:
-        ConfigurationError: it is no URL, or of a database that is not supported.
+        ConfigurationError: the URL is invalid, or its database is not supported.
     """
     try:
         parsed = make_url(url)
     except Exception as error:
         raise ConfigurationError(
             "DATABASE_URL is not a database URL",
-            hint="it looks like mysql+pymysql://user:password@host:3306/database "
+            hint="set DATABASE_URL to a URL such as mysql://user:password@host:3306/database "
             "or sqlite:///batchline.db",
         ) from error
     if "@" in (parsed.host or ""):
         raise ConfigurationError(
-            "DATABASE_URL has more than one @, so it is not clear where the password ends",
+            "DATABASE_URL has more than one @",
             hint="write an @ in the password as %40, a : as %3A and a / as %2F",
         )
     parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
     if parsed.get_backend_name() not in OLDEST:
         raise ConfigurationError(
-            f"DATABASE_URL names the database {parsed.get_backend_name()}, which is not supported",
-            hint=f"use one of {', '.join(OLDEST)}",
+            f"the database of DATABASE_URL is not supported: it must be one of "
+            f"{', '.join(OLDEST)}, got {parsed.get_backend_name()}",
+            hint="set DATABASE_URL to a supported database",
         )
     if parsed.get_backend_name() in ("mysql", "mariadb") and "charset" not in parsed.query:
         parsed = parsed.update_query_dict({"charset": "utf8mb4"})
@@ -60,10 +61,14 @@ def with_driver(url: str) -> URL:
 
 
 def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:
-    """What `create_engine` needs for this database; a statement may take `timeout` seconds.
+    """Return the options of `create_engine` for this database.
 
-    A process that was stopped in the middle of a transaction loses its locks after `IDLE_TIMEOUT`.
-    READ COMMITTED: under InnoDB's default, registrations and claims deadlock each other.
+    The server ends an idle transaction after `IDLE_TIMEOUT`, so a process that stalls in the middle
+    of a transaction does not hold its locks for longer. The isolation level is READ COMMITTED,
+    because registrations and claims deadlock under InnoDB's default.
+
+    Args:
+        timeout: seconds for one statement, or None for no limit.
     """
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT, "check_same_thread": False}}
@@ -91,58 +96,62 @@ def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:
 
 
 def prepare(engine: Engine, timeout: float | None) -> None:
-    """Attach what each new connection of this engine needs; a statement may take `timeout` s."""
+    """Attach listeners that prepare each new connection of this engine.
+
+    Args:
+        timeout: seconds for one statement, or None for no limit.
+    """
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", prepare_connection)
         event.listen(engine, "checkout", check_file)
         event.listen(engine, "begin", begin)
     if engine.dialect.name == "postgresql":
         if timeout is not None:
-            _limit_waiting(engine, timeout + 1)  # the server's own limit comes first
+            _limit_waiting(engine, timeout + 1)  # the server's own timeout expires first
         event.listen(engine, "do_executemany", copy_rows)
 
 
 def _limit_waiting(engine: Engine, seconds: float) -> None:
-    """Let psycopg give up on a server that is frozen; by itself it would wait for ever."""
+    """Let psycopg time out if the server stalls. By default, it waits forever."""
     import psycopg
 
-    class ImpatientConnection(psycopg.Connection[Any]):
+    class LimitedConnection(psycopg.Connection[Any]):
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
             end = time.monotonic() + seconds
             try:
                 return super().wait(gen, interval, seconds if timeout is None else timeout)
             except psycopg.OperationalError:
                 if time.monotonic() >= end:
-                    self.pgconn.finish()  # a late answer would be taken for that of the next query
+                    self.pgconn.finish()  # the next query must not read this query's late reply
                 raise
 
     event.listen(
         engine,
         "do_connect",
-        lambda dialect, record, words, options: ImpatientConnection.connect(*words, **options),
+        lambda dialect, record, words, options: LimitedConnection.connect(*words, **options),
     )
 
 
 def check_version(connection: Connection) -> None:
-    """Refuse a server that is older than what Batchline is tested with, or holds no Unicode.
+    """Check that the server's version is supported and that the database stores Unicode.
 
     Raises:
-        ConfigurationError: it is older, or its encoding is another.
+        ConfigurationError: the server is too old, or the database's encoding is not UTF-8.
     """
     if connection.dialect.name == "postgresql":
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
         if encoding != "UTF8":
             raise ConfigurationError(
-                f"the database's encoding is {encoding}; Batchline needs UTF8",
-                hint="CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+                f"the encoding of the database must be UTF8, got {encoding}",
+                hint="run `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`",
             )
     dialect: Any = connection.dialect
     name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
     found = tuple(dialect.server_version_info or ())
     if found and found < OLDEST[name]:
         raise ConfigurationError(
-            f"the database server is {name} {_dotted(found)}; Batchline needs "
-            f"{name} {_dotted(OLDEST[name])} or newer",
+            f"the database server must be {name} {_dotted(OLDEST[name])} or newer, "
+            f"got {_dotted(found)}",
             hint="upgrade the server, or set DATABASE_URL to another one",
         )
 

@@ -1,4 +1,4 @@
-"""What a driver's error means, and what the operator can do about it."""
+"""The meaning of a driver's error, and a hint for the operator."""
 
 import re
 from typing import Any
@@ -11,37 +11,40 @@ from sqlalchemy.exc import (
 )
 
 DEADLOCKS = {1213, 1205}
-"""MySQL's and MariaDB's codes for a deadlock and a lock wait that took too long."""
-
+"""MySQL's and MariaDB's codes for a deadlock and for a lock wait timeout."""
 
 INSUFFICIENT_PRIVILEGE = "42501"
-
+"""PostgreSQL's code for a missing privilege."""
 
 SERIALIZATION_FAILURES = {"40001", "40P01"}
+"""PostgreSQL's codes for a serialization failure and for a deadlock."""
 
 
 def error_code(error: DBAPIError) -> Any:
-    """The server's own code: a number on MySQL and MariaDB, five characters on PostgreSQL."""
-    from pymysql.err import MySQLError  # slow to import, and only errors need it
+    """Return the server's code: an integer on MySQL and MariaDB, a SQLSTATE on PostgreSQL."""
+    from pymysql.err import MySQLError  # slow to import, and needed only for errors
 
-    # PyMySQL has an SQLSTATE too, but it is the same for most of MySQL's codes.
+    # PyMySQL has SQLSTATEs too, but most of MySQL's codes share one.
     if isinstance(error.orig, MySQLError):
         return error.orig.args[0] if error.orig.args else None
     return getattr(error.orig, "sqlstate", None)
 
 
 def is_deadlock(error: DBAPIError) -> bool:
-    """Another transaction was in the way: nothing is wrong, and the same again may pass."""
+    """Return whether another transaction caused the error, so that a retry can succeed."""
     return error_code(error) in DEADLOCKS | SERIALIZATION_FAILURES
 
 
 def is_missing_table(error: DBAPIError) -> bool:
-    """The tables are not there: nobody has migrated this database."""
+    """Return whether a table is missing, because the database has not been migrated."""
     return error_code(error) in (1146, "42P01") or "no such table" in str(error.orig)
 
 
 def is_unavailable(error: DBAPIError) -> bool:
-    """The server is away, refuses, is full or read-only: not the statement's fault."""
+    """Return whether the server, not the statement, caused the error.
+
+    The server cannot be reached, rejects the user, has no free space or is read-only.
+    """
     return (
         error.connection_invalidated
         or isinstance(error, OperationalError | InterfaceError | InternalError)
@@ -51,26 +54,26 @@ def is_unavailable(error: DBAPIError) -> bool:
 
 
 def is_timeout(error: DBAPIError) -> bool:
-    """The server holds the connection and does not answer: it is frozen, or cut off."""
+    """Return whether the server stopped responding while the connection stayed open."""
     return bool(error.connection_invalidated and re.search("timed out|timeout", str(error.orig)))
 
 
 HINTS = {
-    "database is locked": "another program has been writing to the SQLite file for too long",
-    "file is not a database": "this file is something else; name another one",
-    "disk|full|No space": "make room on the database's disk",
+    "database is locked": "stop the other program that is writing to the SQLite file",
+    "file is not a database": "set DATABASE_URL to a SQLite file or to a new file",
+    "disk|full|No space": "free space on the database's disk",
     "readonly|read-only": "make the database writable for this user",
-    "unable to open database file": "check that the SQLite file's folder exists and can be written",
-    "Access denied .* to database|permission denied": "grant this user the rights",
+    "unable to open database file": "create the folder of the SQLite file and make it writable",
+    "Access denied .* to database|permission denied": "grant this user access to the database",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
-    "Unknown database|database .* does not exist": "create the database first",
+    "Unknown database|database .* does not exist": "create the database",
     "Can't connect|refused|timed out|timeout|resolve|translate host": "check the host and the port",
 }
-"""What the operator can do about an error, by what the driver says; the first that fits counts."""
+"""A hint for each pattern of the driver's message. The first matching pattern is used."""
 
 
 def hint_for(error: DBAPIError) -> str:
-    """What the operator can do about a connection that failed."""
-    said = str(error.orig)
-    fitting = (hint for pattern, hint in HINTS.items() if re.search(pattern, said))
-    return next(fitting, "check DATABASE_URL or MYSQL_*, and that the server is up")
+    """Return a hint for an error that `is_unavailable`."""
+    message = str(error.orig)
+    matching = (hint for pattern, hint in HINTS.items() if re.search(pattern, message))
+    return next(matching, "check DATABASE_URL or MYSQL_*, and that the server is running")

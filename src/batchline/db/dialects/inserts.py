@@ -1,4 +1,4 @@
-"""Insert many rows in the quickest way that each driver has."""
+"""Insert many rows in the fastest way of each driver."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,24 +17,26 @@ STATEMENT_BYTES = 1024 * 1024
 
 
 STATEMENT_ROWS = 1_000
-"""A multi-row INSERT ends at either; the smallest `max_allowed_packet` in use is 4 MiB."""
+"""Limits of a multi-row INSERT. The smallest default of `max_allowed_packet` is 4 MiB."""
 
 
 COPY_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 COPY_SPECIAL = re.compile(r"[\\\n\r\t]")
 COPY_ROWS = 100
-"""From so many rows on PostgreSQL's COPY is quicker than an INSERT, one more round trip and all."""
+"""From this number of rows, PostgreSQL's COPY is faster than an INSERT despite its extra round
+trip."""
 
 
 def insert_returning_ids(
     connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> list[int]:
-    """One multi-row INSERT; the new ids in the order of the rows.
+    """Insert rows in one statement and return their ids in the order of the rows.
 
-    MySQL, MariaDB and SQLite give one statement's rows consecutive ids and name the first or the
-    last, which is a multiple quicker than RETURNING them. The step is `@@auto_increment_increment`,
-    which is not 1 under group replication or Galera. On PostgreSQL ids grow along a statement's
-    rows, so sorted ids are in that order too (RETURNING promises none).
+    MySQL, MariaDB and SQLite give the rows of one statement consecutive ids and report the first or
+    the last one. This is several times faster than RETURNING. On MySQL and MariaDB, consecutive ids
+    differ by `@@auto_increment_increment`, which is not 1 with group replication or Galera.
+    PostgreSQL assigns increasing ids to the rows of one statement, but RETURNING guarantees no
+    order, so the ids are sorted.
     """
     if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS:
         return _copy_returning_ids(connection, table, columns, rows)
@@ -51,7 +53,10 @@ def insert_returning_ids(
 
 
 def _id_step(connection: Connection) -> int:
-    """Asked once on each connection: a session's own value only that session can change."""
+    """Return the difference of consecutive ids, which is read once per connection.
+
+    Only the session itself can change its value.
+    """
     if "id_step" not in connection.info:
         step = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
         connection.info["id_step"] = step
@@ -61,7 +66,7 @@ def _id_step(connection: Connection) -> int:
 def _copy_returning_ids(
     connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> list[int]:
-    """Take the ids first, as one text, and COPY them with their rows; see `_copy`."""
+    """Reserve ids, which arrive as one string, and COPY the rows with them."""
     take = (
         f"SELECT string_agg(nextval(pg_get_serial_sequence('{table}', 'id'))::text, ',')"
         " FROM generate_series(1, %s)"
@@ -74,7 +79,10 @@ def _copy_returning_ids(
 
 
 def copy_rows(cursor: Any, statement: str, rows: Any, context: Any) -> bool:
-    """Do a COPY where SQLAlchemy would execute many, so that errors are treated like all others."""
+    """Execute a COPY in place of SQLAlchemy's `executemany`, so that its errors are translated too.
+
+    Return False for any other statement.
+    """
     if not statement.startswith("COPY "):
         return False
     with cursor.copy(statement) as copy:
@@ -83,7 +91,10 @@ def copy_rows(cursor: Any, statement: str, rows: Any, context: Any) -> bool:
 
 
 def _copy_text(rows: Sequence[tuple[Any, ...]]) -> str:
-    """Write rows in COPY's text format: column by column, in a third of psycopg's time by row."""
+    """Return the rows in COPY's text format.
+
+    Formatting by column takes a third of the time that psycopg takes by row.
+    """
     columns = map(_copy_column, zip(*rows, strict=True))
     return "".join(f"{line}\n" for line in map("\t".join, zip(*columns, strict=True)))
 
@@ -100,11 +111,11 @@ def _copy_column(values: Sequence[Any]) -> Sequence[str]:
 def insert_many(
     connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Insert rows in bulk, if any, the quickest way that the driver has.
+    """Insert any number of rows in the fastest way of the driver.
 
-    That is COPY on PostgreSQL, in a fifth of executemany's time, and elsewhere a multi-row
-    statement built in one go: half of executemany's time with SQLite's driver, two thirds with
-    PyMySQL.
+    On PostgreSQL this is COPY, which takes a fifth of the time of `executemany`. On the other
+    databases it is a multi-row INSERT, which takes half of that time with SQLite's driver and two
+    thirds with PyMySQL.
     """
     if connection.dialect.name == "postgresql" and len(rows) >= COPY_ROWS:
         connection.exec_driver_sql(f"COPY {table} ({', '.join(columns)}) FROM STDIN", list(rows))
@@ -116,7 +127,7 @@ def insert_many(
 def _multi_row(
     connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> tuple[str, tuple[Any, ...]]:
-    """One INSERT for all rows, and its parameters."""
+    """Return an INSERT of all rows, and its parameters."""
     names = ", ".join(columns)
     if connection.dialect.name == "mysql":
         values, parameters = _with_literal_integers(rows)
@@ -127,14 +138,14 @@ def _multi_row(
     parameters = tuple(chain.from_iterable(rows))
     if connection.dialect.name != "sqlite":
         return f"INSERT INTO {table} ({names}) {values}", parameters
-    # SQLite would work out the default of created_at for each row, which is a third of all.
+    # One created_at for all rows: SQLite's default for each row takes a third of the INSERT's time.
     given = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
     select = f"SELECT {given}, (SELECT {SQLITE_NOW}) FROM ({values})"
     return f"INSERT INTO {table} ({names}, created_at) {select}", parameters
 
 
 def _with_literal_integers(rows: Sequence[tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
-    """Rows in which only texts are parameters.
+    """Return the VALUES with integers as literals, and the remaining values as parameters.
 
     PyMySQL escapes each parameter in Python, which takes as long as the rest of the statement.
     """
@@ -171,7 +182,7 @@ def _smaller_parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[A
 
 
 def _size(row: tuple[Any, ...]) -> int:
-    return len(row[-1])  # the longest text is in the last column, or no longer than that
+    return len(row[-1])  # the last column has the longest text
 
 
 def insert_one(connection: Connection, table: Table, **values: Any) -> int:

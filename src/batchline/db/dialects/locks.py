@@ -1,4 +1,4 @@
-"""Let one migration run at a time."""
+"""The lock that lets one migration run at a time."""
 
 import time
 from collections.abc import Iterator
@@ -22,21 +22,20 @@ MYSQL_LOCKS = f"SELECT GET_LOCK({MYSQL_LOCK}, 0)", f"SELECT RELEASE_LOCK({MYSQL_
 MIGRATION_LOCKS = {
     "mysql": MYSQL_LOCKS,
     "mariadb": MYSQL_LOCKS,
-    # It ends with the transaction; other programs have other numbers.
+    # The lock ends with the transaction. The hash of the name keeps it apart from other programs.
     "postgresql": ("SELECT pg_try_advisory_xact_lock(hashtext('batchline'))", None),
 }
-"""How to take and to release it."""
+"""The statements that take and release the lock."""
 
 
 @contextmanager
 def migration_lock(connection: Connection) -> Iterator[None]:
-    """Let one migration at a time pass; the next one waits.
+    """Hold the migration lock, after waiting for another migration.
 
-    SQLite needs no more than the write transaction, which only one can have; `upgrade` begins it
-    with as much patience.
+    On SQLite, the write transaction is the lock. `upgrade` waits for it for as long.
 
     Raises:
-        DatabaseUnavailable: another migration has not ended within `MIGRATION_TIMEOUT` seconds.
+        DatabaseUnavailable: another migration still runs after `MIGRATION_TIMEOUT` seconds.
     """
     take, release = MIGRATION_LOCKS.get(connection.dialect.name, (None, None))
     if take:
@@ -49,9 +48,12 @@ def migration_lock(connection: Connection) -> Iterator[None]:
 
 
 def _poll(connection: Connection, take: str) -> None:
-    # One long wait would meet the limit for a statement.
+    # A single statement that waits would exceed the statement timeout.
     end = time.monotonic() + MIGRATION_TIMEOUT
     while not connection.exec_driver_sql(take).scalar():
         if time.monotonic() > end:
-            raise DatabaseUnavailable("another migration is still running", hint="wait for its end")
+            raise DatabaseUnavailable(
+                f"another migration is still running after {MIGRATION_TIMEOUT} seconds",
+                hint="run `batchline db upgrade` again when it has finished",
+            )
         time.sleep(0.1)

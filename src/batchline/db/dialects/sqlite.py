@@ -1,4 +1,4 @@
-"""SQLite's connections: WAL, who writes next, and a file that was replaced."""
+"""SQLite's connections: WAL, write transactions, and files that were replaced."""
 
 import sqlite3
 import time
@@ -14,12 +14,13 @@ from sqlalchemy.exc import (
 
 from batchline.constants import (
     SQLITE_BUSY_TIMEOUT,
-    TURNSTILE_INTERVAL,
+    SQLITE_POLL_INTERVAL,
 )
 
 
 def prepare_connection(connection: Any, record: Any) -> None:
-    # Python's driver would begin transactions by itself, and too late; `_begin_sqlite` does it.
+    """Configure a new connection, and remember which file it has opened."""
+    # Python's driver would begin transactions itself, and too late. `begin` does it instead.
     connection.isolation_level = None
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
@@ -28,8 +29,8 @@ def prepare_connection(connection: Any, record: Any) -> None:
 
 
 def _switch_to_wal(driver: Any) -> None:
-    # On a new file another process may be doing the same. SQLite refuses the second at once instead
-    # of letting it wait, as two that wait for each other would do so for ever.
+    # Another process may switch the same new file. SQLite raises SQLITE_BUSY for the second one
+    # without waiting for the busy timeout, because two such processes could deadlock.
     end = time.monotonic() + SQLITE_BUSY_TIMEOUT
     while True:
         try:
@@ -37,16 +38,19 @@ def _switch_to_wal(driver: Any) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
-            time.sleep(TURNSTILE_INTERVAL)
+            time.sleep(SQLITE_POLL_INTERVAL)
         else:
             return
 
 
 def check_file(connection: Any, record: Any, proxy: Any) -> None:
-    # SQLite goes on writing to a file that was deleted, and nobody would ever see it again.
+    """Reconnect if the database file was deleted or replaced.
+
+    SQLite would continue to write to the old file, and the data would be lost.
+    """
     path, identity = record.info["file"]
     if _identity(path) != identity:
-        raise DisconnectionError(f"{path} is another file than it was")
+        raise DisconnectionError(f"{path} was deleted or replaced")
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -58,8 +62,11 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def begin(connection: Connection) -> None:
-    # A transaction that starts as a reader and then writes fails at once if another one wrote in
-    # between, busy timeout or not; one that will write says so when it begins.
+    """Begin a transaction, and take the write lock if it is going to write.
+
+    A transaction that reads first and writes later fails if another one wrote in between, whatever
+    the busy timeout is.
+    """
     options = connection.get_execution_options()
     if not options.get("writes", False):
         connection.exec_driver_sql("BEGIN")
@@ -68,10 +75,10 @@ def begin(connection: Connection) -> None:
 
 
 def _begin_quickly(driver: Any, patience: float) -> bool:
-    """Take the write lock as soon as it is free; SQLite itself would look after 1, 3, 8, 18, 33 ms.
+    """Poll the write lock every millisecond. SQLite itself polls after 1, 3, 8, 18 and 33 ms.
 
-    False if it is held for longer than that, or cannot be taken at all: the statement that waits in
-    SQLite's own way then says so in its own words.
+    Return False if the lock is still held after `patience` seconds, or if SQLite raises another
+    error. Then the caller's BEGIN IMMEDIATE waits for the busy timeout or raises that error.
     """
     end = time.monotonic() + patience
     driver.execute("PRAGMA busy_timeout = 0")
@@ -82,7 +89,7 @@ def _begin_quickly(driver: Any, patience: float) -> bool:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     return False
-                time.sleep(TURNSTILE_INTERVAL)
+                time.sleep(SQLITE_POLL_INTERVAL)
             else:
                 return True
     finally:

@@ -1,4 +1,4 @@
-"""Column types and SQL functions, as each database has them."""
+"""Column types and SQL functions, compiled for each database."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from batchline.constants import (
 
 
 class TolerantDateTime(sqlite.DATETIME):
-    """SQLite's, but for a text that is no time, which a client may have written: it is None."""
+    """SQLite's DATETIME, which reads an invalid text as None. Clients can write any text."""
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         parse: Any = super().result_processor(dialect, coltype)
@@ -44,10 +44,10 @@ class TolerantDateTime(sqlite.DATETIME):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC datetimes in Python; what each database does best underneath.
+    """Timezone-aware UTC datetimes in Python, in a suitable type of each database.
 
-    MySQL's TIMESTAMP rather than DATETIME: it keeps UTC whatever a client's session time zone is,
-    and its default needs no expression, which MySQL before 8.0.13 refuses.
+    On MySQL this is TIMESTAMP instead of DATETIME. It stores UTC in any session time zone, and its
+    default is not an expression, which MySQL before 8.0.13 does not support.
     """
 
     impl = DateTime(timezone=True)
@@ -66,18 +66,18 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if not isinstance(value, datetime):  # what a client wrote by hand may be no time at all
+        if not isinstance(value, datetime):  # a client may have written an invalid time
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 Id = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers only INTEGER keys by itself."""
+"""A generated key. SQLite generates only INTEGER keys."""
 
 
 Json = Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4"), "mysql", "mariadb")
-"""JSON is kept as text: what comes back is what went in, with keys in label order (MySQL's JSON
-type sorts them), and text that is no JSON fails as an item, with a reason."""
+"""JSON as text. It keeps the order of the labels, which MySQL's JSON type does not, and it can hold
+invalid JSON, which then fails as an item with a reason."""
 
 
 Blob = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
@@ -86,7 +86,7 @@ Blob = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 Name = String(64).with_variant(
     mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
 )
-"""A text that is the same only if each character is; elsewhere that is the rule."""
+"""A name that is compared exactly. MySQL's default collation ignores case and accents."""
 
 
 CustomId = String(255).with_variant(
@@ -99,7 +99,7 @@ StatusWord = Enum(
 
 
 TABLE_OPTIONS: dict[str, Any] = {
-    "sqlite_autoincrement": True,  # an id that was answered is never given to another item
+    "sqlite_autoincrement": True,  # an id is never used again, even after its item was deleted
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mariadb_engine": "InnoDB",
@@ -111,7 +111,7 @@ SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 
 
 class utc_now(FunctionElement[datetime]):
-    """The database's own clock, to the millisecond or better."""
+    """The database's clock, in milliseconds or microseconds."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -133,7 +133,7 @@ def _utc_now_sqlite(element: utc_now, compiler: Any, **options: Any) -> str:
 
 
 class byte_length(FunctionElement[int]):
-    """The size of a text in bytes, read from the row's header where the database can."""
+    """The size of a text in bytes."""
 
     type = Integer()
     inherit_cache = True
@@ -146,12 +146,12 @@ def _byte_length(element: byte_length, compiler: Any, **options: Any) -> str:
 
 @compiles(byte_length, "sqlite")
 def _byte_length_sqlite(element: byte_length, compiler: Any, **options: Any) -> str:
-    # octet_length() came with SQLite 3.43; the length of a blob is the same number.
+    # SQLite before 3.43 has no octet_length(). The length of a blob is the same number.
     return f"LENGTH(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
 
 
 class raw_text(FunctionElement[Any]):
-    """A text as the driver gives it fastest, str or bytes, even where its bytes are no text."""
+    """A text as str or bytes, in the driver's faster form, even if it is not valid UTF-8."""
 
     type = NullType()
     inherit_cache = True
@@ -164,12 +164,12 @@ def _raw_text(element: raw_text, compiler: Any, **options: Any) -> str:
 
 @compiles(raw_text, "sqlite")
 def _raw_text_sqlite(element: raw_text, compiler: Any, **options: Any) -> str:
-    # SQLite stores any bytes as text; its driver raises for the whole result at the first bad one.
+    # SQLite stores any bytes as text. Its driver raises for the whole result if one is not UTF-8.
     return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
 
 
 class text_or_null(FunctionElement[Any]):
-    """A text as `raw_text` reads it; null for a value that is no text, which SQLite can hold."""
+    """A text as `raw_text` reads it, or null for another type, which SQLite can store."""
 
     type = NullType()
     inherit_cache = True
@@ -187,7 +187,7 @@ def _text_or_null_sqlite(element: text_or_null, compiler: Any, **options: Any) -
 
 
 class same_text(FunctionElement[bool]):
-    """Whether a column has exactly this text: MySQL and MariaDB ignore spaces at the end."""
+    """Whether a column has exactly this text. MySQL and MariaDB ignore trailing spaces in `=`."""
 
     type = Boolean()
     inherit_cache = True
@@ -208,13 +208,14 @@ def _same_text_mysql(element: same_text, compiler: Any, **options: Any) -> str:
 
 
 SEPARATOR = "\x1e"
-"""Between concatenated texts: JSON has no such character, except escaped."""
+"""The separator of concatenated texts. JSON contains this character only escaped."""
 
 
 class concatenated(FunctionElement[Any]):
-    """Texts of several rows as one text, in the order of a second column.
+    """The texts of several table rows as one text, in the order of a second column.
 
-    The server may cut it off, and SQLite promises no order. So only equality means something.
+    The server may truncate it, and SQLite guarantees no order. So two equal results mean equal
+    texts, but two different results do not mean different texts.
     """
 
     type = NullType()
@@ -240,10 +241,13 @@ def _concatenated_sqlite(element: concatenated, compiler: Any, **options: Any) -
 
 
 MYSQL_LONG_CONCATENATION = "/*+ SET_VAR(group_concat_max_len = 67108864) */"
-"""For one statement, so that no setting of the session is needed. MariaDB has 1 MiB by default."""
+"""Raises MySQL's limit for one statement. MariaDB's default is 1 MiB."""
 
 
 def among(column: Column[int], ids: Sequence[int]) -> ColumnElement[bool]:
-    """Whether a column has one of these ids; a range if they have no gap, as nearly always."""
+    """Return the condition that a column has one of these ids.
+
+    It is a range if the ids are consecutive, which is usual.
+    """
     first, last = min(ids), max(ids)
     return column.between(first, last) if last - first + 1 == len(ids) else column.in_(ids)

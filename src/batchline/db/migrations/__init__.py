@@ -19,16 +19,18 @@ def upgrade(database: Database, revision: str = "head") -> None:
         SchemaNewer: a newer Batchline has migrated this database. Nothing was changed.
         DatabaseUnavailable: the database does not respond, or another migration is running.
     """
+    with closing(database.without_time_limit()) as unlimited:
+        migrate(unlimited, revision)
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Do as `upgrade`, through this engine with its time limit."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with (
-        closing(database.without_time_limit()) as unlimited,
-        unlimited.write(patience=MIGRATION_TIMEOUT) as connection,
-        migration_lock(connection),
-    ):
+    with database.write(patience=MIGRATION_TIMEOUT) as connection, migration_lock(connection):
         state = schema.read_state(connection)
         schema.check_before_migrating(connection, state)
         schema.adopt_older_version(connection, state)

@@ -1,4 +1,4 @@
-"""Which axis of a model's inputs is that of the rows, as far as its declaration tells. Pure."""
+"""Which dimension of the inputs is the batch dimension, as far as the file declares it. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from batchline.ml.inputs import Input
 
 @dataclass(frozen=True, slots=True)
 class BatchDimension:
-    """One way to see the inputs: `size` rows in a call (None: any number), if there is an axis."""
+    """One reading of the inputs: `size` rows per call (None: any number), if there is an axis."""
 
     inputs: tuple[Input, ...]
     size: int | None
@@ -20,13 +20,13 @@ class BatchDimension:
 def batch_dimensions(
     declared: Sequence[Any], dtypes: dict[str, str], name: str
 ) -> Iterator[BatchDimension]:
-    """The layouts to try, the best first; the last one takes the model as it is, a row a call.
+    """Return the readings to try, the best first. The last one takes one row per call.
 
-    A free first axis is that of the rows. Inputs that have none beside others that have one are
-    asked for once an item. A fixed first axis may be a batch of a fixed size.
+    A dynamic first dimension is the batch dimension. Inputs without one, next to others that have
+    one, are given once per item. A fixed first dimension may be a batch of a fixed size.
 
     Raises:
-        ConfigurationError: an input is of a type that no row can have.
+        ConfigurationError: an input has a type that no row can have.
     """
     _check_types(declared, dtypes, name)
     free = [each for each in declared if each.shape and not isinstance(each.shape[0], int)]
@@ -46,20 +46,20 @@ def batch_dimensions(
 def _check_types(declared: Sequence[Any], dtypes: dict[str, str], name: str) -> None:
     if not declared:
         raise ConfigurationError(
-            f"{name} has no inputs", hint="a model that takes nothing has nothing to predict from"
+            f"{name} has no inputs", hint="export the model again with at least one input"
         )
     for each in declared:
         if each.type not in dtypes:
             raise ConfigurationError(
-                f"{name} takes {each.type} as {each.name}, which rows of JSON cannot give",
-                hint=f"export it with tensors of {', '.join(sorted(set(dtypes.values())))}",
+                f"the input {each.name} of {name} has the type {each.type}, which JSON cannot give",
+                hint=f"export the model with tensors of {', '.join(sorted(set(dtypes.values())))}",
             )
 
 
 def _input(declared: Any, dtypes: dict[str, str], has_rows: bool, rows_axis: str) -> Input:
     if has_rows:
         return Input(declared.name, dtypes[declared.type], tuple(map(_axis, declared.shape[1:])))
-    # An axis for rows at another place: one row a call, so it has the size 1.
+    # A batch dimension at another place has the size 1, since each call has one row.
     shape = (1 if rows_axis and size == rows_axis else _axis(size) for size in declared.shape)
     return Input(declared.name, dtypes[declared.type], tuple(shape), per_item=True)
 

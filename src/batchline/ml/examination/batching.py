@@ -23,10 +23,10 @@ from batchline.ml.session import Session
 
 
 def per_row_outputs(session: Session, rows: RowTensors, layout: BatchDimension) -> list[bool]:
-    """For each output, whether it has an entry for each row, as far as single rows can tell.
+    """Return for each output whether it has an entry per row, as far as single rows can tell.
 
     Raises:
-        ModelFailed: the model raised.
+        ModelFailed: the model raised an error.
     """
     if not layout.axis:
         return [False] * len(session.outputs)
@@ -42,13 +42,13 @@ def per_row_outputs(session: Session, rows: RowTensors, layout: BatchDimension) 
 def detect_batching(
     session: Session, rows: RowTensors, batching: Batching, per_row: Sequence[bool]
 ) -> Batching:
-    """What of this batching holds: itself, or one row at a time.
+    """Return this batching mode if trials confirm it, otherwise one row per call.
 
     Args:
-        rows: at least two, at each of which the model has not raised.
+        rows: at least two rows, each of which the model accepts.
 
     Raises:
-        ConfigurationError: the model gives another answer for the same row each time.
+        ConfigurationError: the model gives another prediction for the same row each time.
     """
     single = replace(batching, size=1) if batching.size is None else batching
     started = time.perf_counter()
@@ -62,7 +62,7 @@ def detect_batching(
         names = ", ".join(
             o.name for o, each in zip(session.outputs, per_row, strict=True) if not each
         )
-        return replace(batching, size=1, reason=f"{names} has no entry for each row")
+        return replace(batching, size=1, reason=f"the output {names} has no entry per row")
     most = batching.size or max(2, min(CALL_MAX_ROWS, int(PROOF_SECONDS / max(seconds, 1e-6))))
     most = min(most, max(2, batching.call_rows))
     worst = Difference(0.0, False)
@@ -75,7 +75,7 @@ def detect_batching(
         for place, row in enumerate(company):
             worst = worst.joined(difference(_entry(together, place), _entry(alone[row], 0)))
     if worst.exceeds:
-        reason = f"a row's numbers depend on its company: they differ by {_told(worst.largest)}"
+        reason = f"predictions change when batched, by {_told(worst.largest)}"
         return replace(batching, size=1, difference=_finite(worst.largest), reason=reason)
     return replace(batching, difference=worst.largest)
 
@@ -92,14 +92,14 @@ def _must_repeat(
         found = difference(_entry(again, 0), _entry(first[place], 0))
         if found.exceeds:
             raise ConfigurationError(
-                "the model gives another answer each time for the same row: they differ by "
+                "the model gives another prediction for the same row each time: they differ by "
                 f"{_told(found.largest)}",
-                hint="export it without dropout, sampling, or a state that it keeps",
+                hint="export the model without dropout, sampling, or a state that it keeps",
             )
 
 
 def _finite(largest: float) -> float | None:
-    """JSON has no infinity: of another label or shape there is no difference in numbers."""
+    """Return None for infinity: another label or shape has no difference in numbers."""
     return None if largest == inf else largest
 
 
@@ -108,7 +108,7 @@ def _told(largest: float) -> str:
 
 
 def _trial_batches(rows: int, most: int) -> Iterator[list[int]]:
-    """Which rows are predicted together: pairs, all, and many, in different orders."""
+    """Return which rows to predict together: pairs, all, and many, in different orders."""
     random = Random(0)  # noqa: S311, not a secret
     everyone = list(range(rows))
     for place in range(min(rows, 4)):

@@ -1,4 +1,4 @@
-"""The names of a classifier's classes: from a label file, or from the model and its answers."""
+"""Find the class names of a classifier: in a label file, or in the model and its outputs."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ InFile = Callable[[int], set[Names]]
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Labels in the order of their class index: a JSON list, or an object from index to label.
+    """Return labels in class order from a JSON list, or from an object from index to label.
 
     Raises:
         ConfigurationError: the file cannot be read, or holds something else.
@@ -37,7 +37,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
             hint="name a JSON file as LABEL_FILEPATH or --labels, or leave it out",
         ) from error
     except KeyError as error:
-        raise _bad_labels(path, f"index {error} is missing; they count from 0") from error
+        raise _bad_labels(path, f"index {error} is missing, and indexes count from 0") from error
     except (ValueError, RecursionError) as error:
         raise _bad_labels(path, f"it is not JSON: {first_line(error)}") from error
     if not isinstance(stored, list) or not all(isinstance(label, str) for label in stored):
@@ -45,7 +45,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     if len(set(stored)) != len(stored):
         raise _bad_labels(path, "a name appears twice")
     if any(not label.isprintable() for label in stored):
-        raise _bad_labels(path, "a name holds characters that cannot be shown")
+        raise _bad_labels(path, "a name has characters that cannot be printed")
     return tuple(stored)
 
 
@@ -57,14 +57,14 @@ def _bad_labels(path: Path, problem: str) -> ConfigurationError:
 
 
 def class_names(outputs: Sequence[Any], labels: Labels, in_file: InFile) -> Labels:
-    """The names for the probabilities in these outputs of many rows; None if there are none.
+    """Return the names for the probabilities in these outputs of many rows, or None.
 
     Args:
-        labels: those of a label file, which have to fit.
-        in_file: gives all lists of so many labels in the model's file.
+        labels: the labels of a label file, which must fit.
+        in_file: returns all lists of so many labels in the model's file.
 
     Raises:
-        ConfigurationError: they do not.
+        ConfigurationError: the labels do not fit.
     """
     probabilities = find_probabilities(outputs)
     own = None if probabilities is None else _own_names(probabilities, outputs, in_file)
@@ -72,22 +72,22 @@ def class_names(outputs: Sequence[Any], labels: Labels, in_file: InFile) -> Labe
         return own
     if probabilities is not None and _has_text_names(probabilities) and labels != own:
         raise ConfigurationError(
-            "the label file gives other names than the model itself, which calls its classes "
+            "the label file has other names than the model, which calls its classes "
             f"{', '.join(own or ())}",
-            hint="leave the label file out for this model",
+            hint="leave the label file out",
         )
     classes = None if probabilities is None else _class_count(probabilities)
     if classes != len(labels):
         raise ConfigurationError(
             f"the label file has {len(labels)} labels, but the model gives "
             f"{classes or 'no'} probabilities",
-            hint="a label file needs one label for each class; leave it out for other models",
+            hint="name each class once, or leave the label file out",
         )
     return labels
 
 
 def has_unnamed_classes(outputs: Sequence[Any], names: Labels) -> bool:
-    """Whether there are labels and probabilities of which it is not known which belong together."""
+    """Whether there are labels and probabilities that cannot be matched."""
     return (
         names is None and find_probabilities(outputs) is not None and _answers(outputs) is not None
     )
@@ -102,7 +102,7 @@ def _has_text_names(probabilities: Any) -> bool:
 
 
 def _own_names(probabilities: Any, outputs: Sequence[Any], in_file: InFile) -> Labels:
-    """A ZipMap's own names, else those that the file has and the label output confirms."""
+    """Return a ZipMap's own names, or those in the file that the label output confirms."""
     if is_zipmap(probabilities):
         return tuple(str(key) for key in probabilities[0])
     answers = _answers(outputs)
@@ -121,7 +121,7 @@ def _own_names(probabilities: Any, outputs: Sequence[Any], in_file: InFile) -> L
 
 
 def _answers(outputs: Sequence[Any]) -> Any:
-    """The output with a label for each row, or None."""
+    """Return the output with a label per row, or None."""
     for output in outputs:
         if isinstance(output, np.ndarray) and output.ndim == 1 and output.dtype.kind in "iuOU":
             return output
@@ -129,7 +129,7 @@ def _answers(outputs: Sequence[Any]) -> Any:
 
 
 def _names_of_columns(probabilities: Any, answers: Any) -> dict[int, str]:
-    """For each column that is the highest somewhere, what the model then answers most often."""
+    """Return for each column that is the highest somewhere the most frequent label then."""
     seen: dict[int, Counter[str]] = {}
     for column, answer in zip(probabilities.argmax(axis=1), answers.tolist(), strict=True):
         seen.setdefault(int(column), Counter())[str(answer)] += 1

@@ -1,8 +1,8 @@
-"""Lists of class labels in an ONNX file, which ONNX Runtime does not tell.
+"""Read lists of class labels in an ONNX file, which ONNX Runtime does not expose.
 
-Classifiers have them as attributes (`classlabels_strings`, `classlabels_int64s` and the like) or as
+Classifiers have them as attributes (`classlabels_strings`, `classlabels_int64s` and others) or as
 constants. Reading them takes these few fields of the format (onnx.proto3, and Protocol Buffers'
-encoding), for which the package onnx would be ten times as large as all the rest.
+encoding). The package onnx would be ten times as large as everything else.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def lists_of_labels(content: bytes, length: int) -> set[Labels]:
-    """All lists of so many whole numbers or texts in a model that ONNX Runtime could load."""
+    """Return all lists of so many integers or strings in a model that ONNX Runtime can load."""
     found = {labels for graph in _all(content, GRAPH) for labels in _lists(graph)}
     return {labels for labels in found if len(labels) == length}
 
@@ -59,7 +59,7 @@ def _texts(message: bytes, number: int) -> Labels:
 
 
 def _numbers(message: bytes, number: int) -> Labels:
-    """Whole numbers, each in a field of its own or all packed into one."""
+    """Return integers, each in a field of its own or all packed into one."""
     found: list[int] = []
     for each, value in _fields(message):
         if each == number and isinstance(value, int):
@@ -79,7 +79,7 @@ def _all(message: bytes, number: int) -> Iterator[bytes]:
 
 
 def _fields(message: bytes) -> Iterator[Field]:
-    """The fields of a message: their numbers and values; ends where it is none."""
+    """Return the fields of a message: their numbers and values. Stop if it is not a message."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
@@ -98,7 +98,7 @@ def _fields(message: bytes) -> Iterator[Field]:
 
 
 def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first; and the place behind it."""
+    """Return a number of seven bits per byte, the lowest first, and the position after it."""
     value = shift = 0
     while place < len(message):
         byte = message[place]

@@ -1,4 +1,4 @@
-"""What a new model turns out to be: its signature, its labels, and how its rows may be batched."""
+"""Find out the signature, the labels and the batching mode of a new model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from batchline.ml.signature import Output, Signature
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What was found; `notes` are for people."""
+    """What was found out about a model. `notes` are for people."""
 
     signature: Signature
     batching: Batching
@@ -38,15 +38,15 @@ def examine(
     sample: tuple[str, bytes] | None = None,
     runtime: Runtime | None = None,
 ) -> ModelReport:
-    """Open the model, try it on rows, and prove how they may be batched.
+    """Open the model, try it on rows, and find out whether they can be batched.
 
     Args:
-        name: what to call the model in errors.
-        labels: of a label file; None for the model's own.
-        sample: name and content of a file with rows to try it on; made up if it is None.
+        name: the name of the model in errors.
+        labels: the labels of a label file, or None for the model's own.
+        sample: name and content of a file with rows to try, or None for made-up rows.
 
     Raises:
-        ConfigurationError: the model cannot be served, and why.
+        ConfigurationError: the model cannot be served.
     """
     session = Session.open(content, name, runtime or Runtime())
     reason = ""
@@ -67,29 +67,29 @@ def examine(
         names = class_names(outputs, labels, partial(lists_of_labels, content))
         return _found(session, layout, outputs, per_row, batching, names)
     raise ConfigurationError(
-        f"{name} does not take rows that were made up for it: {reason}",
-        hint="give rows that it takes: `batchline models add NAME FILE --sample ROWS.json`",
+        f"{name} does not accept made-up rows: {reason}",
+        hint="give rows that it accepts: `batchline models add NAME FILE --sample ROWS.json`",
     )
 
 
 def _is_refuted(asked: Batching, found: Batching) -> bool:
-    """Whether what looked like a batch of a fixed size has to be seen as one row."""
+    """Whether the fixed first dimension is not a batch, but part of one row."""
     return asked.size is not None and found.size != asked.size
 
 
 def _why(layout: BatchDimension, reason: str) -> str:
     if not layout.axis:
-        return f"its inputs have no axis for rows{'; ' if reason else ''}{reason}"
+        return f"the inputs have no batch dimension{'; ' if reason else ''}{reason}"
     if layout.size is not None:
-        return f"its batch has the fixed size {layout.size}"
+        return f"the batch dimension has the fixed size {layout.size}"
     return ""
 
 
 def _try_rows(
     session: Session, layout: BatchDimension, sample: tuple[str, bytes] | None, name: str
 ) -> tuple[RowTensors, list[bool]]:
-    """Rows that the model takes, and which outputs have an entry for each of them."""
-    problem = ModelFailed("there are not enough rows to try it on")
+    """Return rows that the model accepts, and which outputs have an entry per row."""
+    problem = ModelFailed("there are not enough rows to try")
     for rows in _candidates(layout, sample):
         taken = []
         for place in range(len(rows)):
@@ -103,8 +103,8 @@ def _try_rows(
             return rows[taken], per_row_outputs(session, rows[taken], layout)
     if sample is not None:
         raise ConfigurationError(
-            f"{name} does not take the sample rows: {problem.detail}",
-            hint=f"give at least {MIN_ROWS} rows that it takes",
+            f"{name} does not accept the sample rows: {problem.detail}",
+            hint=f"give at least {MIN_ROWS} rows that it accepts",
         )
     raise problem
 
@@ -130,12 +130,14 @@ def _found(
         for each, output, row_axis in zip(session.outputs, outputs, per_row, strict=True)
     ]
     notes = [
-        f"the output {each.name} is declared as {list(each.shape)}, but comes as {list(came)}"
+        f"the output {each.name} is declared with shape {list(each.shape)}, but has {list(came)}"
         for each, output in zip(declared, outputs, strict=True)
         if isinstance(output, np.ndarray) and not _fits(each.shape, came := output.shape[1:])
     ]
     if has_unnamed_classes(outputs, names):
-        notes.append("which probability is whose is not known; --labels FILE can name them")
+        notes.append(
+            "the labels cannot be matched to the probabilities; name them with --labels FILE"
+        )
     signature = Signature(layout.inputs, tuple(declared), names)
     return ModelReport(signature, batching, tuple(notes))
 
@@ -143,7 +145,7 @@ def _found(
 def _together(
     session: Session, rows: RowTensors, batching: Batching, per_row: Sequence[bool]
 ) -> list[Any]:
-    """The outputs of all rows, each predicted alone, where their shapes allow it as one array."""
+    """Return the outputs of all rows, predicted unbatched, as one array if their shapes allow."""
     single = replace(batching, size=1) if batching.size is None else batching
     alone = [call(session, rows[[place]], single, per_row) for place in range(len(rows))]
     joined: list[Any] = []

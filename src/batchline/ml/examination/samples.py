@@ -1,4 +1,4 @@
-"""Rows to try a model with: made from its inputs, or given by the user."""
+"""Rows to try a model on: made up from its inputs, or given by the user."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -20,18 +20,18 @@ SAMPLES_MAX_VALUES = 2_000_000
 
 
 MIN_ROWS = 2
-"""Rows that are needed to see whether they influence each other."""
+"""Rows that it takes to see whether they influence each other."""
 
 
 SIZES = (8, 16, 3, 32, 64, 224, 1, 512)
-"""What a free axis may measure; the first at which the model takes the rows."""
+"""Sizes to try for dynamic dimensions, until the model accepts the rows."""
 
 
 WORDS = ("a", "red", "house", "the quick brown fox", "2026-01-31", "", "12.5", "état")
 
 
 def made_up(inputs: Sequence[Input]) -> Iterator[RowTensors]:
-    """Rows of these inputs: of several scales, for each size that free axes may have."""
+    """Return rows of several scales, for each size that dynamic dimensions may have."""
     free = any(type(size) is str for each in inputs for size in each.shape)
     for size in SIZES if free else SIZES[:1]:
         for random_values in (True, False):
@@ -53,7 +53,7 @@ def _rows(inputs: Sequence[Input], size: int, random: np.random.Generator | None
 
 
 def _values(of: Input, place: int, count: int, random: np.random.Generator | None) -> Any:
-    """Values of one row: the first rows are all zeros and all ones, the others random."""
+    """Return the values of one row: all zeros, all ones, then random ones."""
     if of.dtype == "str":
         return [WORDS[(place * 3 + n) % len(WORDS)] for n in range(count)]
     if of.dtype == "bool":
@@ -66,10 +66,10 @@ def _values(of: Input, place: int, count: int, random: np.random.Generator | Non
 
 
 def given(text: bytes, signature: Signature, name: str) -> RowTensors:
-    """The rows of a sample file: data as in `POST /predict`, or one such object a line.
+    """Return the rows of a sample file: data as in `POST /predict`, or one such object per line.
 
     Raises:
-        ConfigurationError: it cannot be read, or the model does not take it.
+        ConfigurationError: the file cannot be parsed, or the model does not accept its rows.
     """
     try:
         items = [_data(text)]
@@ -98,5 +98,5 @@ def _data(text: bytes) -> Any:
 def _refused(name: str, problem: str) -> ConfigurationError:
     return ConfigurationError(
         f"the sample file {name} cannot be used: {problem}",
-        hint='write it as a request\'s data, [[…], …] or {"data": …}, or as one such a line',
+        hint='write a request\'s data, [[…], …] or {"data": …}, or one such object per line',
     )
