@@ -1,12 +1,15 @@
 """What is wrong with rows, in the order in which they are read."""
 
+import json
 from math import inf, nan
 
 import pytest
 
 from batchline.constants import MAX_REPORTED_FAULTS
+from batchline.errors import SchemaNewer
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Output, Signature
+from batchline.registry.version import SIGNATURE_FORMAT, parse_signature, signature_text
 
 
 def one(dtype: str, *shape: int | str, labels: tuple[str, ...] | None = None) -> Signature:
@@ -111,3 +114,13 @@ def test_only_the_first_faults_are_listed() -> None:
 def test_a_signature_survives_its_storage() -> None:
     for signature in (IRIS, SERIES, TWO, SOUND):
         assert Signature.from_json(signature.to_json()) == signature
+
+
+def test_a_stored_signature_has_a_format_and_one_of_a_newer_batchline_is_refused() -> None:
+    stored = json.loads(signature_text(IRIS))
+    assert stored["format"] == SIGNATURE_FORMAT
+    assert parse_signature(json.dumps(stored)) == IRIS
+    del stored["format"]  # as the first versions stored it
+    assert parse_signature(json.dumps(stored)) == IRIS
+    with pytest.raises(SchemaNewer, match="format 99"):
+        parse_signature(json.dumps(stored | {"format": 99}))

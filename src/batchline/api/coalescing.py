@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one group may hold. A request that is larger than `bytes` has a group of its own."""
+    """The limits of one group. A request that is larger than `bytes` has a group of its own."""
 
     items: int
     bytes: int

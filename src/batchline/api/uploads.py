@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 class UploadPool:
-    """What all uploads share: their number, one thread that checks, and one that stores.
+    """Shared by all uploads: their number, one thread that checks, and one that stores.
 
     With one thread each, many uploads take no more from other requests than one upload does.
     """

@@ -16,7 +16,7 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class NewBackfill:
-    """What a version predicts too: the items of its model with this status, within these times."""
+    """A backfill to start: the items of a model with this status, created within these times."""
 
     model: str
     model_id: int

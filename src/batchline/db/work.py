@@ -1,4 +1,4 @@
-"""What the holder of a claim does in the database: read its items and store their results.
+"""Read the items of a claim and store their results, for the job that holds the claim.
 
 Other clients may change an item while it is predicted. So the store marks the items first, which
 locks them, then reads model and data again and compares. It stores a result only if the item still

@@ -12,7 +12,7 @@ MOST_CHANGED = 5
 
 @dataclass(slots=True)
 class Comparison:
-    """What the comparison of some items has found so far.
+    """The result of comparing some items so far.
 
     `changed` counts items with another top label or another string. `numbers` counts the numbers
     that were compared, and `total` is the sum of their differences.

@@ -134,7 +134,7 @@ HINTS = {
     "not a registered": "upgrade onnxruntime, or export the model without this operator",
     "locale": "install the locale that it names on each machine that runs a job",
 }
-"""What the user can do, by ONNX Runtime's message. The first match is used."""
+"""Hints for the user, by ONNX Runtime's message. The first match is used."""
 
 
 def _hint_for(said: str) -> str:

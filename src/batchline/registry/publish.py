@@ -14,7 +14,7 @@ from batchline.ml.examination.labels import Labels, read_labels
 from batchline.ml.examination.report import ModelReport, examine
 from batchline.ml.session import Runtime
 from batchline.registry.files import is_url, read_file
-from batchline.registry.version import Version, read_versions
+from batchline.registry.version import Version, read_versions, signature_text
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 MAX_NAME_LENGTH = 64
@@ -113,7 +113,7 @@ def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
     location = file.location if is_url(file.location) else str(Path(file.location).absolute())
     return NewVersion(
         sha256=file.sha256,
-        signature=json.dumps(found.signature.to_json()),
+        signature=signature_text(found.signature),
         options=file.options,
         label_file=_labels_json(file.labels),
         allow_non_finite=file.allow_non_finite,

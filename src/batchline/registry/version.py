@@ -8,9 +8,34 @@ from datetime import datetime
 from batchline.db.cruds import versions
 from batchline.db.cruds.versions import VersionRow
 from batchline.db.database import Database
-from batchline.errors import UnknownModel, UnknownVersion
+from batchline.errors import SchemaNewer, UnknownModel, UnknownVersion
 from batchline.ml.batching import Batching
 from batchline.ml.signature import Signature
+
+SIGNATURE_FORMAT = 1
+"""The format of a stored signature. A signature without a number has the first format."""
+
+
+def signature_text(signature: Signature) -> str:
+    """Return a signature as it is stored."""
+    return json.dumps({"format": SIGNATURE_FORMAT, **signature.to_json()})
+
+
+def parse_signature(text: str) -> Signature:
+    """Parse a stored signature.
+
+    Raises:
+        SchemaNewer: a newer Batchline has stored it.
+    """
+    stored = json.loads(text)
+    found = stored.get("format", SIGNATURE_FORMAT)
+    if found > SIGNATURE_FORMAT:
+        raise SchemaNewer(
+            f"a newer Batchline stored a signature in format {found}; "
+            f"this one reads up to format {SIGNATURE_FORMAT}",
+            hint="upgrade Batchline: pip install --upgrade batchline",
+        )
+    return Signature.from_json(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +73,7 @@ class Version:
             number=row.version,
             active=bool(row.active),
             sha256=row.sha256,
-            signature=Signature.from_json(json.loads(row.signature)),
+            signature=parse_signature(row.signature),
             batching=batching,
             options=row.options,
             allow_non_finite=bool(row.allow_non_finite),

@@ -30,7 +30,7 @@ CREATED_LATER = {
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """What a database holds: our newest revision, and the tables that have our names.
+    """The state of a database: our newest revision, and the tables that have our names.
 
     `revision` is None if Batchline has created nothing here, and "" if its first migration was
     interrupted.

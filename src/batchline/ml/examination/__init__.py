@@ -1,1 +1,1 @@
-"""What `models add` finds out about a model, one question per file."""
+"""The questions that `models add` asks about a model, one per file."""

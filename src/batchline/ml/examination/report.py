@@ -23,7 +23,7 @@ from batchline.ml.signature import Output, Signature
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What was found out about a model. `notes` are for people."""
+    """The result of examining a model. `notes` are for people."""
 
     signature: Signature
     batching: Batching

@@ -1,4 +1,4 @@
-"""What a prediction can be trusted by: one active version, the label, and where a run took place.
+"""Trust in a prediction: one active version, the label, and where a run took place.
 
 It also adds the columns of `items` for custom ids, lanes, keys, request ids and batches.
 
