@@ -191,7 +191,7 @@ FAILURES = {
     "model_unavailable": "The job could not load the model. Fix what `detail` names, then "
     "run `batchline retry --code model_unavailable`",
     "worker_crashed": "A job crashed three times while it predicted only this item",
-    "prediction_not_finite": "The model gave NaN or infinity",
+    "prediction_not_finite": "The model gave NaN or infinity. `detail` names the output",
     "prediction_too_large": "The prediction is too large",
 }
 VALIDATION = {

@@ -7,6 +7,8 @@ import orjson
 import pytest
 
 from batchline.constants import DEFAULT_MODEL, IRIS_MODEL
+from batchline.db import backfills
+from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import items, results, versions
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
@@ -16,10 +18,11 @@ from batchline.registry import publish
 from batchline.registry.files import read_file
 from batchline.registry.loaded import ModelCache
 from batchline.registry.publish import ModelFile
+from batchline.registry.version import read_version
 from batchline.task.job import Job
 from tests import models
 from tests.database.test_jobs import count, read, run
-from tests.jobs import active, add_model, make_job
+from tests.jobs import EVERYTHING, active, add_model, make_job
 
 IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
@@ -235,3 +238,67 @@ def test_a_name_that_is_no_text_harms_nobody(tmp_path: Path) -> None:
         page = items.list_page(connection, after=0, limit=10, status=None)
     assert [items.text_of(record.model) for record in page][2:] == ["", DEFAULT_MODEL]
     database.close()
+
+
+def test_a_removed_version_frees_its_file_and_its_predictions_still_name_it(
+    database: Database, tmp_path: Path
+) -> None:
+    job = make_job(database)
+    [item_id] = register(database, (DEFAULT_MODEL, IRIS_ROW))
+    run(job)
+    first = active(job)
+    second = add_model(database, models.doubling(tmp_path / "m.onnx", width=4))
+    publish.remove(database, read_version(database, DEFAULT_MODEL, 1))
+    assert read(database, item_id).version == 1
+    with database.read() as connection:
+        assert not versions.has_file(connection, first.sha256)
+        assert versions.has_file(connection, second.sha256)
+    with pytest.raises(ModelUnavailable, match="was removed"):
+        ModelCache(database, Runtime(), EVERYTHING).predictor(
+            read_version(database, DEFAULT_MODEL, 1)
+        )
+    with pytest.raises(ConfigurationError, match="was removed"):
+        publish.activate(database, read_version(database, DEFAULT_MODEL, 1))
+    assert add_model(database).number == 3  # the same file again is a new version
+
+
+def test_the_active_version_cannot_be_removed(database: Database) -> None:
+    add_model(database)
+    with pytest.raises(ConfigurationError, match="is active") as caught:
+        publish.remove(database, read_version(database, DEFAULT_MODEL, 1))
+    assert "batchline models activate" in caught.value.hint
+
+
+def test_a_version_that_a_backfill_needs_cannot_be_removed(
+    database: Database, tmp_path: Path
+) -> None:
+    add_model(database)
+    second = add_model(database, models.doubling(tmp_path / "m.onnx", width=4), active=False)
+    register(database, (DEFAULT_MODEL, IRIS_ROW))
+    with database.write() as connection:
+        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"))
+    with pytest.raises(ConfigurationError, match="a backfill predicts"):
+        publish.remove(database, second)
+
+
+def test_a_file_that_another_version_has_too_is_kept(database: Database, tmp_path: Path) -> None:
+    file = models.doubling(tmp_path / "m.onnx")
+    add_model(database, file, name="one")
+    add_model(database, models.negated(tmp_path / "n.onnx"), name="one")
+    other = add_model(database, file, name="other")
+    publish.remove(database, read_version(database, "one", 1))
+    with database.read() as connection:
+        assert versions.has_file(connection, other.sha256)
+
+
+def test_pruning_keeps_the_newest_versions_and_the_active_one(
+    database: Database, tmp_path: Path
+) -> None:
+    made = [
+        add_model(database, models.doubling(tmp_path / f"{n}.onnx", width=n), name="nightly")
+        for n in range(1, 7)
+    ]
+    publish.activate(database, made[1])
+    removed = publish.prune(database, "nightly", keep=2)
+    assert [version.number for version in removed] == [1, 3, 4]
+    assert publish.prune(database, "nightly", keep=2) == []

@@ -90,17 +90,27 @@ def test_float32_numbers_are_written_in_their_shortest_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "output",
+    ("output", "word", "text"),
     [
-        np.array([[1.0], [math.nan]]),
-        [np.array([1.0]), np.array([2.0, math.inf])],
-        [[1.0], [math.nan]],
-        [{"a": 1.0}, {"a": math.inf}],
+        (np.array([[1.0], [math.nan]]), "NaN", '{"p":["NaN"]}'),
+        (np.array([1.0, -math.inf], np.float16), "-Infinity", '{"p":"-Infinity"}'),
+        ([np.array([1.0]), np.array([2.0, math.inf])], "Infinity", '{"p":[2.0,"Infinity"]}'),
+        ([[1.0], [math.nan]], "NaN", '{"p":["NaN"]}'),
+        ([{"a": 1.0}, {"a": math.inf}], "Infinity", '{"p":{"a":"Infinity"}}'),
     ],
-    ids=["tensor", "tensors", "lists", "maps"],
+    ids=["tensor", "scalars", "tensors", "lists", "maps"],
 )
-def test_what_is_not_finite_is_null_only_where_that_is_allowed(output: object) -> None:
-    _, refused = to_results([output], ["p"], OTHER)
-    assert isinstance(refused, Failure)
-    _, allowed = to_results([output], ["p"], OTHER, allow_non_finite=True)
-    assert "null" in str(allowed)
+def test_numbers_that_are_not_finite_are_strings_if_allowed_and_otherwise_named(
+    output: object, word: str, text: str
+) -> None:
+    good, failed = to_results([output], ["p"], OTHER)
+    assert isinstance(good, str)
+    assert failed == Failure("prediction_not_finite", f"expected finite numbers in p, got {word}")
+    assert to_results([output], ["p"], OTHER, allow_non_finite=True) == [good, text]
+
+
+def test_the_class_whose_probability_is_not_finite_is_named() -> None:
+    output = np.array([[0.5, 0.5], [0.5, math.nan]], np.float32)
+    _, failed = to_results([output], ["p"], CLASSES)
+    assert isinstance(failed, Failure)
+    assert failed.detail == "expected finite numbers in yes, got NaN"

@@ -28,7 +28,7 @@ Sample = Annotated[
     typer.Option(help="Try the rows of this file, data as in POST /predict."),
 ]
 AllowNonFinite = Annotated[
-    bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as null.")
+    bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
 ]
 
 
@@ -99,7 +99,7 @@ def list_models(database_url: DatabaseUrl = None) -> None:
         table.add_row(
             each.name,
             str(each.number),
-            "active" if each.active else "",
+            "active" if each.active else "removed" if each.is_removed else "",
             each.sha256[:12],
             each.batching.verdict if each.batching else "of an older Batchline",
             f"{each.created_at:%Y-%m-%d %H:%M}",
@@ -144,6 +144,42 @@ def activate(
     with opened(configure({"database_url": database_url})) as database:
         publish.activate(database, read_version(database, name, version))
     typer.echo(f"version {version} of {name} is active")
+
+
+@models_app.command()
+def remove(
+    name: ModelName,
+    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Delete the file of a version that is not active.
+
+    Its predictions are kept, and still name it.
+    """
+    from batchline.registry import publish
+    from batchline.registry.version import read_version
+
+    with opened(configure({"database_url": database_url})) as database:
+        publish.remove(database, read_version(database, name, version))
+    typer.echo(f"version {version} of {name} is removed")
+
+
+@models_app.command()
+def prune(
+    name: ModelName,
+    keep: Annotated[int, typer.Option(min=1, help="Keep the newest versions, so many.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Remove old versions of a model, such as those of nightly training.
+
+    The active version is always kept.
+    """
+    from batchline.cli.output import count
+    from batchline.registry import publish
+
+    with opened(configure({"database_url": database_url})) as database:
+        removed = publish.prune(database, name, keep)
+    typer.echo(f"{count(len(removed), 'version')} of {name} removed")
 
 
 @models_app.command()

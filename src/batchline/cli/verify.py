@@ -52,7 +52,7 @@ def verify(
             sample=None if everything else sample,
             since=None if since is None else since.replace(tzinfo=UTC),
         )
-        outcomes = [_verify(verifier, version) for version in versions]
+        outcomes = [_verify(verifier, each) for each in versions if not each.is_removed]
     if any(different for different, _ in outcomes):
         _print_runtimes(verifier)
         raise typer.Exit(DIFFERENT)

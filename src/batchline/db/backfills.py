@@ -41,9 +41,10 @@ def count_open(connection: Connection, backfill_id: int) -> int:
     return connection.execute(select(func.count()).select_from(items).where(*within)).scalar_one()
 
 
-def has_unfinished(connection: Connection) -> bool:
-    """Whether a backfill has not ended. All of it may be claimed."""
-    return bool(_unfinished(connection))
+def has_unfinished(connection: Connection, model_id: int | None = None) -> bool:
+    """Whether a backfill, by this version if given, has not ended. All of it may be claimed."""
+    found = _unfinished(connection)
+    return any(model_id is None or each.model_id == model_id for each in found)
 
 
 def get(connection: Connection, backfill_id: int) -> Record:

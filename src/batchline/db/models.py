@@ -91,6 +91,7 @@ models = Table(
     Column("size", Id, nullable=True),
     Column("location", Text, nullable=True),  # null: the content is in `model_files`
     Column("options", Json, nullable=True),
+    Column("removed_at", UtcDateTime, nullable=True),  # the file was deleted, the row is kept
     UniqueConstraint("name", "version", name="models_name_version"),
     Index("models_active", "name", "active", unique=True),  # of nulls there may be many
     **TABLE_OPTIONS,

@@ -1,6 +1,6 @@
 """Turn a model's outputs into JSON texts, row by row. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -26,7 +26,7 @@ def to_results(
     dictionaries), gives label → probability. Any other model gives output name → value.
 
     Args:
-        allow_non_finite: write NaN and infinity as null, instead of failing the row.
+        allow_non_finite: write the strings NaN, Infinity and -Infinity, instead of failing the row.
 
     Raises:
         ModelFailed: the probabilities do not fit the labels.
@@ -39,7 +39,14 @@ def to_results(
     except TypeError as error:  # JSON has no complex numbers, for example
         why = f"the prediction cannot be written as JSON: {error}"
         return [Failure(ModelFailed.code, why)] * len(outputs[0])
-    return list(texts) if allow_non_finite else _only_finite(texts, outputs)
+    finite = [_finite_rows(output, len(texts)) for output in outputs]
+    if all(rows.all() for rows in finite):
+        return list(texts)
+    results: list[Result] = list(texts)
+    for row in np.flatnonzero(~np.logical_and.reduce(finite)).tolist():
+        values = dict(zip(names, (output[row] for output in outputs), strict=True))
+        results[row] = _dump(_with_words(values)) if allow_non_finite else _not_finite(values)
+    return results
 
 
 def _probabilities(outputs: Sequence[Any], labels: int) -> Any:
@@ -99,18 +106,44 @@ def _dump(value: Any) -> str:
     return orjson.dumps(value, option=options).decode()
 
 
-def _only_finite(texts: list[str], outputs: Sequence[Any]) -> list[Result]:
-    """Replace each result that holds NaN or infinity by a failure."""
-    fine = np.ones(len(texts), dtype=bool)
-    for output in outputs:
-        if isinstance(output, np.ndarray) and output.dtype.kind == "f" and output.size:
-            fine &= np.isfinite(output).reshape(len(texts), -1).all(axis=1)
-        elif not isinstance(output, np.ndarray):
-            fine &= [_is_finite(row) for row in output]
-    if fine.all():
-        return list(texts)
-    bad = Failure("prediction_not_finite", "the model gave NaN or infinity for this row")
-    return [text if fine[place] else bad for place, text in enumerate(texts)]
+def _finite_rows(output: Any, rows: int) -> Any:
+    """Return for each row of an output whether all of its numbers are finite."""
+    if not isinstance(output, np.ndarray):
+        return np.array([_is_finite(row) for row in output], dtype=bool)
+    if output.dtype.kind != "f" or not output.size:
+        return np.ones(rows, dtype=bool)
+    return np.isfinite(output).reshape(rows, -1).all(axis=1)
+
+
+def _not_finite(values: Mapping[str, Any]) -> Failure:
+    """Name the first output of a row that is not finite, and its value."""
+    name, value = next((n, v) for n, v in values.items() if not _is_finite(v))
+    found = np.asarray(list(value.values()) if isinstance(value, dict) else value, dtype=float)
+    first = found[~np.isfinite(found)].flat[0]
+    return Failure(
+        "prediction_not_finite", f"expected finite numbers in {name}, got {_word(first)}"
+    )
+
+
+def _with_words(value: Any) -> Any:
+    """Write the numbers that JSON does not have as strings."""
+    if isinstance(value, dict):
+        return {key: _with_words(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        if value.ndim == 0:
+            return _with_words(value[()])
+        return value if np.isfinite(value).all() else [_with_words(each) for each in value]
+    if isinstance(value, list | tuple):
+        return [_with_words(each) for each in value]
+    if isinstance(value, float | np.floating) and not isfinite(value):
+        return _word(float(value))
+    return _plain(value)
+
+
+def _word(value: float) -> str:
+    if value != value:
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _is_finite(value: Any) -> bool:

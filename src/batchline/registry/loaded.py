@@ -69,6 +69,11 @@ class ModelCache:
             return predictor
 
     def _load(self, version: Version) -> Predictor:
+        if version.is_removed:
+            raise ModelUnavailable(
+                f"the file of {version} was removed",
+                hint=f"run `batchline models add {version.name} FILE`",
+            )
         if version.batching is None:
             raise ModelUnavailable(
                 f"{version} was added by an older Batchline, which did not keep its file",

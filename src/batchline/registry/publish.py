@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from batchline.constants import MODEL_STORED_MAX_BYTES
+from batchline.db import backfills
 from batchline.db.cruds import versions
 from batchline.db.cruds.versions import NewVersion
 from batchline.db.database import Database
@@ -14,7 +15,7 @@ from batchline.ml.examination.labels import Labels, read_labels
 from batchline.ml.examination.report import ModelReport, examine
 from batchline.ml.session import Runtime
 from batchline.registry.files import is_url, read_file
-from batchline.registry.version import Version, read_versions, signature_text
+from batchline.registry.version import Version, read_model, read_versions, signature_text
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 MAX_NAME_LENGTH = 64
@@ -53,7 +54,8 @@ class ModelFile:
     def is_version(self, version: Version) -> bool:
         """Whether this is that version: the same bytes and options, as far as is known."""
         return (
-            version.sha256 == self.sha256
+            not version.is_removed
+            and version.sha256 == self.sha256
             and version.batching is not None
             and version.options == self.options
         )
@@ -105,8 +107,55 @@ def add(
 
 
 def activate(database: Database, version: Version) -> None:
-    """Predict with this version from now on."""
+    """Predict with this version from now on.
+
+    Raises:
+        ConfigurationError: its file was removed.
+    """
+    check_not_removed(version)
     database.transaction(lambda c: versions.activate(c, version.name, version.id))
+
+
+def check_not_removed(version: Version) -> None:
+    """Check that a version can still predict.
+
+    Raises:
+        ConfigurationError: its file was removed.
+    """
+    if version.is_removed:
+        raise ConfigurationError(
+            f"the file of {version} was removed",
+            hint=f"add it again: batchline models add {version.name} FILE",
+        )
+
+
+def remove(database: Database, version: Version) -> None:
+    """Delete the file of a version. Its predictions are kept and still name it.
+
+    Raises:
+        ConfigurationError: the version is active, was removed before, or a backfill needs it.
+    """
+    check_not_removed(version)
+    with database.read() as connection:
+        if backfills.has_unfinished(connection, version.id):
+            raise ConfigurationError(
+                f"a backfill predicts with {version}, so it cannot be removed",
+                hint="run `batchline job --once` to finish the backfill",
+            )
+    if not database.transaction(lambda c: versions.remove(c, version.id)):
+        raise ConfigurationError(
+            f"{version} is active, so it cannot be removed",
+            hint=f"activate another version first: batchline models activate {version.name} NUMBER",
+        )
+
+
+def prune(database: Database, name: str, keep: int) -> list[Version]:
+    """Remove all versions of a model but the newest `keep` and the active one. Return them."""
+    present = [each for each in read_model(database, name) if not each.is_removed]
+    old = [each for each in present[: max(0, len(present) - keep)] if not each.active]
+    for version in old:
+        remove(database, version)
+    return old
 
 
 def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:

@@ -59,6 +59,7 @@ class Version:
     size: int
     location: str | None
     created_at: datetime
+    is_removed: bool = False
 
     def __str__(self) -> str:
         return f"version {self.number} of the model {self.name}"
@@ -81,6 +82,7 @@ class Version:
             size=row.size or 0,
             location=row.location,
             created_at=row.created_at,
+            is_removed=row.removed_at is not None,
         )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from batchline.constants import FINISHED, MODEL_PART_BYTES, NO_VERSION
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many, insert_one
+from batchline.db.dialects.types import utc_now
 from batchline.db.models import Record, items, model_files, models, predictions
 
 
@@ -44,6 +45,7 @@ class VersionRow(NewVersion):
     version: int
     active: bool | None
     created_at: datetime
+    removed_at: datetime | None
 
 
 def _row(record: Record) -> VersionRow:
@@ -107,7 +109,8 @@ def add(
 
 def _find(connection: Connection, name: str, new: NewVersion) -> int | None:
     known = all_versions(connection, name)
-    return next((row.id for row in known if row.is_same_as(new)), None)
+    same = (row.id for row in known if row.removed_at is None and row.is_same_as(new))
+    return next(same, None)
 
 
 def activate(connection: Connection, name: str, model_id: int) -> None:
@@ -117,6 +120,23 @@ def activate(connection: Connection, name: str, model_id: int) -> None:
     others = models.c.name == name, models.c.active, models.c.id != model_id
     connection.execute(update(models).where(*others).values(active=None))
     connection.execute(update(models).where(models.c.id == model_id).values(active=True))
+
+
+def remove(connection: Connection, model_id: int) -> bool:
+    """Delete the file of a version that is not active, and keep its row. Return whether it was.
+
+    The file stays if another version has it too.
+    """
+    acquire_claim_lock(connection)
+    this = models.c.id == model_id, models.c.active.is_(None), models.c.removed_at.is_(None)
+    done = connection.execute(update(models).where(*this).values(removed_at=utc_now())).rowcount
+    if not done:
+        return False
+    sha256 = select(models.c.sha256).where(models.c.id == model_id).scalar_subquery()
+    kept = select(models.c.sha256).where(models.c.removed_at.is_(None))
+    unused = model_files.c.sha256 == sha256, model_files.c.sha256.not_in(kept)
+    connection.execute(delete(model_files).where(*unused))
+    return True
 
 
 @dataclass(frozen=True, slots=True)

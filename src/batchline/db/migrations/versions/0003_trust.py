@@ -40,6 +40,7 @@ def upgrade() -> None:
     _column("runs", sa.Column("runtime", sa.String(255), nullable=True))
     _column("runs", sa.Column("processor", sa.String(255), nullable=True))
     _column("models", sa.Column("options", Json, nullable=True))
+    _column("models", sa.Column("removed_at", UtcDateTime, nullable=True))
     _fill_options()
     _one_active_version()
     op.create_table(
@@ -98,6 +99,7 @@ def downgrade() -> None:
     op.drop_index("models_active", "models")
     op.execute("UPDATE models SET active = FALSE WHERE active IS NULL")
     _set_nullable("active", nullable=False)
+    op.drop_column("models", "removed_at")
     op.drop_column("models", "options")
     op.drop_column("runs", "processor")
     op.drop_column("runs", "runtime")
