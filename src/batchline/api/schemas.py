@@ -178,6 +178,7 @@ class Model(BaseModel):
     inputs: list[ModelInput]
     outputs: list[ModelOutput]
     labels: list[str] | None
+    probabilities: str | None = Field(description="name of the output with their probabilities")
     batching: ModelBatching | None
     example: PredictRequest
     versions: list[int] | None = None

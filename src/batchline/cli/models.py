@@ -27,6 +27,9 @@ Sample = Annotated[
     Path | None,
     typer.Option(help="Try the rows of this file, data as in POST /predict."),
 ]
+Probabilities = Annotated[
+    str | None, typer.Option(metavar="OUTPUT", help="Take the probabilities from this output.")
+]
 AllowNonFinite = Annotated[
     bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
 ]
@@ -41,6 +44,7 @@ def add(
     activate: Annotated[
         bool, typer.Option(help="Predict with it from now on, as a first version always does.")
     ] = True,
+    probabilities: Probabilities = None,
     allow_non_finite: AllowNonFinite = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -52,7 +56,9 @@ def add(
     from batchline.registry import publish
 
     publish.check_name(name)
-    model = publish.ModelFile.read(file, labels, allow_non_finite=allow_non_finite)
+    model = publish.ModelFile.read(
+        file, labels, allow_non_finite=allow_non_finite, probabilities=probabilities
+    )
     with opened(settings) as database:
         known = publish.find(database, name, model)
         if known is not None:
@@ -74,13 +80,16 @@ def check(
     file: File,
     labels: Labels = None,
     sample: Sample = None,
+    probabilities: Probabilities = None,
     allow_non_finite: AllowNonFinite = False,
 ) -> None:
     """Validate a model as `add` does, and store nothing."""
     settings = configure({})
     from batchline.registry.publish import ModelFile
 
-    model = ModelFile.read(file, labels, allow_non_finite=allow_non_finite)
+    model = ModelFile.read(
+        file, labels, allow_non_finite=allow_non_finite, probabilities=probabilities
+    )
     _print_examination(model.examine(_read_sample(sample), runtime_of(settings)))
 
 
@@ -254,7 +263,8 @@ def _print_signature(signature: Any) -> None:
         once = ", once per item" if each.per_item else ""
         typer.echo(f"input {each.name}: {each.dtype} {_shape(each.shape)}{once}")
     if signature.labels is not None:
-        typer.echo(f"output: probabilities of {', '.join(signature.labels)}")
+        labels = ", ".join(signature.labels)
+        typer.echo(f"output {signature.probabilities}: probabilities of {labels}")
         return
     for each in signature.outputs:
         typer.echo(f"output {each.name}: {each.dtype} {_shape(each.shape)}")

@@ -18,6 +18,7 @@ def to_results(
     names: Sequence[str],
     labels: Sequence[str] | None,
     *,
+    probabilities: str | None = None,
     allow_non_finite: bool = False,
 ) -> list[Result]:
     """Return one result per row of a batch. Outputs have the batch dimension first.
@@ -26,14 +27,19 @@ def to_results(
     dictionaries), gives label → probability. Any other model gives output name → value.
 
     Args:
+        probabilities: name of the output with the probabilities of the labels; None for a version
+            that was added before this was stored.
         allow_non_finite: write the strings NaN, Infinity and -Infinity, instead of failing the row.
 
     Raises:
         ModelFailed: the probabilities do not fit the labels.
     """
     if labels is not None:
-        probabilities = _probabilities(outputs, len(labels))
-        outputs, names = list(np.ascontiguousarray(probabilities.T)), labels
+        if probabilities is None:
+            found = find_probabilities(outputs)
+        else:
+            found = outputs[list(names).index(probabilities)]
+        outputs, names = list(np.ascontiguousarray(_as_array(found, len(labels)).T)), labels
     try:
         texts = _objects(names, [_texts(output) for output in outputs])
     except TypeError as error:  # JSON has no complex numbers, for example
@@ -49,9 +55,8 @@ def to_results(
     return results
 
 
-def _probabilities(outputs: Sequence[Any], labels: int) -> Any:
+def _as_array(found: Any, labels: int) -> Any:
     """Return class probabilities as one array (rows, classes)."""
-    found = find_probabilities(outputs)
     if isinstance(found, list):
         found = np.array([list(row.values()) for row in found], np.float32)
     if found.shape[1] != labels:
@@ -60,7 +65,7 @@ def _probabilities(outputs: Sequence[Any], labels: int) -> Any:
 
 
 def find_probabilities(outputs: Sequence[Any]) -> Any:
-    """Return the output with class probabilities: a ZipMap, or the last one of (rows, classes)."""
+    """Return a ZipMap, or the last output of (rows, classes): for versions that do not name it."""
     for output in reversed(outputs):
         if is_zipmap(output):
             return output

@@ -83,5 +83,9 @@ class Predictor:
         outputs = call(self.session, rows, self.batching, per_row)
         names = [output.name for output in self.signature.outputs]
         return to_results(
-            outputs, names, self.signature.labels, allow_non_finite=self.allow_non_finite
+            outputs,
+            names,
+            self.signature.labels,
+            probabilities=self.signature.probabilities,
+            allow_non_finite=self.allow_non_finite,
         )

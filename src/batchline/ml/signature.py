@@ -28,11 +28,13 @@ class Signature:
     """The inputs and outputs of one version of a model.
 
     `labels` are the class names of a classifier, in the order of their index, otherwise None.
+    `probabilities` is the name of the output that has their probabilities.
     """
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...] = ()
     labels: tuple[str, ...] | None = None
+    probabilities: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,6 +50,7 @@ class Signature:
                 Output(**{**each, "shape": tuple(each["shape"])}) for each in stored["outputs"]
             ),
             labels=None if labels is None else tuple(labels),
+            probabilities=stored.get("probabilities"),
         )
 
     @property

@@ -29,10 +29,16 @@ class ModelFile:
     content: bytes
     labels: Labels = None
     allow_non_finite: bool = False
+    probabilities: str | None = None
 
     @classmethod
     def read(
-        cls, location: str, labels: Path | None = None, *, allow_non_finite: bool = False
+        cls,
+        location: str,
+        labels: Path | None = None,
+        *,
+        allow_non_finite: bool = False,
+        probabilities: str | None = None,
     ) -> "ModelFile":
         """Read the model file, by path or URL, and its label file.
 
@@ -40,7 +46,7 @@ class ModelFile:
             ConfigurationError: one of the files cannot be read.
         """
         found = read_labels(labels) if labels else None
-        return cls(location, read_file(location), found, allow_non_finite)
+        return cls(location, read_file(location), found, allow_non_finite, probabilities)
 
     @property
     def sha256(self) -> str:
@@ -63,7 +69,11 @@ class ModelFile:
     @property
     def options(self) -> str:
         """Everything beside the file that changes its predictions, as JSON with sorted keys."""
-        options = {"labels": self.labels, "allow_non_finite": self.allow_non_finite}
+        options = {
+            "labels": self.labels,
+            "allow_non_finite": self.allow_non_finite,
+            "probabilities": self.probabilities,
+        }
         given = {name: value for name, value in options.items() if value}
         return json.dumps(given, sort_keys=True)
 
@@ -74,7 +84,14 @@ class ModelFile:
             ConfigurationError: the model cannot be served.
         """
         name = f"the model file {self.location}"
-        return examine(self.content, name, labels=self.labels, sample=sample, runtime=runtime)
+        return examine(
+            self.content,
+            name,
+            labels=self.labels,
+            probabilities=self.probabilities,
+            sample=sample,
+            runtime=runtime,
+        )
 
 
 def check_name(name: str) -> None:

@@ -13,8 +13,8 @@ from batchline.ml.calls import call
 from batchline.ml.examination import samples
 from batchline.ml.examination.batch_dimension import BatchDimension, batch_dimensions
 from batchline.ml.examination.batching import detect_batching, per_row_outputs
-from batchline.ml.examination.labels import Labels, class_names, has_unnamed_classes
-from batchline.ml.examination.onnx_file import lists_of_labels
+from batchline.ml.examination.labels import Classes, Labels, find_classes, has_unnamed_classes
+from batchline.ml.examination.onnx_file import class_labels
 from batchline.ml.examination.samples import MIN_ROWS
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import DTYPES, Runtime, Session
@@ -35,6 +35,7 @@ def examine(
     name: str,
     *,
     labels: Labels = None,
+    probabilities: str | None = None,
     sample: tuple[str, bytes] | None = None,
     runtime: Runtime | None = None,
 ) -> ModelReport:
@@ -43,6 +44,7 @@ def examine(
     Args:
         name: the name of the model in errors.
         labels: the labels of a label file, or None for the model's own.
+        probabilities: the name of the output with the class probabilities, or None to find it.
         sample: name and content of a file with rows to try, or None for made-up rows.
 
     Raises:
@@ -64,12 +66,22 @@ def examine(
         why = batching.reason or _why(layout, reason)
         batching = replace(batching, reason=why)
         outputs = _together(session, rows, batching, per_row)
-        names = class_names(outputs, labels, partial(lists_of_labels, content))
-        return _found(session, layout, outputs, per_row, batching, names)
+        wanted = _index_of(session, probabilities)
+        classes = find_classes(outputs, labels, partial(class_labels, content), wanted)
+        return _found(session, layout, outputs, per_row, batching, classes)
     raise ConfigurationError(
         f"{name} does not accept made-up rows: {reason}",
         hint="give rows that it accepts: `batchline models add NAME FILE --sample ROWS.json`",
     )
+
+
+def _index_of(session: Session, output: str | None) -> int | None:
+    names = [each.name for each in session.outputs]
+    if output is not None and output not in names:
+        raise ConfigurationError(
+            f"the model has no output {output}", hint=f"name one of its outputs: {', '.join(names)}"
+        )
+    return None if output is None else names.index(output)
 
 
 def _is_refuted(asked: Batching, found: Batching) -> bool:
@@ -123,7 +135,7 @@ def _found(
     outputs: Sequence[Any],
     per_row: Sequence[bool],
     batching: Batching,
-    names: Labels,
+    classes: Classes | None,
 ) -> ModelReport:
     declared = [
         Output(each.name, _dtype(output), _shape(each, row_axis), row_axis)
@@ -134,11 +146,14 @@ def _found(
         for each, output in zip(declared, outputs, strict=True)
         if isinstance(output, np.ndarray) and not _fits(each.shape, came := output.shape[1:])
     ]
-    if has_unnamed_classes(outputs, names):
+    if has_unnamed_classes(outputs, classes):
         notes.append(
             "the labels cannot be matched to the probabilities; name them with --labels FILE"
         )
-    signature = Signature(layout.inputs, tuple(declared), names)
+    signature = Signature(layout.inputs, tuple(declared))
+    if classes is not None:
+        name = declared[classes.output].name
+        signature = replace(signature, labels=classes.names, probabilities=name)
     return ModelReport(signature, batching, tuple(notes))
 
 
