@@ -289,3 +289,18 @@ def test_versions_that_are_activated_at_the_same_moment_leave_one_active(
     with database.read() as connection:
         found = versions.all_versions(connection, "a")
     assert sum(bool(row.active) for row in found) == 1
+
+
+# Odd data --------------------------------------------------------------------------------------
+
+
+def test_data_with_the_character_that_separates_texts_does_not_stop_its_batch(
+    database: Database, job: Job
+) -> None:
+    good = register(database, 1)
+    with database.write() as connection:
+        bad = items.register(connection, ["[[1, 2]]\x1e", "\x1e\x1e", ""])
+    good += register(database, 2)
+    assert run(job).items == 5
+    assert [answer(database, item_id) for item_id in good] == [doubled(1), doubled(2)]
+    assert [read(database, item_id).code for item_id in bad] == ["invalid_json"] * 3

@@ -19,8 +19,10 @@ from sqlalchemy.exc import DBAPIError
 import batchline.db.migrations as migrations
 from batchline.constants import SCHEMA_REVISION
 from batchline.db.cruds import claim_lock, items, runs, schema, versions
+from batchline.db.cruds.results import VersionResults, insert
 from batchline.db.database import Database
 from batchline.db.dialects import connections
+from batchline.db.dialects.inserts import COPY_ROWS
 from batchline.db.models import metadata
 from batchline.errors import (
     ConfigurationError,
@@ -245,6 +247,32 @@ def test_text_of_every_script_survives(database: Database) -> None:
     with database.read() as connection:
         stored = connection.exec_driver_sql("SELECT data FROM items").scalar()
     assert stored == '["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'
+
+
+ODD_TEXTS = [
+    "tab\tline\nreturn\rback\\slash",
+    r"\N",
+    r"\.",
+    "\\",
+    "%s %d :name ?",
+    "'; DROP TABLE items; --",
+    '{"a": "\x1e"}',
+    "🌸 漢字 \u2028",
+    "",
+]
+
+
+def test_odd_texts_survive_a_bulk_insert(database: Database) -> None:
+    data = [f"{text}{number}" for number in range(30) for text in ODD_TEXTS]
+    assert len(data) > COPY_ROWS  # so that PostgreSQL gets them by COPY
+    with database.write() as connection:
+        ids = items.register(connection, data)
+        found = connection.exec_driver_sql("SELECT data FROM items ORDER BY id").scalars().all()
+        assert found == data
+        results = VersionResults(1, dict(zip(ids, data, strict=True)), {})
+        insert(connection, results)
+        stored = "SELECT prediction FROM predictions ORDER BY item_id"
+        assert connection.exec_driver_sql(stored).scalars().all() == data
 
 
 def test_an_unknown_status_is_refused(database: Database) -> None:
