@@ -51,22 +51,17 @@ def examine(
         ConfigurationError: the model cannot be served.
     """
     session = Session.open(content, name, runtime or Runtime())
+    wanted = _index_of(session, probabilities)
     reason = ""
     for layout in batch_dimensions(session.inputs, DTYPES, name):
         try:
             rows, per_row = _try_rows(session, layout, sample, name)
+            batching = _try_batching(session, layout, rows, per_row)
         except ModelFailed as error:
             reason = reason or error.detail
             continue
-        asked = Batching(layout.size, layout.axis)
-        batching = detect_batching(session, rows, asked, per_row)
-        if _is_refuted(asked, batching):
-            reason = batching.reason
-            continue
-        why = batching.reason or _why(layout, reason)
-        batching = replace(batching, reason=why)
+        batching = replace(batching, reason=batching.reason or _why(layout, reason))
         outputs = _together(session, rows, batching, per_row)
-        wanted = _index_of(session, probabilities)
         classes = find_classes(outputs, labels, partial(class_labels, content), wanted)
         return _found(session, layout, outputs, per_row, batching, classes)
     raise ConfigurationError(
@@ -84,9 +79,18 @@ def _index_of(session: Session, output: str | None) -> int | None:
     return None if output is None else names.index(output)
 
 
-def _is_refuted(asked: Batching, found: Batching) -> bool:
-    """Whether the fixed first dimension is not a batch, but part of one row."""
-    return asked.size is not None and found.size != asked.size
+def _try_batching(
+    session: Session, layout: BatchDimension, rows: RowTensors, per_row: Sequence[bool]
+) -> Batching:
+    """Return the batching mode of this reading of the inputs.
+
+    Raises:
+        ModelFailed: the fixed first dimension is not a batch, but part of one row.
+    """
+    found = detect_batching(session, rows, Batching(layout.size, layout.axis), per_row)
+    if layout.size is not None and found.size != layout.size:
+        raise ModelFailed(found.reason)
+    return found
 
 
 def _why(layout: BatchDimension, reason: str) -> str:
