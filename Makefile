@@ -12,10 +12,10 @@ help:  ## Show what can be done here
 
 install: .venv/installed  ## Make .venv with Batchline and what it needs, from pinned hashes
 
-demo: install  ## Predict 150 iris flowers through a service of its own, start to end
+demo: install  ## Predict 150 iris flowers through a temporary service
 	$(BIN)/batchline demo
 
-run: install  ## Run API and batch job on SQLite; Ctrl-C ends both
+run: install  ## Run API and batch job on SQLite; Ctrl-C stops both
 	$(BIN)/batchline up
 
 test: .venv/installed-dev  ## Run all tests on all four databases; a part: make test ARGS="tests/pure", one database: DATABASES=sqlite
