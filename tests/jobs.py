@@ -6,7 +6,8 @@ from pathlib import Path
 
 from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL
 from batchline.db.database import Database
-from batchline.ml.outputs import Result
+from batchline.ml.examination.report import Choices
+from batchline.ml.outputs import RowResults
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime
@@ -27,18 +28,23 @@ def add_model(
     *,
     name: str = DEFAULT_MODEL,
     active: bool = True,
+    choices: Choices | None = None,
 ) -> Version:
     """The version that this file is; added if it was not there yet."""
-    file = ModelFile.read(str(model), IRIS_LABELS if model == IRIS_MODEL else labels)
+    file = ModelFile.read(str(model), IRIS_LABELS if model == IRIS_MODEL else labels, choices)
     found = file.examine(None, None)
     return publish.add(database, name, file, found, active=active)
 
 
 def make_job(
-    database: Database, model: Path = IRIS_MODEL, labels: Path | None = None, owner: str = "me"
+    database: Database,
+    model: Path = IRIS_MODEL,
+    labels: Path | None = None,
+    owner: str = "me",
+    choices: Choices | None = None,
 ) -> Job:
     """A job, for which this model has been published as the active default one."""
-    add_model(database, model, labels)
+    add_model(database, model, labels, choices=choices)
     models = ModelCache(database, Runtime(), EVERYTHING)
     return Job(database, models, Hand(database, owner), threading.Event())
 
@@ -75,6 +81,6 @@ class _Watched(Predictor):
         object.__setattr__(self, "_before", before)
         return self
 
-    def predict(self, rows: RowTensors) -> list[Result]:
+    def predict(self, rows: RowTensors) -> RowResults:
         self._before()  # type: ignore[attr-defined]
         return super().predict(rows)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, load, save
+from onnx import TensorProto, helper, load, numpy_helper, save
 from onnx.helper import make_node, make_tensor, make_tensor_value_info
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -77,7 +77,7 @@ def deadly(path: Path) -> Path:
 
 
 def slow(path: Path) -> Path:
-    """Rows of one integer; counts up to the largest, which takes a second for each million."""
+    """Rows of one integer, and gives it; counts up to the largest, a second for each million."""
     n, one = make_tensor_value_info("n", INT64, []), make_tensor("one", INT64, [1], [1])
     more, going = (make_tensor_value_info(c, TensorProto.BOOL, []) for c in ("more", "going"))
     count, counted = (make_tensor_value_info(c, INT64, [1]) for c in ("count", "counted"))
@@ -89,8 +89,8 @@ def slow(path: Path) -> Path:
     nodes = [
         make_node("ReduceMax", ["x"], ["trips"], keepdims=0),
         make_node("Loop", ["trips", "", "start"], ["total"], body=body),
-        make_node("Mul", ["x", "zero"], ["nothing"]),
-        make_node("Add", ["nothing", "total"], ["y"]),
+        make_node("Mul", ["total", "zero"], ["nothing"]),
+        make_node("Add", ["x", "nothing"], ["y"]),
     ]
     constants = [make_tensor("start", INT64, [1], [0]), make_tensor("zero", INT64, [1], [0])]
     x = make_tensor_value_info("x", INT64, ["n", 1])
@@ -121,7 +121,7 @@ def greedy(path: Path) -> Path:
     return _save(path, nodes, [x], [y], [make_tensor("one", INT64, [1], [1])])
 
 
-def _floats(name: str, *shape: int | str) -> Any:
+def _floats(name: str, *shape: int | str | None) -> Any:
     return make_tensor_value_info(name, FLOAT, list(shape))
 
 
@@ -132,6 +132,100 @@ def centered(path: Path) -> Path:
         make_node("Sub", ["x", "mean"], ["y"]),
     ]
     return _save(path, nodes, [_floats("x", "n", 2)], [_floats("y", "n", 2)])
+
+
+def sequence_first(path: Path, steps: str = "seq", batch: str = "batch") -> Path:
+    """A GRU over [steps, batch, 3], as torch exports it: gives each step's and the last state."""
+    random = np.random.default_rng(0)
+    weights = [("w", (1, 6, 3)), ("r", (1, 6, 2))]
+    constants = [
+        numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+        for name, shape in weights
+    ]
+    constants += [make_tensor("first", INT64, [1], [0]), make_tensor("second", INT64, [1], [1])]
+    nodes = [
+        make_node("GRU", ["x", "w", "r"], ["all", "end"], hidden_size=2),
+        make_node("Squeeze", ["all", "second"], ["states"]),
+        make_node("Squeeze", ["end", "first"], ["last"]),
+    ]
+    outputs = [_floats("states", steps, batch, 2), _floats("last", batch, 2)]
+    return _save(path, nodes, [_floats("x", steps, batch, 3)], outputs, constants)
+
+
+def picture(path: Path) -> Path:
+    """One picture [height, width, 3]; gives its brightest value of each colour."""
+    node = make_node("ReduceMax", ["image"], ["brightest"], axes=[0, 1], keepdims=0)
+    return _save(path, [node], [_floats("image", "height", "width", 3)], [_floats("brightest", 3)])
+
+
+def with_positions(path: Path, tokens: tuple[str, str] = ("batch", "seq")) -> Path:
+    """Tokens [batch, seq] and position ids [seq]; gives each token plus its position."""
+    inputs = [
+        make_tensor_value_info("position", FLOAT, [tokens[1]]),
+        make_tensor_value_info("token", FLOAT, list(tokens)),
+    ]
+    node = make_node("Add", ["token", "position"], ["y"])
+    return _save(path, [node], inputs, [_floats("y", *tokens)])
+
+
+def two_names(path: Path) -> Path:
+    """Two inputs whose first axes the converter named differently, as tf2onnx does."""
+    node = make_node("Add", ["a", "b"], ["sum"])
+    inputs = [_floats("a", "unk__1", 2), _floats("b", "unk__2", 2)]
+    return _save(path, [node], inputs, [_floats("sum", "unk__3", 2)])
+
+
+def unnamed(path: Path) -> Path:
+    """Rows of two floats along an axis without a name; gives each doubled."""
+    node = make_node("Add", ["x", "x"], ["y"])
+    return _save(path, [node], [_floats("x", None, 2)], [_floats("y", None, 2)])
+
+
+def with_constant_output(path: Path) -> Path:
+    """Gives each row doubled, and a list of names that is the same in every call."""
+    names = make_tensor("list", TensorProto.STRING, [2], [b"a", b"b"])
+    nodes = [
+        make_node("Add", ["x", "x"], ["y"]),
+        make_node("Identity", ["list"], ["names"]),
+    ]
+    outputs = [_floats("y", "n", 2), make_tensor_value_info("names", TensorProto.STRING, [2])]
+    return _save(path, nodes, [_floats("x", "n", 2)], outputs, [names])
+
+
+def with_listed_output(path: Path) -> Path:
+    """Gives a sequence of two tensors, each with an entry per row, of two sizes."""
+    nodes = [
+        make_node("Concat", ["x", "x"], ["wide"], axis=1),
+        make_node("SequenceConstruct", ["x", "wide"], ["y"]),
+    ]
+    y = helper.make_tensor_sequence_value_info("y", FLOAT, None)
+    return _save(path, nodes, [_floats("x", "n", 1)], [y])
+
+
+def half_precision(path: Path) -> Path:
+    """Gives each number as a float16, which another row may round to the next one."""
+    nodes = [
+        make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+        make_node("Mul", ["mean", "tiny"], ["share"]),
+        make_node("Mul", ["x", "share"], ["noise"]),
+        make_node("Add", ["x", "noise"], ["sum"]),
+        make_node("Cast", ["sum"], ["y"], to=TensorProto.FLOAT16),
+    ]
+    y = make_tensor_value_info("y", TensorProto.FLOAT16, ["n", 2])
+    tiny = make_tensor("tiny", FLOAT, [], [1e-5])
+    return _save(path, nodes, [_floats("x", "n", 2)], [y], [tiny])
+
+
+def without_a_shape(path: Path) -> Path:
+    """Does not say what shape its input has."""
+    x, y = (make_tensor_value_info(name, FLOAT, None) for name in ("x", "y"))
+    return _save(path, [make_node("Mul", ["x", "x"], ["y"])], [x], [y])
+
+
+def zeroed(path: Path) -> Path:
+    """Rows of two floats; gives zeros."""
+    node = make_node("Sub", ["x", "x"], ["y"])
+    return _save(path, [node], [_floats("x", "n", 2)], [_floats("y", "n", 2)])
 
 
 def fixed_batch(path: Path) -> Path:
@@ -180,6 +274,12 @@ def scaled_by(path: Path) -> Path:
     node = make_node("Mul", ["x", "factor"], ["y"])
     inputs = [_floats("x", "n", "length"), _floats("factor")]
     return _save(path, [node], inputs, [_floats("y", "n", "length")])
+
+
+def of_scalars(path: Path) -> Path:
+    """Takes two numbers without any axis; gives their quotient."""
+    node = make_node("Div", ["a", "b"], ["y"])
+    return _save(path, [node], [_floats("a"), _floats("b")], [_floats("y")])
 
 
 def by_chance(path: Path) -> Path:

@@ -78,7 +78,7 @@ def serve(predictor: Predictor, data: Any) -> list[str]:
     for part in batch.parts:
         step = predictor.batching.call_rows
         for start in range(0, len(part.rows), step):
-            answers = map(str, predictor.predict(part.rows[start : start + step]))
+            answers = map(str, predictor.predict(part.rows[start : start + step]).results)
             results |= dict(zip(part.places[start : start + step], answers, strict=True))
     return [results[place] for place in range(len(results))]
 
@@ -94,14 +94,9 @@ def answers_alone(name: str, data: Any) -> str:
     batch = load_batch({1: orjson.dumps(data)}, found.signature)
     [part] = batch.parts
     size = found.batching.size or 1
-    outputs = call(
-        session_of(name),
-        part.rows,
-        Batching(size, found.batching.axis),
-        [output.per_row for output in found.signature.outputs],
-    )
-    names = [output.name for output in found.signature.outputs]
-    [answer] = to_results(outputs, names, found.signature.labels)
+    mode = Batching(size, found.batching.axis)
+    outputs = call(session_of(name), part.rows, mode, found.signature)
+    [answer] = to_results(outputs, found.signature).results
     return str(answer)
 
 

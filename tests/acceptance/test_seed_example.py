@@ -20,6 +20,7 @@ def test_a_row_is_registered_waits_and_is_predicted(database_url: str) -> None:
 
         waiting = api.read(1)
         assert waiting["prediction"] is None
+        assert waiting["label"] is None
         assert waiting["status"] == "pending"
 
         job = run("job", "--once", DATABASE_URL=database_url)
@@ -30,6 +31,7 @@ def test_a_row_is_registered_waits_and_is_predicted(database_url: str) -> None:
         assert done["status"] == "succeeded"
         assert done["prediction"]["setosa"] > 0.9
         assert set(done["prediction"]) == {"setosa", "versicolor", "virginica"}
+        assert done["label"] == "setosa"
         assert (done["model"], done["version"], done["error"]) == ("default", 1, None)
         assert done["created_at"] <= done["finished_at"]
 
@@ -55,11 +57,8 @@ def test_up_predicts_on_its_own_schedule(service: Service) -> None:
 def test_an_item_of_several_rows_answers_a_list_in_row_order(service: Service) -> None:
     virginica = [6.7, 3.0, 5.2, 2.3]
     item = service.wait_for_result(service.register(IRIS, virginica, IRIS))
-    assert [max(row, key=row.get) for row in item["prediction"]] == [
-        "setosa",
-        "virginica",
-        "setosa",
-    ]
+    assert item["label"] == ["setosa", "virginica", "setosa"]
+    assert [max(row, key=row.get) for row in item["prediction"]] == item["label"]
 
 
 def test_a_plain_insert_is_a_registration(service: Service) -> None:

@@ -31,8 +31,8 @@ def job(database: Database, tmp_path: Path) -> Job:
 
 @pytest.fixture
 def second(job: Job, tmp_path: Path) -> Version:
-    """Another version, which centers, and is not active."""
-    return add_model(job.database, models.centered(tmp_path / "centered.onnx"), active=False)
+    """Another version, which gives zeros, and is not active."""
+    return add_model(job.database, models.zeroed(tmp_path / "zeroed.onnx"), active=False)
 
 
 def begin(

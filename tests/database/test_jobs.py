@@ -21,6 +21,7 @@ from batchline.db.cruds.items import StoredItem
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.errors import ClaimLost, Failure
+from batchline.ml.examination.report import Choices
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
@@ -147,8 +148,19 @@ def test_a_model_that_gives_too_few_results_fails_its_items(
     database: Database, tmp_path: Path
 ) -> None:
     pair = register(database, "[[1, 2], [3, 4]]", "[[5, 6]]")[0]
-    run(make_job(database, models.summing(tmp_path / "sum.onnx")), threads=1)
+    told = Choices(rows_axis="0")
+    run(make_job(database, models.summing(tmp_path / "sum.onnx"), choices=told), threads=1)
     assert read(database, pair).status == "succeeded"  # alone, each row has its one result
+
+
+def test_a_classifiers_label_is_a_column_beside_its_probabilities(database: Database) -> None:
+    one, two = register(database, ROW, "[[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6, 2.5]]")
+    run(make_job(database))
+    assert items.text_of(read(database, one).label) == "setosa"
+    assert items.text_of(read(database, two).label) == '["setosa","virginica"]'
+    with database.read() as connection:
+        labels = connection.exec_driver_sql("SELECT label FROM predictions ORDER BY item_id")
+        assert list(labels.scalars()) == ["setosa", '["setosa","virginica"]']
 
 
 def test_other_labels_for_the_same_file_are_another_version(
@@ -515,7 +527,7 @@ def test_a_new_file_is_a_new_version_and_the_old_one_can_return(
     register(database, "[[1, 2]]")
     run(make_job(database, models.doubling(tmp_path / "a.onnx")))
     assert (read(database, 1).version, read(database, 1).prediction) == (1, '{"doubled":[2.0,4.0]}')
-    second = active(make_job(database, models.summing(tmp_path / "b.onnx")))
+    second = active(make_job(database, models.zeroed(tmp_path / "b.onnx")))
     again = active(make_job(database, models.doubling(tmp_path / "c.onnx")))
     assert (second.number, again.number) == (2, 1)
     assert count(database, "models") == 2

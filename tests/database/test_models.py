@@ -94,7 +94,7 @@ def test_items_are_predicted_by_the_version_that_is_active_when_they_are_claimed
 ) -> None:
     job = make_job(database, models.doubling(tmp_path / "a.onnx"))
     register(database, (DEFAULT_MODEL, "[[1, 2]]"), (DEFAULT_MODEL, "[[1, 2]]"))
-    second = add_model(database, models.centered(tmp_path / "b.onnx"), active=False)
+    second = add_model(database, models.zeroed(tmp_path / "b.onnx"), active=False)
     assert not second.active
     claim = job.hand.claim_pending(job.pace.items)
     assert claim is not None
@@ -111,7 +111,7 @@ def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked
     register(database, (DEFAULT_MODEL, "[[1, 2]]"))
     run(job)
     first = active(job)
-    second = add_model(database, models.centered(tmp_path / "b.onnx"))
+    second = add_model(database, models.zeroed(tmp_path / "b.onnx"))
     assert read(database, 1).version == 1  # the active one has none
     sql(
         database,
@@ -141,7 +141,7 @@ def test_a_model_whose_file_is_gone_fails_its_own_items_only(
     job = make_job(database, IRIS_MODEL)
     register(database, ("large", "[[1, 2]]"), (DEFAULT_MODEL, IRIS_ROW))
     content = large.read_bytes()
-    for spoilt in (None, models.centered(tmp_path / "other.onnx").read_bytes()):
+    for spoilt in (None, models.zeroed(tmp_path / "other.onnx").read_bytes()):
         large.unlink()
         if spoilt:
             large.write_bytes(spoilt)

@@ -15,6 +15,8 @@ from tests.database.test_interleavings import register, sql
 from tests.database.test_jobs import run
 from tests.jobs import active, add_model, make_job
 
+IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
+
 
 @pytest.fixture
 def job(database: Database, tmp_path: Path) -> Job:
@@ -51,6 +53,18 @@ def test_a_prediction_that_somebody_changed_is_found(job: Job) -> None:
     sql(job.database, f"UPDATE predictions SET prediction = '{changed}' WHERE item_id = 7")
     sql(job.database, "UPDATE predictions SET prediction = 'oops' WHERE item_id = 9")
     assert [(found.item_id, found.stored) for found in verify(job)] == [(7, changed), (9, "oops")]
+
+
+def test_a_label_that_somebody_changed_is_found(database: Database) -> None:
+    job = make_job(database)
+    sql(database, f"INSERT INTO items (data) VALUES ('{IRIS_ROW}'), ('{IRIS_ROW}')")
+    run(job)
+    assert verify(job) == []
+    sql(database, "UPDATE predictions SET label = 'virginica' WHERE item_id = 2")
+    [found] = verify(job)
+    assert (found.item_id, found.stored, found.computed) == (2, "label virginica", "label setosa")
+    sql(database, "UPDATE predictions SET label = NULL WHERE item_id = 2")
+    assert verify(job) == []
 
 
 def test_data_that_the_model_no_longer_accepts_is_found(job: Job) -> None:

@@ -32,3 +32,11 @@ def test_the_most_changed_items_are_kept() -> None:
         found.add(item_id, '{"y":0.0}', f'{{"y":{item_id}.0}}')
     assert sorted(item_id for _, item_id in found.most_changed) == [95, 96, 97, 98, 99]
     assert found.mean == pytest.approx(49.5)
+
+
+def test_the_models_own_labels_decide_whether_an_item_changed() -> None:
+    found = Comparison()
+    found.add(1, '{"a":0.6,"b":0.4}', '{"a":0.3,"b":0.7}', other_label=False)
+    assert found.changed == 0
+    found.add(2, '{"a":0.6,"b":0.4}', '{"a":0.6,"b":0.4}', other_label=True)
+    assert found.changed == 1

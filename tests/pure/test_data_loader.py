@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 
 from batchline.constants import MAX_BODY_BYTES
-from batchline.errors import ModelFailed
+from batchline.errors import Failure, ModelFailed
 from batchline.ml.data_loader import (
     Batch,
     load_batch,
@@ -12,7 +12,7 @@ from batchline.ml.data_loader import (
     to_item_results,
 )
 from batchline.ml.inputs import Input
-from batchline.ml.outputs import Failure, Result
+from batchline.ml.outputs import RowResults
 from batchline.ml.rows import RowTensors
 from batchline.ml.signature import Signature
 
@@ -86,34 +86,42 @@ def test_texts_that_only_together_are_json_stay_bad() -> None:
 
 def test_items_get_an_object_for_one_row_and_a_list_for_several() -> None:
     batch = load_batch({1: "[[1, 2]]", 2: "[[3, 4], [5, 6]]"}, PAIRS)
-    assert to_item_results(batch, ['"a"', '"b"', '"c"']).predictions == {
+    assert to_item_results(batch, RowResults(['"a"', '"b"', '"c"'])).predictions == {
         1: '"a"',
         2: '["b","c"]',
     }
 
 
+def test_items_have_the_label_of_their_row_or_a_list_of_them() -> None:
+    batch = load_batch({1: "[[1, 2]]", 2: "[[3, 4], [5, 6]]", 3: "[[7, 8]]"}, PAIRS)
+    rows = RowResults(["1", "2", "3", Failure("model_error", "no")], ["a", "[b]", "c", None])
+    assert to_item_results(batch, rows).labels == {1: "a", 2: '["[b]","c"]'}
+    single = load_batch({1: "[[1, 2]]", 2: "[[3, 4]]"}, PAIRS)
+    assert to_item_results(single, RowResults(["1", "2"], ["a", None])).labels == {1: "a"}
+
+
 def test_an_item_fails_with_the_reason_of_its_first_bad_row() -> None:
     batch = load_batch({7: "[[3, 4], [5, 6]]"}, PAIRS)
-    results = to_item_results(batch, ["1", Failure("model_error", "no")])
+    results = to_item_results(batch, RowResults(["1", Failure("model_error", "no")]))
     assert results.predictions == {}
     assert results.failures == {7: Failure("model_error", "row 1: no")}
 
 
 def test_items_whose_rows_have_not_all_a_result_are_left_out() -> None:
     batch = load_batch({1: "[[1, 2]]", 2: "[[3, 4], [5, 6]]", 3: "[[7, 8]]"}, PAIRS)
-    results = to_item_results(batch, ["1", "2", None, None])
+    results = to_item_results(batch, RowResults(["1", "2", None, None]))
     assert results.predictions == {1: "1"}
     assert results.until == 1
-    assert to_item_results(batch, ["1", "2", "3", None]).until == 2
-    assert to_item_results(batch, ["1", "2", "3", "4"]).until is None
+    assert to_item_results(batch, RowResults(["1", "2", "3", None])).until == 2
+    assert to_item_results(batch, RowResults(["1", "2", "3", "4"])).until is None
 
 
 def test_a_prediction_that_is_too_large_fails_its_item_also_when_only_half_of_it_is_there() -> None:
     batch = load_batch({1: "[[1, 2], [3, 4]]", 2: "[[5, 6]]"}, PAIRS)
     large = f'"{"x" * MAX_BODY_BYTES}"'
     for rows in ([large, None, None], [large, "1", "2"]):
-        assert to_item_results(batch, rows).failures[1].code == "prediction_too_large"
-    assert to_item_results(batch, [large, None, None]).until == 1
+        assert to_item_results(batch, RowResults(rows)).failures[1].code == "prediction_too_large"
+    assert to_item_results(batch, RowResults([large, None, None])).until == 1
 
 
 class Raising:
@@ -122,20 +130,24 @@ class Raising:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, rows: RowTensors) -> list[Result]:
+    def __call__(self, rows: RowTensors) -> RowResults:
         self.calls += 1
         tensor = rows.tensors["x"]
         if (tensor < 0).any():
             raise ModelFailed("negative")
-        return [str(int(value)) for value in tensor[:, 0]]
+        texts = [str(int(value)) for value in tensor[:, 0]]
+        return RowResults(texts, [f"label {text}" for text in texts])
 
 
 def test_bad_rows_are_found_by_halving() -> None:
     model = Raising()
     tensor = np.arange(1024, dtype=np.float32).reshape(-1, 1)
     tensor[[100, 700]] *= -1
-    results = predict_rows(model, RowTensors({"x": tensor}))
+    found = predict_rows(model, RowTensors({"x": tensor}))
+    results = found.results
     failed = [place for place, result in enumerate(results) if isinstance(result, Failure)]
     assert failed == [100, 700]
     assert results[101] == "101"
+    assert found.labels is not None
+    assert found.labels[99:102] == ["label 99", None, "label 101"]
     assert model.calls <= 1 + 2 * 2 * 10  # two bad rows, log2(1024) halvings, two halves each

@@ -25,7 +25,9 @@ def load(model: Path, labels: Path | None = None) -> Predictor:
 
 def predict(predictor: Predictor, rows: np.ndarray) -> list[Any]:
     name = predictor.signature.inputs[0].name
-    return [json.loads(str(result)) for result in predictor.predict(RowTensors({name: rows}))]
+    return [
+        json.loads(str(result)) for result in predictor.predict(RowTensors({name: rows})).results
+    ]
 
 
 def flowers() -> tuple[np.ndarray, list[str]]:

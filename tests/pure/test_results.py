@@ -7,10 +7,35 @@ import numpy as np
 import orjson
 import pytest
 
-from batchline.errors import ModelFailed
-from batchline.ml.outputs import Failure, to_results
+from batchline.errors import Failure, ModelFailed
+from batchline.ml import outputs as output_columns
+from batchline.ml.inputs import Input
+from batchline.ml.outputs import RowResults
+from batchline.ml.signature import Output, Signature
 
 OTHER = None
+
+
+def to_results(
+    outputs: list[object],
+    names: list[str],
+    labels: tuple[str, ...] | None,
+    *,
+    allow_non_finite: bool = False,
+) -> list[object]:
+    probabilities = names[-1] if labels else None
+    found = convert(outputs, names, allow_non_finite, labels=labels, probabilities=probabilities)
+    return list(found.results)
+
+
+def convert(
+    outputs: list[object], names: list[str], allow_non_finite: bool = False, **roles: object
+) -> RowResults:
+    declared = tuple(Output(name, "float32") for name in names)
+    signature = Signature((Input("x", "float32", ()),), declared, **roles)
+    return output_columns.to_results(outputs, signature, allow_non_finite=allow_non_finite)
+
+
 CLASSES = ("no", "yes")
 
 PROBABILITIES = np.array([[0.25, 0.75], [1, 0]], np.float32)
@@ -19,9 +44,57 @@ ZIPMAP = [{0: 0.25, 1: 0.75}, {0: 1.0, 1: 0.0}]
 
 @pytest.mark.parametrize("probabilities", [PROBABILITIES, ZIPMAP], ids=["tensor", "zipmap"])
 def test_a_classifier_gives_label_and_probability(probabilities: object) -> None:
-    outputs = [np.array([1, 0]), probabilities]
-    results = to_results(outputs, ["label", "probabilities"], CLASSES)
-    assert results == ['{"no":0.25,"yes":0.75}', '{"no":1.0,"yes":0.0}']
+    roles = {"labels": CLASSES, "probabilities": "p", "label": "l", "label_values": ("0", "1")}
+    found = convert([np.array([1, 1]), probabilities], ["l", "p"], **roles)
+    assert found.results == ['{"no":0.25,"yes":0.75}', '{"no":1.0,"yes":0.0}']
+    assert found.labels == ["yes", "yes"]  # not always the one with the highest probability
+
+
+def test_the_label_of_a_model_without_one_has_the_highest_probability() -> None:
+    found = convert([PROBABILITIES], ["p"], labels=CLASSES, probabilities="p")
+    assert found.labels == ["yes", "no"]
+
+
+def test_no_output_is_lost_and_the_label_is_not_repeated() -> None:
+    outputs = [np.array(["yes", "no"], object), np.array([[7], [8]]), PROBABILITIES]
+    roles = {"labels": CLASSES, "probabilities": "p", "label": "l"}
+    found = convert(outputs, ["l", "leaf", "p"], **roles)
+    assert found.results == [
+        '{"leaf":[7],"p":{"no":0.25,"yes":0.75}}',
+        '{"leaf":[8],"p":{"no":1.0,"yes":0.0}}',
+    ]
+    assert found.labels == ["yes", "no"]
+    only_label = convert(outputs[:1], ["l"], label="l")
+    assert (only_label.results, only_label.labels) == (['{"l":"yes"}', '{"l":"no"}'], ["yes", "no"])
+
+
+def test_a_label_that_is_no_class_fails_its_row_alone() -> None:
+    roles = {"labels": CLASSES, "probabilities": "p", "label": "l"}
+    found = convert([np.array(["yes", "oops"], object), PROBABILITIES], ["l", "p"], **roles)
+    why = "the label must be one of the classes no, yes, got oops"
+    assert found.results[1] == Failure("model_error", why)
+    assert found.results[0] == '{"no":0.25,"yes":0.75}'
+
+
+def test_a_row_without_finite_probabilities_has_no_label() -> None:
+    bad = np.array([[0.5, 0.5], [math.nan, 0.5]], np.float32)
+    found = convert([bad], ["p"], allow_non_finite=True, labels=CLASSES, probabilities="p")
+    assert found.labels == ["no", None]
+
+
+def test_a_constant_list_of_the_classes_is_no_further_output() -> None:
+    signature = Signature(
+        (Input("x", "float32", ()),),
+        (Output("p", "float32"), Output("classes", "str", constant=True)),
+        labels=CLASSES,
+        probabilities="p",
+    )
+    names = [np.array(CLASSES, object)] * 2
+    found = output_columns.to_results([PROBABILITIES, names], signature)
+    assert found.results == ['{"no":0.25,"yes":0.75}', '{"no":1.0,"yes":0.0}']
+    others = [np.array(["a", "b"], object)] * 2
+    found = output_columns.to_results([PROBABILITIES, others], signature)
+    assert found.results[0] == '{"p":{"no":0.25,"yes":0.75},"classes":["a","b"]}'
 
 
 def test_any_other_model_gives_output_and_value() -> None:

@@ -39,6 +39,9 @@ class Item(BaseModel):
 
     id: int = Field(examples=[1])
     status: Status
+    label: str | list[str | None] | None = Field(
+        description="a classifier's own class; a list for several rows", examples=["setosa"]
+    )
     prediction: Any = Field(
         description="null until it is predicted; an object for one row, a list for several",
         examples=[{"setosa": 0.97, "versicolor": 0.02, "virginica": 0.01}],
@@ -145,6 +148,7 @@ class ModelInput(BaseModel):
     dtype: str = Field(examples=["float32"])
     shape: list[int | str] = Field(description="of one row", examples=[[4]])
     per_item: bool = Field(description="whether it is given once per item")
+    axis: int = Field(description="the batch dimension of the model's tensor", examples=[0])
 
 
 class ModelOutput(BaseModel):
@@ -153,7 +157,10 @@ class ModelOutput(BaseModel):
     name: str
     dtype: str = Field(examples=["float32"])
     shape: list[int | str] = Field(examples=[[3]])
-    per_row: bool
+    per_row: bool = Field(description="whether it has an entry per row")
+    axis: int = Field(description="the batch dimension of the model's tensor", examples=[0])
+    listed: bool = Field(description="whether it is a sequence of tensors with a batch dimension")
+    constant: bool = Field(description="whether it is the same for each row")
 
 
 class ModelBatching(BaseModel):
@@ -179,6 +186,10 @@ class Model(BaseModel):
     outputs: list[ModelOutput]
     labels: list[str] | None
     probabilities: str | None = Field(description="name of the output with their probabilities")
+    label: str | None = Field(description="name of the output with the classifier's own label")
+    label_values: list[str] | None = Field(
+        description="values of that output by class, if they are not the labels"
+    )
     batching: ModelBatching | None
     example: PredictRequest
     versions: list[int] | None = None

@@ -1,19 +1,21 @@
 """The commands that add, compare and choose models."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline.cli.model_text import print_batching, print_report, print_signature
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
 from batchline.cli.wiring import configure, opened, runtime_of
 
 if TYPE_CHECKING:
     from batchline.db.database import Database
     from batchline.ml.comparison import Comparison
-    from batchline.ml.examination.report import ModelReport
+    from batchline.ml.examination.report import Choices
     from batchline.registry.version import Version
 
 
@@ -30,6 +32,10 @@ Sample = Annotated[
 Probabilities = Annotated[
     str | None, typer.Option(metavar="OUTPUT", help="Take the probabilities from this output.")
 ]
+RowsAxis = Annotated[
+    str | None,
+    typer.Option(metavar="AXIS", help="Take rows along this axis: a number, a name, or none."),
+]
 AllowNonFinite = Annotated[
     bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
 ]
@@ -45,6 +51,7 @@ def add(
         bool, typer.Option(help="Predict with it from now on, as a first version always does.")
     ] = True,
     probabilities: Probabilities = None,
+    rows_axis: RowsAxis = None,
     allow_non_finite: AllowNonFinite = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -56,9 +63,8 @@ def add(
     from batchline.registry import publish
 
     publish.check_name(name)
-    model = publish.ModelFile.read(
-        file, labels, allow_non_finite=allow_non_finite, probabilities=probabilities
-    )
+    choices = _choices(probabilities, rows_axis, allow_non_finite=allow_non_finite)
+    model = publish.ModelFile.read(file, labels, choices)
     with opened(settings) as database:
         known = publish.find(database, name, model)
         if known is not None:
@@ -72,7 +78,7 @@ def add(
     typer.echo(f"version {version.number} of {name} {state}")
     if version.location is not None:
         typer.echo(f"file: too large for the database, each job reads {version.location}")
-    _print_examination(found)
+    print_report(found)
 
 
 @models_app.command()
@@ -81,16 +87,16 @@ def check(
     labels: Labels = None,
     sample: Sample = None,
     probabilities: Probabilities = None,
+    rows_axis: RowsAxis = None,
     allow_non_finite: AllowNonFinite = False,
 ) -> None:
     """Validate a model as `add` does, and store nothing."""
     settings = configure({})
     from batchline.registry.publish import ModelFile
 
-    model = ModelFile.read(
-        file, labels, allow_non_finite=allow_non_finite, probabilities=probabilities
-    )
-    _print_examination(model.examine(_read_sample(sample), runtime_of(settings)))
+    choices = _choices(probabilities, rows_axis, allow_non_finite=allow_non_finite)
+    model = ModelFile.read(file, labels, choices)
+    print_report(model.examine(_read_sample(sample), runtime_of(settings)))
 
 
 @models_app.command("list")
@@ -132,12 +138,17 @@ def show(
     typer.echo(f"{name}, version {found.number}, {state}, added {found.created_at:%Y-%m-%d %H:%M}")
     where = found.location or "the database"
     typer.echo(f"file: {found.size} bytes in {where}, sha256 {found.sha256}")
-    _print_signature(found.signature)
+    print_signature(found.signature)
     if found.batching:
-        _print_batching(found.batching, found.notes)
-    body = json.dumps({"model": name, "data": found.signature.example()})
+        print_batching(found.batching, found.notes)
+    example = found.example or {"data": found.signature.example()}
+    body = json.dumps({"model": name, "data": example["data"]})
     typer.echo("request:")
-    typer.echo(f"  curl http://{settings.host}:{settings.port}/predict -d '{_quoted(body)}'")
+    typer.echo(f"  curl http://{settings.host}:{settings.port}/predict -d {shlex.quote(body)}")
+    if "prediction" in example:
+        result = {key: example[key] for key in ("label", "prediction")}
+        typer.echo("its result:")
+        typer.echo(f"  {json.dumps(result, ensure_ascii=False)}")
 
 
 @models_app.command()
@@ -227,7 +238,7 @@ def _compare(database: "Database", one: "Version", other: "Version") -> "Compari
     with database.read() as connection:
         while page := versions.pairs(connection, (one.id, other.id), after, DIFF_PAGE_ITEMS):
             for pair in page:
-                found.add(pair.item_id, pair.one, pair.other)
+                found.add(pair.item_id, pair.one, pair.other, pair.other_label)
             after = page[-1].item_id
     return found
 
@@ -253,36 +264,9 @@ def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
         ) from error
 
 
-def _print_examination(found: "ModelReport") -> None:
-    _print_signature(found.signature)
-    _print_batching(found.batching, found.notes)
+def _choices(
+    probabilities: str | None, rows_axis: str | None, *, allow_non_finite: bool
+) -> "Choices":
+    from batchline.ml.examination.report import Choices
 
-
-def _print_signature(signature: Any) -> None:
-    for each in signature.inputs:
-        once = ", once per item" if each.per_item else ""
-        typer.echo(f"input {each.name}: {each.dtype} {_shape(each.shape)}{once}")
-    if signature.labels is not None:
-        labels = ", ".join(signature.labels)
-        typer.echo(f"output {signature.probabilities}: probabilities of {labels}")
-        return
-    for each in signature.outputs:
-        typer.echo(f"output {each.name}: {each.dtype} {_shape(each.shape)}")
-
-
-def _shape(shape: Any) -> str:
-    sizes = [str(size) if size != "" else "any" for size in shape]
-    return f"[{', '.join(sizes)}]" if sizes else "(one value)"
-
-
-def _print_batching(batching: Any, notes: Any) -> None:
-    why = f" ({batching.reason})" if batching.reason else ""
-    typer.echo(f"batching: {batching.verdict}{why}")
-    if batching.size is None:
-        typer.echo(f"largest difference when batched: {batching.difference or 0:.2g}")
-    for note in notes:
-        typer.echo(f"note: {note}")
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "'\\''")
+    return Choices(None, probabilities, rows_axis, allow_non_finite)

@@ -30,11 +30,15 @@ class Comparison:
         """Return the mean difference of a number."""
         return self.total / self.numbers if self.numbers else 0.0
 
-    def add(self, item_id: int, one: str, other: str) -> None:
-        """Compare two predictions of an item, given as JSON texts."""
+    def add(self, item_id: int, one: str, other: str, other_label: bool | None = None) -> None:
+        """Compare two predictions of an item, given as JSON texts.
+
+        Args:
+            other_label: whether their labels differ, or None if they have no labels.
+        """
         first, second = orjson.loads(one), orjson.loads(other)
         self.items += 1
-        self.changed += _has_changed(first, second)
+        self.changed += _has_changed(first, second) if other_label is None else bool(other_label)
         apart = 0.0
         for a, b in _numbers(first, second):
             self.numbers += 1

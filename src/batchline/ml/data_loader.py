@@ -1,7 +1,7 @@
 """Turn stored items into tensors, and results of rows into results of items. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ import orjson
 
 from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import Failure, ModelFailed
-from batchline.ml.outputs import Result
+from batchline.ml.outputs import Labels, Result, RowResults, joined
 from batchline.ml.rows import RowTensors, to_tensor
 from batchline.ml.signature import Signature
 
@@ -46,12 +46,15 @@ class Batch:
 class ItemResults:
     """Results of items: item id → prediction as JSON text, and item id → failure.
 
-    `until` is the last item with a result, if not all items have one.
+    Args:
+        until: the last item with a result, if not all items have one.
+        labels: the labels of a classifier, by item id; a JSON list for an item with several rows.
     """
 
     predictions: dict[int, str]
     failures: dict[int, Failure]
     until: int | None = None
+    labels: dict[int, str] = field(default_factory=dict)
 
 
 def load_batch(stored: Stored, signature: Signature) -> Batch:
@@ -147,7 +150,7 @@ def _part(rows: Sequence[tuple[int, Any, int]], signature: Signature) -> Uniform
     return UniformRows(RowTensors(tensors, once), [place for place, _, _ in rows])
 
 
-def predict_rows(predict: Callable[[RowTensors], list[Result]], rows: RowTensors) -> list[Result]:
+def predict_rows(predict: Callable[[RowTensors], RowResults], rows: RowTensors) -> RowResults:
     """Return a result for each row. A row at which the model raises an error fails in isolation.
 
     The batch is halved until the bad rows are isolated. Each of them takes about log2(rows) more
@@ -157,35 +160,47 @@ def predict_rows(predict: Callable[[RowTensors], list[Result]], rows: RowTensors
         return predict(rows)
     except ModelFailed as error:
         if len(rows) == 1:
-            return [Failure(error.code, error.detail)]
+            return RowResults([Failure(error.code, error.detail)])
     middle = len(rows) // 2
-    return predict_rows(predict, rows[:middle]) + predict_rows(predict, rows[middle:])
+    return joined(predict_rows(predict, rows[:middle]), predict_rows(predict, rows[middle:]))
 
 
-def to_item_results(batch: Batch, row_results: Sequence[Result | None]) -> ItemResults:
+def to_item_results(batch: Batch, found: RowResults) -> ItemResults:
     """Turn results of rows into results of items: an object for one row, a list for several.
 
     An item fails as a whole, with the reason of its first bad row. Results are missing if all of
     them would have been too large together. Then the items from the first missing one on are left
     out, except for the first item: that one alone is too large.
     """
-    if _is_plain(batch, row_results):
-        texts = cast("Sequence[str]", row_results)
-        return ItemResults(dict(zip(batch.item_ids, texts, strict=True)), {})
-    predictions: dict[int, str] = {}
-    failures = dict(batch.failures)
+    if _is_plain(batch, found.results):
+        texts = cast("Sequence[str]", found.results)
+        labels = {} if found.labels is None else _by_item(batch.item_ids, found.labels)
+        return ItemResults(dict(zip(batch.item_ids, texts, strict=True)), {}, labels=labels)
+    results = ItemResults({}, dict(batch.failures))
     start, until = 0, None
     for item_id, count in zip(batch.item_ids, batch.row_counts, strict=True):
-        rows = row_results[start : start + count]
+        rows = found.results[start : start + count]
         if None in rows and start > 0:
-            return ItemResults(predictions, failures, until)
+            return replace(results, until=until)
         result = _to_item_result(rows)
-        start, until = start + count, item_id
         if isinstance(result, Failure):
-            failures[item_id] = result
+            results.failures[item_id] = result
         else:
-            predictions[item_id] = result
-    return ItemResults(predictions, failures)
+            results.predictions[item_id] = result
+            if found.labels is not None:
+                label = _to_item_label(found.labels[start : start + count])
+                results.labels.update({} if label is None else {item_id: label})
+        start, until = start + count, item_id
+    return results
+
+
+def _by_item(item_ids: Sequence[int], labels: Labels) -> dict[int, str]:
+    pairs = zip(item_ids, labels, strict=True)
+    return {item_id: label for item_id, label in pairs if label is not None}
+
+
+def _to_item_label(labels: Labels) -> str | None:
+    return labels[0] if len(labels) == 1 else orjson.dumps(labels).decode()
 
 
 def _is_plain(batch: Batch, row_results: Sequence[Result | None]) -> bool:

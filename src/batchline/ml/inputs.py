@@ -51,14 +51,16 @@ WHAT = {"bool": ("true or false", "not_a_bool"), "str": ("a string", "not_a_text
 class Input:
     """One input, of numpy's type `dtype` ("str" for strings).
 
-    `shape` is that of one row, without the batch dimension. A string in it names a dynamic
-    dimension ("" if it has no name). A `per_item` input is given once per item.
+    `shape` is that of one row, without the batch dimension, which is at `axis` in the model's
+    tensor. A string in `shape` names a dynamic dimension ("" if it has no name). A `per_item` input
+    has no batch dimension and is given once per item.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
     per_item: bool = False
+    axis: int = 0
 
     def values(self, items: Sequence[Any]) -> tuple[list[Any], Dims] | None:
         """Return all values of these items' rows in one flat list, and the shape of each row.

@@ -1,8 +1,9 @@
 """Predict a batch with a version of a model that has been loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -10,7 +11,7 @@ from batchline.errors import ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call
 from batchline.ml.data_loader import Batch, load_batch, predict_rows
-from batchline.ml.outputs import Result, to_results
+from batchline.ml.outputs import Result, RowResults, to_results
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime, Session
 from batchline.ml.signature import Signature
@@ -54,38 +55,43 @@ class Predictor:
 
     def predict_batch(
         self, batch: Batch, wants_more: Callable[[int], bool] = lambda size: True
-    ) -> list[Result | None]:
+    ) -> RowResults:
         """Predict all rows of a batch, in calls of up to `batching.call_rows` rows.
 
         Args:
             wants_more: asked before each call, with the characters of the results so far. If it
-                returns False, the results of the remaining rows are None.
+                returns False, the remaining rows are left out.
         """
-        results: list[Result | None] = [None] * sum(batch.row_counts)
-        size, rows = 0, self.batching.call_rows
+        count = sum(batch.row_counts)
+        results: list[Result | None] = [None] * count
+        labels: list[str | None] = [None] * count
+        has_labels, size, rows = False, 0, self.batching.call_rows
         for part in batch.parts:
             for start in range(0, len(part.rows), rows):
                 if not wants_more(size):
-                    return results
+                    return RowResults(results, labels if has_labels else None)
                 found = predict_rows(self.predict, part.rows[start : start + rows])
-                for index, result in zip(part.places[start : start + rows], found, strict=True):
-                    results[index] = result
-                size += sum(map(len, [each for each in found if type(each) is str]))
-        return results
+                places = part.places[start : start + rows]
+                _put(results, places, found.results)
+                if found.labels is not None:
+                    _put(labels, places, found.labels)
+                    has_labels = True
+                size += sum(map(len, [each for each in found.results if type(each) is str]))
+        return RowResults(results, labels if has_labels else None)
 
-    def predict(self, rows: RowTensors) -> list[Result]:
+    def predict(self, rows: RowTensors) -> RowResults:
         """Return one result or failure for each of up to `batching.call_rows` rows.
 
         Raises:
             ModelFailed: the model raised an error, or gave another number of results than rows.
         """
-        per_row = [output.per_row for output in self.signature.outputs]
-        outputs = call(self.session, rows, self.batching, per_row)
-        names = [output.name for output in self.signature.outputs]
-        return to_results(
-            outputs,
-            names,
-            self.signature.labels,
-            probabilities=self.signature.probabilities,
-            allow_non_finite=self.allow_non_finite,
-        )
+        outputs = call(self.session, rows, self.batching, self.signature)
+        return to_results(outputs, self.signature, allow_non_finite=self.allow_non_finite)
+
+
+def _put(all_values: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:
+    if isinstance(places, range):
+        all_values[places.start : places.stop] = values
+        return
+    for place, value in zip(places, values, strict=True):
+        all_values[place] = value

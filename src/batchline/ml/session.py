@@ -1,6 +1,7 @@
 """Open a model with ONNX Runtime, call it, and explain its errors in a sentence."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,6 +126,9 @@ def _options(runtime: Runtime) -> ort.SessionOptions:
     return options
 
 
+SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\([^)]*\)(?: const)? ")
+"""A place in ONNX Runtime's source that its messages name."""
+
 HINTS = {
     "external": "save it as one file: onnx.save(onnx.load(PATH), NEW, save_as_external_data=False)",
     "Protobuf parsing failed": "name a complete ONNX file",
@@ -144,4 +148,5 @@ def _hint_for(said: str) -> str:
 
 def first_line(error: Exception) -> str:
     """Return ONNX Runtime's message without its source lines, short enough to store and show."""
-    return str(error).strip().partition("\n")[0][:500] or type(error).__name__
+    line = str(error).strip().partition("\n")[0]
+    return SOURCE_PLACE.sub("", line)[:500] or type(error).__name__

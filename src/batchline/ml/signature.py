@@ -14,34 +14,49 @@ from batchline.ml.inputs import Dims, Input, kind_of
 class Output:
     """One output, with its declared shape. If it is `per_row`, the batch dimension is left out.
 
-    A model that takes one row per call may have outputs that are not `per_row`.
+    Args:
+        per_row: whether it has an entry per row. Otherwise the whole output belongs to the only row
+            of the call.
+        axis: the batch dimension of its tensor.
+        listed: whether it is a sequence of tensors, each of which has the batch dimension.
+        constant: whether it is computed from no input, so that it is the same for each row.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...] = ()
     per_row: bool = True
+    axis: int = 0
+    listed: bool = False
+    constant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The inputs and outputs of one version of a model.
 
-    `labels` are the class names of a classifier, in the order of their index, otherwise None.
-    `probabilities` is the name of the output that has their probabilities.
+    Args:
+        labels: the class names of a classifier, in the order of their index, otherwise None.
+        probabilities: the name of the output that has their probabilities.
+        label: the name of the output that has the classifier's own label. If it is None, the label
+            is the name of the highest probability.
+        label_values: the values of that output in the order of the classes, if they are others than
+            the class names.
     """
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...] = ()
     labels: tuple[str, ...] | None = None
     probabilities: str | None = None
+    label: str | None = None
+    label_values: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        labels = stored["labels"]
+        labels, label_values = stored["labels"], stored.get("label_values")
         return cls(
             inputs=tuple(
                 Input(**{**each, "shape": tuple(each["shape"])}) for each in stored["inputs"]
@@ -51,6 +66,8 @@ class Signature:
             ),
             labels=None if labels is None else tuple(labels),
             probabilities=stored.get("probabilities"),
+            label=stored.get("label"),
+            label_values=None if label_values is None else tuple(label_values),
         )
 
     @property

@@ -1,7 +1,7 @@
 """Add versions of models to the database."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from batchline.db.cruds import versions
 from batchline.db.cruds.versions import NewVersion
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError
-from batchline.ml.examination.labels import Labels, read_labels
-from batchline.ml.examination.report import ModelReport, examine
+from batchline.ml.examination.label_file import Names, read_labels
+from batchline.ml.examination.report import Choices, ModelReport, examine
 from batchline.ml.session import Runtime
 from batchline.registry.files import is_url, read_file
 from batchline.registry.version import Version, read_model, read_versions, signature_text
@@ -27,26 +27,21 @@ class ModelFile:
 
     location: str
     content: bytes
-    labels: Labels = None
-    allow_non_finite: bool = False
-    probabilities: str | None = None
+    choices: Choices = field(default_factory=Choices)
 
     @classmethod
     def read(
-        cls,
-        location: str,
-        labels: Path | None = None,
-        *,
-        allow_non_finite: bool = False,
-        probabilities: str | None = None,
+        cls, location: str, labels: Path | None = None, choices: Choices | None = None
     ) -> "ModelFile":
         """Read the model file, by path or URL, and its label file.
 
         Raises:
             ConfigurationError: one of the files cannot be read.
         """
-        found = read_labels(labels) if labels else None
-        return cls(location, read_file(location), found, allow_non_finite, probabilities)
+        choices = choices or Choices()
+        if labels is not None:
+            choices = replace(choices, labels=read_labels(labels))
+        return cls(location, read_file(location), choices)
 
     @property
     def sha256(self) -> str:
@@ -69,12 +64,7 @@ class ModelFile:
     @property
     def options(self) -> str:
         """Everything beside the file that changes its predictions, as JSON with sorted keys."""
-        options = {
-            "labels": self.labels,
-            "allow_non_finite": self.allow_non_finite,
-            "probabilities": self.probabilities,
-        }
-        given = {name: value for name, value in options.items() if value}
+        given = {name: value for name, value in asdict(self.choices).items() if value}
         return json.dumps(given, sort_keys=True)
 
     def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
@@ -84,14 +74,7 @@ class ModelFile:
             ConfigurationError: the model cannot be served.
         """
         name = f"the model file {self.location}"
-        return examine(
-            self.content,
-            name,
-            labels=self.labels,
-            probabilities=self.probabilities,
-            sample=sample,
-            runtime=runtime,
-        )
+        return examine(self.content, name, self.choices, sample=sample, runtime=runtime)
 
 
 def check_name(name: str) -> None:
@@ -179,10 +162,10 @@ def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
     location = file.location if is_url(file.location) else str(Path(file.location).absolute())
     return NewVersion(
         sha256=file.sha256,
-        signature=signature_text(found.signature),
+        signature=signature_text(found.signature, found.example),
         options=file.options,
-        label_file=_labels_json(file.labels),
-        allow_non_finite=file.allow_non_finite,
+        label_file=_labels_json(file.choices.labels),
+        allow_non_finite=file.choices.allow_non_finite,
         batching=json.dumps(found.batching.to_json()),
         notes=json.dumps(found.notes),
         size=len(file.content),
@@ -190,7 +173,7 @@ def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
     )
 
 
-def _labels_json(labels: Labels) -> str | None:
+def _labels_json(labels: Names | None) -> str | None:
     return None if labels is None else json.dumps(labels)
 
 

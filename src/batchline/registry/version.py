@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from batchline.db.cruds import versions
 from batchline.db.cruds.versions import VersionRow
@@ -12,30 +13,32 @@ from batchline.errors import SchemaNewer, UnknownModel, UnknownVersion
 from batchline.ml.batching import Batching
 from batchline.ml.signature import Signature
 
-SIGNATURE_FORMAT = 1
-"""The format of a stored signature. A signature without a number has the first format."""
+ADD_HINT = "add one: batchline models add NAME FILE"
+
+SIGNATURE_FORMAT = 2
+"""The format of a stored signature: 1 or no number, before the roles of all outputs were known."""
 
 
-def signature_text(signature: Signature) -> str:
-    """Return a signature as it is stored."""
-    return json.dumps({"format": SIGNATURE_FORMAT, **signature.to_json()})
+def signature_text(signature: Signature, example: dict[str, Any] | None = None) -> str:
+    """Return a signature as it is stored, with an example of data and its prediction."""
+    return json.dumps({"format": SIGNATURE_FORMAT, **signature.to_json(), "example": example})
 
 
-def parse_signature(text: str) -> Signature:
+def parse_signature(text: str) -> dict[str, Any]:
     """Parse a stored signature.
 
     Raises:
         SchemaNewer: a newer Batchline has stored it.
     """
-    stored = json.loads(text)
-    found = stored.get("format", SIGNATURE_FORMAT)
+    stored: dict[str, Any] = json.loads(text)
+    found = stored.get("format", 1)
     if found > SIGNATURE_FORMAT:
         raise SchemaNewer(
             f"a newer Batchline stored a signature in format {found}; "
             f"this one reads up to format {SIGNATURE_FORMAT}",
             hint="upgrade Batchline: pip install --upgrade batchline",
         )
-    return Signature.from_json(stored)
+    return stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Version:
     """One version of a model. Only `active` can change after it was stored.
 
     `batching` is None for a version that Batchline stored before it kept model files. `location` is
-    None if the database holds the file.
+    None if the database holds the file. `example` has `data`, its `prediction` and its `label`.
     """
 
     id: int
@@ -60,6 +63,8 @@ class Version:
     location: str | None
     created_at: datetime
     is_removed: bool = False
+    format: int = SIGNATURE_FORMAT
+    example: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return f"version {self.number} of the model {self.name}"
@@ -68,13 +73,14 @@ class Version:
     def parse(cls, row: VersionRow) -> "Version":
         """Parse what the database stores of a version."""
         batching = None if row.batching is None else Batching.from_json(json.loads(row.batching))
+        stored = parse_signature(row.signature)
         return cls(
             id=row.id,
             name=row.name,
             number=row.version,
             active=bool(row.active),
             sha256=row.sha256,
-            signature=parse_signature(row.signature),
+            signature=Signature.from_json(stored),
             batching=batching,
             options=row.options,
             allow_non_finite=bool(row.allow_non_finite),
@@ -83,6 +89,8 @@ class Version:
             location=row.location,
             created_at=row.created_at,
             is_removed=row.removed_at is not None,
+            format=stored.get("format", 1),
+            example=stored.get("example"),
         )
 
 
@@ -130,7 +138,7 @@ def read_model(database: Database, name: str) -> Sequence[Version]:
             names = sorted(versions.active_ids(connection))
         raise UnknownModel(
             f"no model has the name {name[:80]!r}",
-            hint=f"use one of these models: {', '.join(names)}" if names else "add a model first",
+            hint=f"use one of these models: {', '.join(names)}" if names else ADD_HINT,
         )
     return found
 

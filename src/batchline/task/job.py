@@ -150,9 +150,9 @@ class Job:
                 raise Stopped
             return size <= max_bytes
 
-        row_results = predictor.predict_batch(batch, wants_more)
-        rows = len(row_results) - row_results.count(None)
-        return _ModelBatch(items, version.id, to_item_results(batch, row_results), rows)
+        found = predictor.predict_batch(batch, wants_more)
+        rows = len(found.results) - found.results.count(None)
+        return _ModelBatch(items, version.id, to_item_results(batch, found), rows)
 
 
 def _all_failed(item_ids: Iterable[int], failure: Failure) -> ItemResults:
@@ -161,7 +161,8 @@ def _all_failed(item_ids: Iterable[int], failure: Failure) -> ItemResults:
 
 def _up_to(until: int | None, batch: _ModelBatch) -> Predicted:
     """Return the results of the items up to the id `until`; all of them if it is None."""
-    results = VersionResults(batch.model_id, batch.results.predictions, batch.results.failures)
+    found = batch.results
+    results = VersionResults(batch.model_id, found.predictions, found.failures, found.labels)
     if until is not None:
         results = results.without({item_id for item_id in results.item_ids if item_id > until})
     return Predicted(batch.items, results)

@@ -98,14 +98,17 @@ def _compare(
     batch = load_batch({each.item_id: each.data for each in page}, predictor.signature)
     results = to_item_results(batch, predictor.predict_batch(batch))
     for each in page:
-        computed = results.predictions.get(each.item_id)
+        computed, label = results.predictions.get(each.item_id), results.labels.get(each.item_id)
         if text_of(each.model) != version.name:
-            computed = f"the item is for the model {text_of(each.model)}"
+            other = f"the item is for the model {text_of(each.model)}"
+            yield Discrepancy(each.item_id, version, each.prediction, other)
         elif computed is None:
-            computed = _in_words(results.failures[each.item_id])
-        elif not differs(each.prediction, computed):
-            continue
-        yield Discrepancy(each.item_id, version, each.prediction, computed)
+            failure = _in_words(results.failures[each.item_id])
+            yield Discrepancy(each.item_id, version, each.prediction, failure)
+        elif differs(each.prediction, computed):
+            yield Discrepancy(each.item_id, version, each.prediction, computed)
+        elif (stored := text_of(each.label)) not in (None, label):  # older versions stored none
+            yield Discrepancy(each.item_id, version, f"label {stored}", f"label {label}")
 
 
 def _in_words(failure: Failure) -> str:

@@ -37,8 +37,8 @@ from batchline.db.models import failures, items, models, predictions
 class StoredItem:
     """An item with its result by one version, as the database has them.
 
-    A prediction of more than `LARGE_PREDICTION_BYTES` is None unless the item was read by itself;
-    `size` is the prediction's size in bytes.
+    A prediction of more than `LARGE_PREDICTION_BYTES` is None unless the item was read by itself,
+    and so is its label. `size` is the prediction's size in bytes.
     """
 
     id: int
@@ -53,6 +53,7 @@ class StoredItem:
     failed_at: datetime | None
     version: int | None
     active: bool | None
+    label: str | bytes | None
 
     @property
     def is_large(self) -> bool:
@@ -169,12 +170,13 @@ def _page(*, of_status: bool) -> Select[Any]:
 
 def _small_results(of: FromClause) -> Select[Any]:
     size = byte_length(predictions.c.prediction)
-    small = case((size <= LARGE_PREDICTION_BYTES, predictions.c.prediction)).label("prediction")
-    return _results(of, small, size)
+    is_small = size <= LARGE_PREDICTION_BYTES
+    small = case((is_small, predictions.c.prediction)).label("prediction")
+    return _results(of, small, size, case((is_small, raw_text(predictions.c.label))))
 
 
 def _results(
-    of: FromClause, prediction: Any, size: Any = None, *, of_version: Any = None
+    of: FromClause, prediction: Any, size: Any = None, label: Any = None, *, of_version: Any = None
 ) -> Select[Any]:
     """The items in `of` with their results, in no order. The columns are those of `StoredItem`."""
     predicted, failed = predictions.c.item_id == of.c.id, failures.c.item_id == of.c.id
@@ -196,6 +198,7 @@ def _results(
             failures.c.created_at.label("failed_at"),
             models.c.version,
             models.c.active,
+            raw_text(predictions.c.label) if label is None else label,
         )
         .select_from(of)
         .outerjoin(predictions, predicted)

@@ -1,8 +1,8 @@
 """Statements that store predictions and failures, and that retry failed items."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
@@ -16,11 +16,15 @@ from batchline.errors import Failure
 
 @dataclass(frozen=True, slots=True)
 class VersionResults:
-    """Results of items by one version: item id → JSON text, and item id → failure."""
+    """Results of items by one version: item id → JSON text, and item id → failure.
+
+    `labels` are those of a classifier; an item with several rows has them as a JSON list.
+    """
 
     model_id: int
     predictions: Mapping[int, str]
     failures: Mapping[int, Failure]
+    labels: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def item_ids(self) -> list[int]:
@@ -66,11 +70,17 @@ def insert(connection: Connection, results: VersionResults) -> None:
     Raises:
         Conflict: one of the items has a result by this version.
     """
-    model_id = results.model_id
-    columns = ("item_id", "model_id", "prediction")
-    texts = results.predictions.values()
-    rows = list(zip(results.predictions, [model_id] * len(texts), texts, strict=True))
-    insert_many(connection, "predictions", columns, rows)
+    model_id, texts = results.model_id, results.predictions
+    columns: dict[str, Sequence[Any]] = {
+        "item_id": list(texts),
+        "model_id": [model_id] * len(texts),
+        "label": list(map(results.labels.get, texts)),
+        "prediction": list(texts.values()),
+    }
+    if not results.labels:
+        del columns["label"]
+    rows = list(zip(*columns.values(), strict=True))
+    insert_many(connection, "predictions", tuple(columns), rows)
     failed = [(i, model_id, each.code, each.detail) for i, each in results.failures.items()]
     insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), failed)
 

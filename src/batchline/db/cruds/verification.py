@@ -20,6 +20,7 @@ class StoredPrediction:
     data: str | bytes | None
     model: str | bytes | None
     prediction: str
+    label: str | bytes | None
 
 
 def id_range(connection: Connection, model_id: int) -> tuple[int, int] | None:
@@ -58,7 +59,7 @@ def _predictions(model_id: int, since: datetime | None) -> Select[Any]:
     # A client may have given other items new data, whose predictions are not there.
     columns = items.c.id, raw_text(items.c.data), text_or_null(items.c.model)
     query = (
-        select(*columns, predictions.c.prediction)
+        select(*columns, predictions.c.prediction, text_or_null(predictions.c.label))
         .join(items, items.c.id == predictions.c.item_id)
         .where(predictions.c.model_id == model_id, items.c.status.in_(FINISHED))
     )

@@ -141,11 +141,15 @@ def remove(connection: Connection, model_id: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The predictions of one item by two versions, as JSON texts."""
+    """The predictions of one item by two versions, as JSON texts, and whether its label changed.
+
+    `other_label` is None if one of the versions has no labels.
+    """
 
     item_id: int
     one: str
     other: str
+    other_label: bool | None
 
 
 def pairs(
@@ -155,7 +159,8 @@ def pairs(
     one, other = predictions.alias("one"), predictions.alias("other")
     both = one.c.item_id == other.c.item_id, one.c.model_id == model_ids[0]
     finished = items.c.id == one.c.item_id, items.c.status.in_(FINISHED)
-    query = select(one.c.item_id, one.c.prediction, other.c.prediction).where(
+    columns = one.c.item_id, one.c.prediction, other.c.prediction, one.c.label != other.c.label
+    query = select(*columns).where(
         *finished, *both, other.c.model_id == model_ids[1], one.c.item_id > after
     )
     found = connection.execute(query.order_by(one.c.item_id).limit(limit))

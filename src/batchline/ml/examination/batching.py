@@ -1,7 +1,7 @@
 """Can rows be batched? Predict the same rows unbatched, in pairs and in large batches."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
 from random import Random
@@ -12,83 +12,97 @@ import numpy as np
 from batchline.constants import CALL_MAX_ROWS, PROOF_SECONDS
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.batching import Batching
-from batchline.ml.calls import call, count_entries, filled
-from batchline.ml.differences import (
-    Difference,
-    difference,
-)
-from batchline.ml.examination.batch_dimension import BatchDimension
+from batchline.ml.calls import call
+from batchline.ml.differences import NO_DIFFERENCE, OTHER_VALUE, Difference, difference
+from batchline.ml.examination.batch_dimension import Origin
+from batchline.ml.examination.output_rows import Trial
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Session
+from batchline.ml.signature import Signature
+
+FAILED = Difference(inf, exceeds=True)
+"""The model raises an error for rows that it accepts one by one, so they cannot mix."""
 
 
-def per_row_outputs(session: Session, rows: RowTensors, layout: BatchDimension) -> list[bool]:
-    """Return for each output whether it has an entry per row, as far as single rows can tell.
-
-    Raises:
-        ModelFailed: the model raised an error.
-    """
-    if not layout.axis:
-        return [False] * len(session.outputs)
-    found = [True] * len(session.outputs)
-    for place in range(len(rows)):
-        padded = filled(rows[[place]], layout.size)
-        outputs = session.run({**padded.tensors, **padded.once})
-        counts = map(count_entries, outputs)
-        found = [was and count == len(padded) for was, count in zip(found, counts, strict=True)]
-    return found
+class NotABatch(ModelFailed):
+    """Rows along this axis are not rows: they influence each other, or cannot be told apart."""
 
 
 def detect_batching(
-    session: Session, rows: RowTensors, batching: Batching, per_row: Sequence[bool]
+    session: Session, rows: RowTensors, trial: Trial, *, quantizes: bool = False
 ) -> Batching:
-    """Return this batching mode if trials confirm it, otherwise one row per call.
+    """Return the batching mode that trials confirm for this reading of the inputs.
+
+    Rows are batched freely or in batches of the fixed size if their predictions do not change. One
+    row per call is for a model whose predictions change slightly, for a reason that is known, and
+    for a user who named the axis.
 
     Args:
         rows: at least two rows, each of which the model accepts.
+        quantizes: whether the model rounds numbers by the range of all rows of a call.
 
     Raises:
+        NotABatch: the rows influence each other, and nothing says that they are rows.
         ConfigurationError: the model gives another prediction for the same row each time.
     """
+    layout, signature = trial.layout, trial.signature
+    batching = Batching(layout.size, layout.axis)
     single = replace(batching, size=1) if batching.size is None else batching
     started = time.perf_counter()
-    alone = [call(session, rows[[place]], single, per_row) for place in range(len(rows))]
+    alone = [call(session, rows[[place]], single, signature) for place in range(len(rows))]
     seconds = (time.perf_counter() - started) / len(rows)
-    _must_repeat(session, rows, single, per_row, alone)
+    _must_repeat(session, rows, single, signature, alone)
     batching = replace(batching, row_bytes=_row_bytes(rows, alone))
     if batching.size == 1:
         return batching
-    if not all(per_row):
-        names = ", ".join(
-            o.name for o, each in zip(session.outputs, per_row, strict=True) if not each
-        )
-        return replace(batching, size=1, reason=f"the output {names} has no entry per row")
     most = batching.size or max(2, min(CALL_MAX_ROWS, int(PROOF_SECONDS / max(seconds, 1e-6))))
-    most = min(most, max(2, batching.call_rows))
-    worst = Difference(0.0, False)
-    for company in _trial_batches(len(rows), most):
+    batches = _trial_batches(len(rows), min(most, max(2, batching.call_rows)))
+    reason, worst = _compare(session, rows, trial, batching, batches, alone)
+    if not reason:
+        return replace(batching, difference=worst.largest)
+    known = layout.origin is not Origin.SHOWN
+    explained = worst.is_rounding or (known and quantizes) or layout.origin is Origin.TOLD
+    if not explained or (worst is FAILED and not known) or batching.size is not None:
+        raise NotABatch(reason)
+    return replace(batching, size=1, difference=_finite(worst.largest), reason=reason)
+
+
+def _compare(
+    session: Session,
+    rows: RowTensors,
+    trial: Trial,
+    batching: Batching,
+    batches: Iterable[Sequence[int]],
+    alone: Sequence[Sequence[Any]],
+) -> tuple[str, Difference]:
+    """Return why rows cannot be batched, or "", and the largest difference that was seen."""
+    if trial.problem is not None:
+        return f"the model fails with 2 rows at once: {trial.problem}", FAILED
+    outputs = trial.signature.outputs
+    if whole := [each.name for each in outputs if not (each.per_row or each.constant)]:
+        return f"the output {', '.join(whole)} has no entry per row", OTHER_VALUE
+    worst = NO_DIFFERENCE
+    for company in batches:
         try:
-            together = call(session, rows[company], batching, per_row)
+            together = call(session, rows[company], batching, trial.signature)
         except ModelFailed as error:
-            reason = f"the model fails with {len(company)} rows at once: {error.detail}"
-            return replace(batching, size=1, reason=reason)
+            return f"the model fails with {len(company)} rows at once: {error.detail}", FAILED
         for place, row in enumerate(company):
             worst = worst.joined(difference(_entry(together, place), _entry(alone[row], 0)))
     if worst.exceeds:
-        reason = f"predictions change when batched, by {_told(worst.largest)}"
-        return replace(batching, size=1, difference=_finite(worst.largest), reason=reason)
-    return replace(batching, difference=worst.largest)
+        return f"predictions change when batched, by {_told(worst.largest)}", worst
+    return "", worst
 
 
 def _must_repeat(
     session: Session,
     rows: RowTensors,
     batching: Batching,
-    per_row: Sequence[bool],
+    signature: Signature,
     first: Sequence[Sequence[Any]],
 ) -> None:
     for place in reversed(range(len(rows))):
-        again = call(session, rows[[place]], batching, per_row)
+        again = call(session, rows[[place]], batching, signature)
         found = difference(_entry(again, 0), _entry(first[place], 0))
         if found.exceeds:
             raise ConfigurationError(

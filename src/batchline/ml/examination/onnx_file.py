@@ -1,14 +1,12 @@
-"""Read the class labels in an ONNX file, which ONNX Runtime does not expose.
+"""Read an ONNX file's graph, which ONNX Runtime does not expose.
 
-Classifiers have them as attributes (`classlabels_strings`, `classlabels_int64s` and others), or as
-a constant from which ArrayFeatureExtractor or Gather takes the entry at an ArgMax. Other lists of
-the right length, such as a Reshape's shape, say nothing about classes. Reading them takes these few
-fields of the format (onnx.proto3, and Protocol Buffers' encoding). The package onnx would be ten
-times as large as everything else.
+This takes a few fields of the format (onnx.proto3, and Protocol Buffers' encoding). The package
+onnx would be ten times as large as everything else.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 Field = tuple[int, int | bytes]
 
@@ -16,20 +14,19 @@ Field = tuple[int, int | bytes]
 Labels = tuple[str, ...]
 
 
-GRAPH, NODE, INITIALIZER = 7, 1, 5
-NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE = 1, 2, 4, 5
-ATTRIBUTE_NAME, ATTRIBUTE_TENSOR, ATTRIBUTE_INTS, ATTRIBUTE_STRINGS = 1, 5, 8, 9
-TENSOR_TYPE, TENSOR_STRINGS, TENSOR_INT64S, TENSOR_NAME, TENSOR_RAW = 2, 6, 7, 8, 9
-INT64 = 7
+GRAPH, NODE, INITIALIZER, INPUT, OUTPUT, SPARSE_INITIALIZER = 7, 1, 5, 11, 12, 15
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
+ATTRIBUTE_NAME, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 1, 5, 6
+ATTRIBUTE_INTS, ATTRIBUTE_STRINGS, ATTRIBUTE_GRAPHS = 8, 9, 11
+TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 2, 8, 9
+TENSOR_INT32S, TENSOR_STRINGS, TENSOR_INT64S = 5, 6, 7
+VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_SHAPE = 1, 2, 1, 2
+WORD_BYTES = {6: 4, 7: 8}
+"""Bytes of a number by type: int32 and int64."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
-"""Operators whose result has the same entries in the same order."""
-TAKING = {"ArrayFeatureExtractor", "Gather"}
-"""Operators that take entries of their first input by the indexes in the second."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
     """A node of the graph: its operator, the names of its tensors, and its attributes by name."""
 
@@ -37,70 +34,98 @@ class Node:
     inputs: Labels
     outputs: Labels
     attributes: dict[str, bytes]
+    domain: str = ""
+
+    @property
+    def class_labels(self) -> Labels:
+        """Return the class labels of a classifier's node, or ()."""
+        for name, attribute in self.attributes.items():
+            if name.startswith("classlabels_"):
+                return _of_attribute(attribute)
+        return ()
+
+    @property
+    def has_subgraphs(self) -> bool:
+        """Whether it is a loop or a condition, which may read any tensor of the graph."""
+        graphs = (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS)
+        return any(
+            number in graphs for each in self.attributes.values() for number, _ in _fields(each)
+        )
 
 
-def class_labels(content: bytes, length: int) -> set[Labels]:
-    """Return the lists of so many class labels in a model that ONNX Runtime can load."""
-    found = {labels for graph in _all(content, GRAPH) for labels in _class_labels(graph)}
-    return {labels for labels in found if len(labels) == length}
+@dataclass(frozen=True)
+class Graph:
+    """The nodes of a model, the values of its constants by name, and the names of its outputs.
+
+    `unranked` are the inputs without a shape, which ONNX Runtime shows like scalars.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, Labels] = field(default_factory=dict)
+    outputs: Labels = ()
+    unranked: frozenset[str] = frozenset()
+
+    @cached_property
+    def producers(self) -> dict[str, Node]:
+        """Return the node of each tensor that a node makes."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
 
 
-def _class_labels(graph: bytes) -> Iterator[Labels]:
-    nodes = [_node(message) for message in _all(graph, NODE)]
-    producers = {name: node for node in nodes for name in node.outputs}
-    tensors = list(_all(graph, INITIALIZER))
+def read_graph(content: bytes) -> Graph:
+    """Return the graph of a model that ONNX Runtime can load. It is empty if there is none."""
+    message = next(all_of(content, GRAPH), b"")
+    nodes = [_node(each) for each in all_of(message, NODE)]
     constants = {
-        name: _of_tensor(tensor) for tensor in tensors for name in _texts(tensor, TENSOR_NAME)
+        name: _of_tensor(tensor)
+        for tensor in all_of(message, INITIALIZER)
+        for name in texts(tensor, TENSOR_NAME)
     }
     for node in nodes:
-        for name, attribute in node.attributes.items():
-            if name.startswith("classlabels_"):
-                yield _texts(attribute, ATTRIBUTE_STRINGS) or _numbers(attribute, ATTRIBUTE_INTS)
-            if node.operator == "Constant" and node.outputs:
-                constants[node.outputs[0]] = _of_attribute(attribute)
-    for node in nodes:
-        if node.operator in TAKING and len(node.inputs) == 2:
-            data, indexes = (_source(name, producers) for name in node.inputs)
-            if indexes in producers and producers[indexes].operator == "ArgMax":
-                yield constants.get(data, ())
+        if node.operator == "Constant" and node.outputs:
+            constants[node.outputs[0]] = next(map(_of_attribute, node.attributes.values()), ())
+    values = list(all_of(message, INPUT))
+    unranked = {name for each in values if not _has_shape(each) for name in texts(each, VALUE_NAME)}
+    outputs = tuple(name for each in all_of(message, OUTPUT) for name in texts(each, VALUE_NAME))
+    return Graph(nodes, constants, outputs, frozenset(unranked))
 
 
-def _source(name: str, producers: dict[str, Node]) -> str:
-    """Return the tensor that operators without an effect on its entries made this one from."""
-    for _ in range(len(producers)):  # a valid graph has no cycle
-        node = producers.get(name)
-        if node is None or node.operator not in PASSING or not node.inputs:
-            break
-        name = node.inputs[0]
-    return name
+def _has_shape(value: bytes) -> bool:
+    """Whether an input has a shape, or is no tensor."""
+    types = [kind for each in all_of(value, VALUE_TYPE) for kind in all_of(each, TYPE_TENSOR)]
+    return all(any(number == TENSOR_SHAPE for number, _ in _fields(each)) for each in types)
 
 
 def _node(message: bytes) -> Node:
     attributes = {
-        next(iter(_texts(attribute, ATTRIBUTE_NAME)), ""): attribute
-        for attribute in _all(message, NODE_ATTRIBUTE)
+        next(iter(texts(attribute, ATTRIBUTE_NAME)), ""): attribute
+        for attribute in all_of(message, NODE_ATTRIBUTE)
     }
-    operator = next(iter(_texts(message, NODE_OPERATOR)), "")
-    return Node(operator, _texts(message, NODE_INPUT), _texts(message, NODE_OUTPUT), attributes)
+    operator = next(iter(texts(message, NODE_OPERATOR)), "")
+    domain = next(iter(texts(message, NODE_DOMAIN)), "")
+    inputs, outputs = texts(message, NODE_INPUT), texts(message, NODE_OUTPUT)
+    return Node(operator, inputs, outputs, attributes, domain)
 
 
 def _of_attribute(attribute: bytes) -> Labels:
-    for tensor in _all(attribute, ATTRIBUTE_TENSOR):
+    for tensor in all_of(attribute, ATTRIBUTE_TENSOR):
         return _of_tensor(tensor)
-    return _texts(attribute, ATTRIBUTE_STRINGS) or _numbers(attribute, ATTRIBUTE_INTS)
+    return texts(attribute, ATTRIBUTE_STRINGS) or _numbers(attribute, ATTRIBUTE_INTS)
 
 
 def _of_tensor(tensor: bytes) -> Labels:
     fields = dict(_fields(tensor))
-    raw = fields.get(TENSOR_RAW)
-    if fields.get(TENSOR_TYPE) == INT64 and isinstance(raw, bytes):
-        words = (raw[start : start + 8] for start in range(0, len(raw), 8))
+    kind, raw = fields.get(TENSOR_TYPE), fields.get(TENSOR_RAW)
+    if isinstance(kind, int) and kind in WORD_BYTES and isinstance(raw, bytes):
+        size = WORD_BYTES[kind]
+        words = (raw[start : start + size] for start in range(0, len(raw), size))
         return tuple(str(int.from_bytes(word, "little", signed=True)) for word in words)
-    return _texts(tensor, TENSOR_STRINGS) or _numbers(tensor, TENSOR_INT64S)
+    numbers = _numbers(tensor, TENSOR_INT64S) or _numbers(tensor, TENSOR_INT32S)
+    return texts(tensor, TENSOR_STRINGS) or numbers
 
 
-def _texts(message: bytes, number: int) -> Labels:
-    return tuple(text.decode(errors="replace") for text in _all(message, number))
+def texts(message: bytes, number: int) -> Labels:
+    """Return the strings in the fields with this number."""
+    return tuple(text.decode(errors="replace") for text in all_of(message, number))
 
 
 def _numbers(message: bytes, number: int) -> Labels:
@@ -117,7 +142,8 @@ def _numbers(message: bytes, number: int) -> Labels:
     return tuple(str(one - 2**64 if one >= 2**63 else one) for one in found)
 
 
-def _all(message: bytes, number: int) -> Iterator[bytes]:
+def all_of(message: bytes, number: int) -> Iterator[bytes]:
+    """Return the contents of the fields with this number."""
     for each, value in _fields(message):
         if each == number and isinstance(value, bytes):
             yield value

@@ -1,41 +1,73 @@
-"""Find out the signature, the labels and the batching mode of a new model."""
+"""Find out the signature, the roles of the outputs, and the batching mode of a new model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
+import orjson
 
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.batching import Batching
-from batchline.ml.calls import call
+from batchline.ml.calls import call, filled, to_feeds, to_feeds_of_one
+from batchline.ml.data_loader import load_batch, to_item_results
 from batchline.ml.examination import samples
-from batchline.ml.examination.batch_dimension import BatchDimension, batch_dimensions
-from batchline.ml.examination.batching import detect_batching, per_row_outputs
-from batchline.ml.examination.labels import Classes, Labels, find_classes, has_unnamed_classes
-from batchline.ml.examination.onnx_file import class_labels
+from batchline.ml.examination.batch_dimension import (
+    NO_AXIS,
+    BatchDimension,
+    Origin,
+    batch_dimensions,
+)
+from batchline.ml.examination.batching import NotABatch, detect_batching
+from batchline.ml.examination.label_file import Names
+from batchline.ml.examination.onnx_file import Graph, read_graph
+from batchline.ml.examination.output_rows import try_outputs
+from batchline.ml.examination.roles import Roles, Tried, find_roles
 from batchline.ml.examination.samples import MIN_ROWS
-from batchline.ml.rows import RowTensors
+from batchline.ml.examination.sources import constant_outputs, quantizes
+from batchline.ml.predictor import Predictor
+from batchline.ml.rows import RowTensors, Tensor
 from batchline.ml.session import DTYPES, Runtime, Session
-from batchline.ml.signature import Output, Signature
+from batchline.ml.signature import Signature
+
+EXAMPLE_MAX_CHARACTERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a user tells about a model, beside its file.
+
+    Args:
+        labels: the class names of a label file, or None for the model's own.
+        probabilities: the name of the output with the class probabilities, or None to find it.
+        rows_axis: number or name of the batch dimension, `none`, or None to find it.
+        allow_non_finite: whether NaN and infinity are written as strings.
+    """
+
+    labels: Names | None = None
+    probabilities: str | None = None
+    rows_axis: str | None = None
+    allow_non_finite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """The result of examining a model. `notes` are for people."""
+    """The result of examining a model. `notes` are for people.
+
+    `example` has `data` of one row, and the `prediction` and the `label` that the model gave.
+    """
 
     signature: Signature
     batching: Batching
     notes: tuple[str, ...] = ()
+    example: dict[str, Any] | None = None
 
 
 def examine(
     content: bytes,
     name: str,
+    choices: Choices | None = None,
     *,
-    labels: Labels = None,
-    probabilities: str | None = None,
     sample: tuple[str, bytes] | None = None,
     runtime: Runtime | None = None,
 ) -> ModelReport:
@@ -43,57 +75,70 @@ def examine(
 
     Args:
         name: the name of the model in errors.
-        labels: the labels of a label file, or None for the model's own.
-        probabilities: the name of the output with the class probabilities, or None to find it.
         sample: name and content of a file with rows to try, or None for made-up rows.
 
     Raises:
         ConfigurationError: the model cannot be served.
     """
+    choices = choices or Choices()
     session = Session.open(content, name, runtime or Runtime())
-    wanted = _index_of(session, probabilities)
+    graph = read_graph(content)
+    _check_output(session, choices.probabilities)
+    _check_ranks(graph, name)
     reason = ""
-    for layout in batch_dimensions(session.inputs, DTYPES, name):
+    for layout in batch_dimensions(session.inputs, DTYPES, name, choices.rows_axis):
         try:
-            rows, per_row = _try_rows(session, layout, sample, name)
-            batching = _try_batching(session, layout, rows, per_row)
+            rows = _accepted_rows(session, layout, sample, name)
+            trial = try_outputs(session, rows, layout, constant_outputs(graph))
+            batching = detect_batching(session, rows, trial, quantizes=quantizes(graph))
+        except NotABatch as error:
+            if layout.size is None:
+                raise _ask_for_the_axis(layout, error.detail) from error
+            reason = reason or error.detail
         except ModelFailed as error:
             reason = reason or error.detail
-            continue
-        batching = replace(batching, reason=batching.reason or _why(layout, reason))
-        outputs = _together(session, rows, batching, per_row)
-        classes = find_classes(outputs, labels, partial(class_labels, content), wanted)
-        return _found(session, layout, outputs, per_row, batching, classes)
+        else:
+            batching = replace(batching, reason=batching.reason or _why(layout, reason))
+            outputs = _together(session, rows, batching, trial.signature)
+            return _report(session, trial.signature, batching, graph, choices, outputs, rows)
     raise ConfigurationError(
         f"{name} does not accept made-up rows: {reason}",
         hint="give rows that it accepts: `batchline models add NAME FILE --sample ROWS.json`",
     )
 
 
-def _index_of(session: Session, output: str | None) -> int | None:
+def _check_output(session: Session, output: str | None) -> None:
     names = [each.name for each in session.outputs]
     if output is not None and output not in names:
         raise ConfigurationError(
             f"the model has no output {output}", hint=f"name one of its outputs: {', '.join(names)}"
         )
-    return None if output is None else names.index(output)
 
 
-def _try_batching(
-    session: Session, layout: BatchDimension, rows: RowTensors, per_row: Sequence[bool]
-) -> Batching:
-    """Return the batching mode of this reading of the inputs.
+def _check_ranks(graph: Graph, name: str) -> None:
+    if graph.unranked:
+        inputs = ", ".join(sorted(graph.unranked))
+        raise ConfigurationError(
+            f"{name} does not say what shape its inputs have: {inputs}",
+            hint="export it with a shape for each input, such as [batch, 4]",
+        )
 
-    Raises:
-        ModelFailed: the fixed first dimension is not a batch, but part of one row.
-    """
-    found = detect_batching(session, rows, Batching(layout.size, layout.axis), per_row)
-    if layout.size is not None and found.size != layout.size:
-        raise ModelFailed(found.reason)
-    return found
+
+def _ask_for_the_axis(layout: BatchDimension, reason: str) -> ConfigurationError:
+    found = f"{layout} does not hold independent rows: {reason}"
+    first = next(each for each in layout.inputs if not each.per_item)
+    again = layout.name or first.axis
+    return ConfigurationError(
+        found,
+        hint=f"add it with `--rows-axis {NO_AXIS}` if one input is one row, with `--rows-axis "
+        f"NUMBER` if the rows are along another axis, or with `--rows-axis {again}` to predict one "
+        "row per call",
+    )
 
 
 def _why(layout: BatchDimension, reason: str) -> str:
+    if not layout.axis and layout.origin is Origin.TOLD:
+        return "one input is one row, by --rows-axis none"
     if not layout.axis:
         return f"the inputs have no batch dimension{'; ' if reason else ''}{reason}"
     if layout.size is not None:
@@ -101,28 +146,34 @@ def _why(layout: BatchDimension, reason: str) -> str:
     return ""
 
 
-def _try_rows(
+def _accepted_rows(
     session: Session, layout: BatchDimension, sample: tuple[str, bytes] | None, name: str
-) -> tuple[RowTensors, list[bool]]:
-    """Return rows that the model accepts, and which outputs have an entry per row."""
+) -> RowTensors:
+    """Return rows that the model accepts one by one."""
     problem = ModelFailed("there are not enough rows to try")
     for rows in _candidates(layout, sample):
         taken = []
         for place in range(len(rows)):
             try:
-                per_row_outputs(session, rows[[place]], layout)
+                session.run(_feeds(rows[[place]], layout))
             except ModelFailed as error:
                 problem = error
             else:
                 taken.append(place)
         if len(taken) >= MIN_ROWS:
-            return rows[taken], per_row_outputs(session, rows[taken], layout)
+            return rows[taken]
     if sample is not None:
         raise ConfigurationError(
             f"{name} does not accept the sample rows: {problem.detail}",
             hint=f"give at least {MIN_ROWS} rows that it accepts",
         )
     raise problem
+
+
+def _feeds(row: RowTensors, layout: BatchDimension) -> Mapping[str, Tensor]:
+    if not layout.axis:
+        return to_feeds_of_one(row)
+    return to_feeds(filled(row, layout.size), layout.inputs)
 
 
 def _candidates(layout: BatchDimension, sample: tuple[str, bytes] | None) -> Iterator[RowTensors]:
@@ -133,40 +184,68 @@ def _candidates(layout: BatchDimension, sample: tuple[str, bytes] | None) -> Ite
         yield samples.given(text, Signature(layout.inputs), name)
 
 
-def _found(
+def _report(
     session: Session,
-    layout: BatchDimension,
-    outputs: Sequence[Any],
-    per_row: Sequence[bool],
+    tried: Signature,
     batching: Batching,
-    classes: Classes | None,
+    graph: Graph,
+    choices: Choices,
+    outputs: Sequence[Any],
+    rows: RowTensors,
 ) -> ModelReport:
     declared = [
-        Output(each.name, _dtype(output), _shape(each, row_axis), row_axis)
-        for each, output, row_axis in zip(session.outputs, outputs, per_row, strict=True)
+        replace(each, dtype=_dtype(output))
+        for each, output in zip(tried.outputs, outputs, strict=True)
     ]
     notes = [
         f"the output {each.name} is declared with shape {list(each.shape)}, but has {list(came)}"
         for each, output in zip(declared, outputs, strict=True)
         if isinstance(output, np.ndarray) and not _fits(each.shape, came := output.shape[1:])
     ]
-    if has_unnamed_classes(outputs, classes):
-        notes.append(
-            "the labels cannot be matched to the probabilities; name them with --labels FILE"
-        )
-    signature = Signature(layout.inputs, tuple(declared))
-    if classes is not None:
-        name = declared[classes.output].name
-        signature = replace(signature, labels=classes.names, probabilities=name)
-    return ModelReport(signature, batching, tuple(notes))
+    by_name = {each.name: output for each, output in zip(declared, outputs, strict=True)}
+    per_row = {name: by_name[name] for name in by_name if name not in constant_outputs(graph)}
+    roles = find_roles(Tried(per_row, graph), choices.labels, choices.probabilities)
+    notes += [roles.note] if roles.note else []
+    signature = _with_roles(replace(tried, outputs=tuple(declared)), roles)
+    predictor = Predictor(session, signature, batching, choices.allow_non_finite)
+    return ModelReport(signature, batching, tuple(notes), _example(predictor, rows))
+
+
+def _with_roles(signature: Signature, roles: Roles) -> Signature:
+    return replace(
+        signature,
+        labels=roles.names,
+        probabilities=roles.probabilities,
+        label=roles.label,
+        label_values=None if roles.own_names == roles.names else roles.own_names,
+    )
+
+
+def _example(predictor: Predictor, rows: RowTensors) -> dict[str, Any] | None:
+    """Return data that the model accepts, with what it predicts for it, if that is small."""
+    for data in (predictor.signature.example(), _data_of(rows, predictor.signature)):
+        batch = load_batch({0: orjson.dumps(data)}, predictor.signature)
+        found = to_item_results(batch, predictor.predict_batch(batch))
+        text = found.predictions.get(0)
+        if text is not None and len(text) <= EXAMPLE_MAX_CHARACTERS:
+            label = found.labels.get(0)
+            return {"data": data, "prediction": orjson.loads(text), "label": label}
+    return None
+
+
+def _data_of(rows: RowTensors, signature: Signature) -> Any:
+    """Return the data of the first row that was tried."""
+    values = {name: tensor[:1].tolist() for name, tensor in rows.tensors.items()}
+    values |= {name: tensor.tolist() for name, tensor in rows.once.items()}
+    return values[signature.inputs[0].name] if signature.is_plain else values
 
 
 def _together(
-    session: Session, rows: RowTensors, batching: Batching, per_row: Sequence[bool]
+    session: Session, rows: RowTensors, batching: Batching, signature: Signature
 ) -> list[Any]:
     """Return the outputs of all rows, predicted unbatched, as one array if their shapes allow."""
     single = replace(batching, size=1) if batching.size is None else batching
-    alone = [call(session, rows[[place]], single, per_row) for place in range(len(rows))]
+    alone = [call(session, rows[[place]], single, signature) for place in range(len(rows))]
     joined: list[Any] = []
     for parts in zip(*alone, strict=True):
         if all(isinstance(part, list) for part in parts):
@@ -179,14 +258,11 @@ def _together(
 
 
 def _dtype(output: Any) -> str:
+    if isinstance(output, list) and output and isinstance(output[0], np.ndarray):
+        output = output[0]  # rows of several shapes, or a constant
     if not isinstance(output, np.ndarray):
         return "map" if output and isinstance(output[0], dict) else "list"
     return "str" if output.dtype.kind in "OU" else str(output.dtype)
-
-
-def _shape(declared: Any, per_row: bool) -> tuple[int | str, ...]:
-    shape = [size if isinstance(size, int) else str(size or "") for size in declared.shape or ()]
-    return tuple(shape[1:] if per_row else shape)
 
 
 def _fits(declared: Sequence[int | str], found: Sequence[int]) -> bool:

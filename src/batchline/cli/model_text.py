@@ -1,0 +1,60 @@
+"""Print what is known of a model: inputs, outputs and their roles, batching mode."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from batchline.ml.batching import Batching
+    from batchline.ml.examination.report import ModelReport
+    from batchline.ml.inputs import Input
+    from batchline.ml.signature import Output, Signature
+
+
+def print_report(found: "ModelReport") -> None:
+    """Print the result of examining a model."""
+    print_signature(found.signature)
+    print_batching(found.batching, found.notes)
+
+
+def print_signature(signature: "Signature") -> None:
+    """Print one line per input and output."""
+    for given in signature.inputs:
+        typer.echo(f"input {given.name}: {_input(given)}")
+    for output in signature.outputs:
+        typer.echo(f"output {output.name}: {_output(output, signature)}")
+    if signature.labels is not None and signature.probabilities and signature.label is None:
+        typer.echo("label: the class with the highest probability")
+
+
+def print_batching(batching: "Batching", notes: Sequence[str]) -> None:
+    """Print the batching mode, why it is not `batched`, and the notes of the examination."""
+    why = f" ({batching.reason})" if batching.reason else ""
+    typer.echo(f"batching: {batching.verdict}{why}")
+    if batching.size is None:
+        typer.echo(f"largest difference when batched: {batching.difference or 0:.2g}")
+    for note in notes:
+        typer.echo(f"note: {note}")
+
+
+def _input(given: "Input") -> str:
+    if given.per_item:
+        return f"{given.dtype} {_shape(given.shape)}, once per item"
+    rows = f", rows along axis {given.axis}" if given.axis else ""
+    return f"{given.dtype} {_shape(given.shape)}{rows}"
+
+
+def _output(output: "Output", signature: "Signature") -> str:
+    if output.name == signature.label:
+        return "label"
+    if output.name == signature.probabilities and signature.labels is not None:
+        return f"probabilities of {', '.join(signature.labels)}"
+    if output.constant:
+        return f"{output.dtype} {_shape(output.shape)}, the same for each row"
+    return f"{output.dtype} {_shape(output.shape)}"
+
+
+def _shape(shape: Sequence[int | str]) -> str:
+    sizes = [str(size) if size != "" else "any" for size in shape]
+    return f"[{', '.join(sizes)}]" if sizes else "(one value)"
