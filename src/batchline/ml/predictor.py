@@ -9,6 +9,7 @@ import orjson
 from batchline.errors import ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call
+from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import Batch, load_batch, predict_rows
 from batchline.ml.outputs import Result, to_results
 from batchline.ml.rows import RowTensors
@@ -28,7 +29,7 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        content: bytes,
+        content: ModelContent,
         name: str,
         signature: Signature,
         batching: Batching,

@@ -12,6 +12,7 @@ import onnxruntime as ort
 
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.machine import cores
+from batchline.ml.content import Bytes, ModelContent
 from batchline.ml.rows import Tensor
 
 DTYPES = {
@@ -30,7 +31,8 @@ DTYPES = {
 
 RUNTIME = f"onnxruntime {ort.__version__}"
 
-NO_FOLDER = "no-external-data"
+NO_FOLDER = f"{os.devnull}/no-folder"
+"""A folder that nobody can create. ONNX Runtime would look here for files that it was not given."""
 
 OPTIMIZATIONS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -67,8 +69,8 @@ class Session:
         self._names = [output.name for output in self.outputs]
 
     @classmethod
-    def open(cls, content: bytes, name: str, runtime: Runtime) -> "Session":
-        """Load the model.
+    def open(cls, content: ModelContent, name: str, runtime: Runtime) -> "Session":
+        """Load the model from memory. ONNX Runtime reads no file.
 
         Raises:
             ConfigurationError: this ONNX Runtime cannot run it.
@@ -81,8 +83,9 @@ class Session:
                 hint="install the build of ONNX Runtime that has it, or set EXECUTION_PROVIDERS",
             )
         try:
+            options = _options(runtime, content.external)
             session = ort.InferenceSession(
-                content, _options(runtime), providers=list(runtime.providers)
+                content.model, options, providers=list(runtime.providers)
             )
         except Exception as error:  # ONNX Runtime has no base class for its errors
             raise ConfigurationError(
@@ -108,7 +111,7 @@ class Session:
             raise ModelFailed(first_line(error)) from error
 
 
-def _options(runtime: Runtime) -> ort.SessionOptions:
+def _options(runtime: Runtime, external: Mapping[str, Bytes]) -> ort.SessionOptions:
     options = ort.SessionOptions()
     # Calls run in parallel, so each gets its share of the cores. A thread that waits for work must
     # not spin on a core that another call could use.
@@ -117,7 +120,12 @@ def _options(runtime: Runtime) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.graph_optimization_level = OPTIMIZATIONS[runtime.optimization]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A file in the working folder is not part of the model that was added.
+    # Only these bytes are part of the model that was added. ONNX Runtime copies them.
+    if external:
+        files = list(external.values())
+        options.add_external_initializers_from_files_in_memory(
+            list(external), files, list(map(len, files))
+        )
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", NO_FOLDER
     )

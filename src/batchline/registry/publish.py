@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from batchline.constants import MODEL_STORED_MAX_BYTES
@@ -11,10 +10,11 @@ from batchline.db.cruds import versions
 from batchline.db.cruds.versions import NewVersion
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError
+from batchline.ml.content import ModelContent
 from batchline.ml.examination.labels import Labels, read_labels
 from batchline.ml.examination.report import ModelReport, examine
 from batchline.ml.session import Runtime
-from batchline.registry.files import is_url, read_file
+from batchline.registry.files import is_url, read_content
 from batchline.registry.version import Version, read_model, read_versions, signature_text
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -23,10 +23,10 @@ MAX_NAME_LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model file that a user adds as a version, with its options."""
+    """A model that a user adds as a version, with its options."""
 
     location: str
-    content: bytes
+    content: ModelContent
     labels: Labels = None
     allow_non_finite: bool = False
     probabilities: str | None = None
@@ -40,22 +40,22 @@ class ModelFile:
         allow_non_finite: bool = False,
         probabilities: str | None = None,
     ) -> "ModelFile":
-        """Read the model file, by path or URL, and its label file.
+        """Read the model file, by path or URL, the files that it names, and its label file.
 
         Raises:
             ConfigurationError: one of the files cannot be read.
         """
         found = read_labels(labels) if labels else None
-        return cls(location, read_file(location), found, allow_non_finite, probabilities)
+        return cls(location, read_content(location), found, allow_non_finite, probabilities)
 
     @property
     def sha256(self) -> str:
-        return sha256(self.content).hexdigest()
+        return self.content.sha256
 
     @property
     def is_stored(self) -> bool:
         """Whether the database keeps the content. Otherwise jobs read it from `location`."""
-        return len(self.content) <= MODEL_STORED_MAX_BYTES
+        return self.content.size <= MODEL_STORED_MAX_BYTES
 
     def is_version(self, version: Version) -> bool:
         """Whether this is that version: the same bytes and options, as far as is known."""
@@ -117,7 +117,7 @@ def add(
 ) -> Version:
     """Store the file and the report as a version, and return it."""
     new = _new_version(file, found)
-    content = file.content if file.is_stored else None
+    content = file.content.pack() if file.is_stored else None
     return Version.parse(
         database.transaction(lambda c: versions.add(c, name, new, content, active=active))
     )
@@ -185,7 +185,7 @@ def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
         allow_non_finite=file.allow_non_finite,
         batching=json.dumps(found.batching.to_json()),
         notes=json.dumps(found.notes),
-        size=len(file.content),
+        size=file.content.size,
         location=None if file.is_stored else location,
     )
 

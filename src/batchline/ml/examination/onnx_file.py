@@ -10,8 +10,7 @@ times as large as everything else.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-Field = tuple[int, int | bytes]
-
+from batchline.ml.protobuf import read_fields, read_varint
 
 Labels = tuple[str, ...]
 
@@ -21,7 +20,6 @@ NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE = 1, 2, 4, 5
 ATTRIBUTE_NAME, ATTRIBUTE_TENSOR, ATTRIBUTE_INTS, ATTRIBUTE_STRINGS = 1, 5, 8, 9
 TENSOR_TYPE, TENSOR_STRINGS, TENSOR_INT64S, TENSOR_NAME, TENSOR_RAW = 2, 6, 7, 8, 9
 INT64 = 7
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
 """Operators whose result has the same entries in the same order."""
@@ -91,7 +89,7 @@ def _of_attribute(attribute: bytes) -> Labels:
 
 
 def _of_tensor(tensor: bytes) -> Labels:
-    fields = dict(_fields(tensor))
+    fields = dict(read_fields(tensor))
     raw = fields.get(TENSOR_RAW)
     if fields.get(TENSOR_TYPE) == INT64 and isinstance(raw, bytes):
         words = (raw[start : start + 8] for start in range(0, len(raw), 8))
@@ -106,49 +104,18 @@ def _texts(message: bytes, number: int) -> Labels:
 def _numbers(message: bytes, number: int) -> Labels:
     """Return integers, each in a field of its own or all packed into one."""
     found: list[int] = []
-    for each, value in _fields(message):
+    for each, value in read_fields(message):
         if each == number and isinstance(value, int):
             found.append(value)
         elif each == number and isinstance(value, bytes):
             place = 0
             while place < len(value):
-                one, place = _varint(value, place)
+                one, place = read_varint(value, place)
                 found.append(one)
     return tuple(str(one - 2**64 if one >= 2**63 else one) for one in found)
 
 
 def _all(message: bytes, number: int) -> Iterator[bytes]:
-    for each, value in _fields(message):
+    for each, value in read_fields(message):
         if each == number and isinstance(value, bytes):
             yield value
-
-
-def _fields(message: bytes) -> Iterator[Field]:
-    """Return the fields of a message: their numbers and values. Stop if it is not a message."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
-        if key & 7 == VARINT:
-            value, place = _varint(message, place)
-            yield key >> 3, value
-            continue
-        if key & 7 == BYTES:
-            size, place = _varint(message, place)
-        elif key & 7 in (FIXED32, FIXED64):
-            size = 4 if key & 7 == FIXED32 else 8
-        else:
-            return
-        yield key >> 3, message[place : place + size]
-        place += size
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """Return a number of seven bits per byte, the lowest first, and the position after it."""
-    value = shift = 0
-    while place < len(message):
-        byte = message[place]
-        value |= (byte & 127) << shift
-        shift, place = shift + 7, place + 1
-        if byte < 128:
-            break
-    return value, place

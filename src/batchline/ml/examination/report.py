@@ -10,12 +10,14 @@ import numpy as np
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call
+from batchline.ml.content import ModelContent
 from batchline.ml.examination import samples
 from batchline.ml.examination.batch_dimension import BatchDimension, batch_dimensions
 from batchline.ml.examination.batching import detect_batching, per_row_outputs
 from batchline.ml.examination.labels import Classes, Labels, find_classes, has_unnamed_classes
 from batchline.ml.examination.onnx_file import class_labels
 from batchline.ml.examination.samples import MIN_ROWS
+from batchline.ml.external_data import check_ranges, external_tensors
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import DTYPES, Runtime, Session
 from batchline.ml.signature import Output, Signature
@@ -31,7 +33,7 @@ class ModelReport:
 
 
 def examine(
-    content: bytes,
+    content: ModelContent,
     name: str,
     *,
     labels: Labels = None,
@@ -50,6 +52,7 @@ def examine(
     Raises:
         ConfigurationError: the model cannot be served.
     """
+    check_ranges(external_tensors(content.model, name), content.external, name)
     session = Session.open(content, name, runtime or Runtime())
     wanted = _index_of(session, probabilities)
     reason = ""
@@ -62,7 +65,7 @@ def examine(
             continue
         batching = replace(batching, reason=batching.reason or _why(layout, reason))
         outputs = _together(session, rows, batching, per_row)
-        classes = find_classes(outputs, labels, partial(class_labels, content), wanted)
+        classes = find_classes(outputs, labels, partial(class_labels, content.model), wanted)
         return _found(session, layout, outputs, per_row, batching, classes)
     raise ConfigurationError(
         f"{name} does not accept made-up rows: {reason}",
