@@ -153,6 +153,7 @@ def test_links_within_the_folder_of_the_model_are_followed(folder: Path) -> None
         ({"location": "short.bin", "length": 16}, "bytes 0 to 16 .* has only 15 bytes"),
         ({"location": "weights.bin", "offset": 17}, "bytes 17 to 17 .* has only 16 bytes"),
         ({"location": "weights.bin", "offset": 1, "length": 16}, "has only 16 bytes"),
+        ({"location": "weights.bin", "length": 2**31 + 1}, "at most 2147483648 bytes per tensor"),
         ({"location": "short.bin"}, "out of bounds"),
         ({"location": "weights.bin", "length": 12}, "size mismatch"),
         ({"location": "weights.bin", "offset": -1}, "offset '-1', which must be"),

@@ -13,6 +13,7 @@ from batchline.cli.wiring import configure, opened, runtime_of
 if TYPE_CHECKING:
     from batchline.db.database import Database
     from batchline.ml.comparison import Comparison
+    from batchline.ml.content import ModelContent
     from batchline.ml.examination.report import ModelReport
     from batchline.registry.version import Version
 
@@ -72,6 +73,7 @@ def add(
     typer.echo(f"version {version.number} of {name} {state}")
     if version.location is not None:
         typer.echo(f"file: too large for the database, each job reads {version.location}")
+    _print_external(model.content)
     _print_examination(found)
 
 
@@ -90,7 +92,9 @@ def check(
     model = ModelFile.read(
         file, labels, allow_non_finite=allow_non_finite, probabilities=probabilities
     )
-    _print_examination(model.examine(_read_sample(sample), runtime_of(settings)))
+    found = model.examine(_read_sample(sample), runtime_of(settings))
+    _print_external(model.content)
+    _print_examination(found)
 
 
 @models_app.command("list")
@@ -251,6 +255,11 @@ def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
             f"the sample file {sample} cannot be read: {error.strerror}",
             hint="name a file with rows as in POST /predict",
         ) from error
+
+
+def _print_external(content: "ModelContent") -> None:
+    for name, part in content.external.items():
+        typer.echo(f"external data: {name}, {len(part)} bytes")
 
 
 def _print_examination(found: "ModelReport") -> None:

@@ -36,6 +36,8 @@ TENSOR_NAME, TENSOR_ENTRIES, TENSOR_LOCATION, EXTERNAL = 8, 13, 14, 1
 ENTRY_KEY, ENTRY_VALUE = 1, 2
 ENTRIES = {"location", "offset", "length", "checksum"}
 MAX_DIGITS = 18
+TENSOR_MAX_BYTES = 2**31
+"""ONNX Runtime's limit of one tensor. A model may have any number of them."""
 
 SIGNS = (b"location", b"EPContext")
 """A file without one of these words needs no other file, and most files have none."""
@@ -45,6 +47,7 @@ HINT_NEXT_TO_IT = (
     "save the weights next to the model file: "
     'onnx.save(onnx.load(PATH), NEW, save_as_external_data=True, location="weights.data")'
 )
+HINT_SPLIT = "export the model with this tensor split into smaller ones, joined by a Concat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,18 @@ def external_tensors(model: bytes, name: str) -> list[ExternalTensor]:
 def check_ranges(
     tensors: list[ExternalTensor], files: Mapping[str, bytes | memoryview], name: str
 ) -> None:
-    """Check that the files have the bytes that tensors name.
+    """Check that the files have the bytes that tensors name, and that ONNX Runtime takes so many.
 
     Raises:
-        ConfigurationError: a file is too short.
+        ConfigurationError: a file is too short, or a tensor too large.
     """
     for tensor in tensors:
+        if (tensor.length or 0) > TENSOR_MAX_BYTES:
+            raise ConfigurationError(
+                f"{name} keeps {tensor.name} in another file, with {tensor.length} bytes, but "
+                f"ONNX Runtime takes at most {TENSOR_MAX_BYTES} bytes per tensor from memory",
+                hint=HINT_SPLIT,
+            )
         size, end = len(files[tensor.location]), tensor.offset + (tensor.length or 0)
         if end > size:
             raise ConfigurationError(

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.machine import cores
 from batchline.ml.content import Bytes, ModelContent
+from batchline.ml.external_data import HINT_ONE_FILE, HINT_SPLIT
 from batchline.ml.rows import Tensor
 
 DTYPES = {
@@ -134,7 +135,8 @@ def _options(runtime: Runtime, external: Mapping[str, Bytes]) -> ort.SessionOpti
 
 
 HINTS = {
-    "external": "save it as one file: onnx.save(onnx.load(PATH), NEW, save_as_external_data=False)",
+    "byte limit for embedded": HINT_SPLIT,
+    "external": HINT_ONE_FILE,
     "Protobuf parsing failed": "name a complete ONNX file",
     "No graph was found": "name a complete ONNX file",
     "opset": "export the model again for an older opset, or upgrade onnxruntime",
