@@ -153,8 +153,8 @@ LIMITS = {
         "DRAIN_TIMEOUT": "seconds that a job which is asked to stop goes on with its batches",
     },
     "Models": {
-        "MODEL_STORED_MAX_BYTES": "bytes of a model file that the database keeps; each job reads a "
-        "larger file from where it was added",
+        "MODEL_STORED_MAX_BYTES": "bytes of a model, with its external data, that the database "
+        "keeps; each job reads a larger model from where it was added",
         "MODEL_RETRY_INTERVAL": "seconds until a job tries again to load a model",
         "SIGNATURE_LIFETIME": "seconds until an API process notices a new active version",
     },

@@ -314,15 +314,32 @@ def of_sequences(path: Path) -> Path:
     return _save(path, [node], [x], [_floats("y", "n", 2)])
 
 
-def with_external_data(path: Path) -> Path:
-    """Its weights are in a file that is not there."""
-    weights = make_tensor("w", FLOAT, [2, 2], np.eye(2).ravel())
-    weights.ClearField("float_data")
-    weights.data_location = TensorProto.EXTERNAL
-    entry = weights.external_data.add()
-    entry.key, entry.value = "location", "weights.bin"
-    node = make_node("MatMul", ["x", "w"], ["y"])
-    return _save(path, [node], [_floats("x", "n", 2)], [_floats("y", "n", 2)], [weights])
+def external(name: str, **entries: object) -> TensorProto:
+    """A tensor of 2 by 2 floats that are in another file."""
+    tensor = TensorProto(name=name, data_type=FLOAT, dims=[2, 2])
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def multiplying(path: Path, weights: TensorProto, *nodes: Any) -> Path:
+    """Gives each row of two floats, multiplied by the weights, which nodes may make."""
+    nodes = (*nodes, make_node("MatMul", ["x", "w"], ["y"]))
+    constants = [weights] if weights.name else []
+    return _save(path, [*nodes], [_floats("x", "n", 2)], [_floats("y", "n", 2)], constants)
+
+
+def with_external_data(path: Path, weights: np.ndarray | None = None) -> Path:
+    """Its weights are in the file weights.bin next to it, which is there if they are given."""
+    if weights is not None:
+        (path.parent / "weights.bin").write_bytes(weights.astype(np.float32).tobytes())
+    return multiplying(path, external("w", location="weights.bin"))
+
+
+def with_embedded_data(path: Path, weights: np.ndarray) -> Path:
+    """The model that `with_external_data` makes, in one file."""
+    return multiplying(path, make_tensor("w", FLOAT, [2, 2], weights.ravel()))
 
 
 def of_an_unknown_operator(path: Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call
+from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import load_batch
 from batchline.ml.differences import ABSOLUTE, RELATIVE
 from batchline.ml.examination.report import ModelReport, examine
@@ -25,8 +26,8 @@ PAGE = models_page.PAGE.read_text()
 
 
 @cache
-def examined(name: str) -> tuple[bytes, ModelReport]:
-    content = EXAMPLES[name].make()
+def examined(name: str) -> tuple[ModelContent, ModelReport]:
+    content = ModelContent(EXAMPLES[name].make())
     sample = orjson.dumps(EXAMPLES[name].data(12)) if name in models_page.NEEDS_SAMPLE else None
     return content, examine(content, name, sample=sample and ("rows.json", sample))
 

@@ -33,7 +33,7 @@ NO_VERSION = 0
 """The model id of a failure that happened before any version was chosen."""
 
 MODEL_STORED_MAX_BYTES = 256 * 1024 * 1024
-"""The database does not store a larger model file. Each job reads it from its location."""
+"""The database does not store a larger model. Each job reads its files from their location."""
 MODEL_PART_BYTES = 512 * 1024
 """The database stores a model file in parts of this size."""
 

@@ -7,13 +7,16 @@ import typer
 
 if TYPE_CHECKING:
     from batchline.ml.batching import Batching
+    from batchline.ml.content import ModelContent
     from batchline.ml.examination.report import ModelReport
     from batchline.ml.inputs import Input
     from batchline.ml.signature import Output, Signature
 
 
-def print_report(found: "ModelReport") -> None:
-    """Print the result of examining a model."""
+def print_report(found: "ModelReport", content: "ModelContent") -> None:
+    """Print the result of examining a model, and the files beside it that it names."""
+    for name, part in content.external.items():
+        typer.echo(f"external data: {name}, {len(part)} bytes")
     print_signature(found.signature)
     print_batching(found.batching, found.notes)
 

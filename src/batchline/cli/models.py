@@ -78,7 +78,7 @@ def add(
     typer.echo(f"version {version.number} of {name} {state}")
     if version.location is not None:
         typer.echo(f"file: too large for the database, each job reads {version.location}")
-    print_report(found)
+    print_report(found, model.content)
 
 
 @models_app.command()
@@ -96,7 +96,7 @@ def check(
 
     choices = _choices(probabilities, rows_axis, allow_non_finite=allow_non_finite)
     model = ModelFile.read(file, labels, choices)
-    print_report(model.examine(_read_sample(sample), runtime_of(settings)))
+    print_report(model.examine(_read_sample(sample), runtime_of(settings)), model.content)
 
 
 @models_app.command("list")

@@ -10,6 +10,7 @@ import orjson
 from batchline.errors import ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call
+from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import Batch, load_batch, predict_rows
 from batchline.ml.outputs import Result, RowResults, to_results
 from batchline.ml.rows import RowTensors
@@ -29,7 +30,7 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        content: bytes,
+        content: ModelContent,
         name: str,
         signature: Signature,
         batching: Batching,

@@ -13,6 +13,8 @@ import onnxruntime as ort
 
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.machine import cores
+from batchline.ml.content import Bytes, ModelContent
+from batchline.ml.external_data import HINT_ONE_FILE, HINT_SPLIT
 from batchline.ml.rows import Tensor
 
 DTYPES = {
@@ -31,7 +33,8 @@ DTYPES = {
 
 RUNTIME = f"onnxruntime {ort.__version__}"
 
-NO_FOLDER = "no-external-data"
+NO_FOLDER = f"{os.devnull}/no-folder"
+"""A folder that nobody can create. ONNX Runtime would look here for files that it was not given."""
 
 OPTIMIZATIONS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -68,8 +71,8 @@ class Session:
         self._names = [output.name for output in self.outputs]
 
     @classmethod
-    def open(cls, content: bytes, name: str, runtime: Runtime) -> "Session":
-        """Load the model.
+    def open(cls, content: ModelContent, name: str, runtime: Runtime) -> "Session":
+        """Load the model from memory. ONNX Runtime reads no file.
 
         Raises:
             ConfigurationError: this ONNX Runtime cannot run it.
@@ -82,8 +85,9 @@ class Session:
                 hint="install the build of ONNX Runtime that has it, or set EXECUTION_PROVIDERS",
             )
         try:
+            options = _options(runtime, content.external)
             session = ort.InferenceSession(
-                content, _options(runtime), providers=list(runtime.providers)
+                content.model, options, providers=list(runtime.providers)
             )
         except Exception as error:  # ONNX Runtime has no base class for its errors
             raise ConfigurationError(
@@ -109,7 +113,7 @@ class Session:
             raise ModelFailed(first_line(error)) from error
 
 
-def _options(runtime: Runtime) -> ort.SessionOptions:
+def _options(runtime: Runtime, external: Mapping[str, Bytes]) -> ort.SessionOptions:
     options = ort.SessionOptions()
     # Calls run in parallel, so each gets its share of the cores. A thread that waits for work must
     # not spin on a core that another call could use.
@@ -118,7 +122,12 @@ def _options(runtime: Runtime) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.graph_optimization_level = OPTIMIZATIONS[runtime.optimization]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A file in the working folder is not part of the model that was added.
+    # Only these bytes are part of the model that was added. ONNX Runtime copies them.
+    if external:
+        files = list(external.values())
+        options.add_external_initializers_from_files_in_memory(
+            list(external), files, list(map(len, files))
+        )
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", NO_FOLDER
     )
@@ -130,7 +139,8 @@ SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\([^)]*\)(?: const)? ")
 """A place in ONNX Runtime's source that its messages name."""
 
 HINTS = {
-    "external": "save it as one file: onnx.save(onnx.load(PATH), NEW, save_as_external_data=False)",
+    "byte limit for embedded": HINT_SPLIT,
+    "external": HINT_ONE_FILE,
     "Protobuf parsing failed": "name a complete ONNX file",
     "No graph was found": "name a complete ONNX file",
     "opset": "export the model again for an older opset, or upgrade onnxruntime",

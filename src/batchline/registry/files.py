@@ -1,8 +1,16 @@
-"""Read model files by path or URL."""
+"""Read model files by path or URL, with the files next to them that they name."""
 
+import os
+import re
+import stat
 from pathlib import Path
 
 from batchline.errors import ConfigurationError
+from batchline.ml.content import ModelContent
+from batchline.ml.external_data import external_tensors
+
+URL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
+"""Names that mean the same in every URL: nothing to escape, no query, no second filesystem."""
 
 
 def is_url(location: str) -> bool:
@@ -39,3 +47,56 @@ def _read_url(location: str) -> bytes:
     with fsspec.open(location, "rb") as file:
         content: bytes = file.read()
     return content
+
+
+def read_content(location: str) -> ModelContent:
+    """Return the content of a model file and of the files that have its external data.
+
+    Raises:
+        ConfigurationError: one of the files cannot be read, or is not in the folder of the model.
+    """
+    model, name = read_file(location), f"the model file {location}"
+    names = {tensor.location for tensor in external_tensors(model, name)}
+    read = _read_next_to_url if is_url(location) else _read_next_to
+    return ModelContent(model, {each: read(location, each) for each in sorted(names)})
+
+
+def _read_next_to(location: str, name: str) -> bytes:
+    try:
+        found = _within_folder(Path(location), name)
+        # A pipe would wait for somebody who writes to it, and a device may never end.
+        if not stat.S_ISREG(found.lstat().st_mode):
+            raise _unreadable(location, name, "it is not a regular file")
+        return found.read_bytes()
+    except OSError as error:
+        raise _unreadable(location, name, error.strerror or str(error)) from error
+
+
+def _within_folder(model: Path, name: str) -> Path:
+    """Return the path of a file next to a model, with no links left."""
+    found = Path(os.path.realpath(model.parent / name, strict=True))
+    # A link to a model, as in the cache of Hugging Face, has two folders that are the model's.
+    folders = model.parent.resolve(), model.resolve().parent
+    if not any(found.is_relative_to(folder) for folder in folders):
+        raise _unreadable(str(model), name, f"it is a link to {found}, in another folder")
+    return found
+
+
+def _read_next_to_url(location: str, name: str) -> bytes:
+    folder, slash, _ = location.rpartition("/")
+    if not URL_NAME.fullmatch(name):
+        raise _unreadable(location, name, "next to a URL, it may have letters, digits, . _ - and /")
+    if "?" in location or "#" in location or "::" in location:
+        raise _unreadable(location, name, "the URL of the model has a ?, # or ::")
+    try:
+        return _read_url(folder + slash + name)
+    except Exception as error:  # each of fsspec's filesystems has errors of its own
+        raise _unreadable(location, name, str(error) or type(error).__name__) from error
+
+
+def _unreadable(location: str, name: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the model file {location} has weights in the file {name!r}, which cannot be read: "
+        f"{reason}",
+        hint=f"copy {name} into the folder of the model file",
+    )

@@ -11,9 +11,10 @@ from batchline.constants import MODEL_RETRY_INTERVAL
 from batchline.db.cruds import versions
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
+from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
-from batchline.registry.files import read_file
+from batchline.registry.files import read_content
 from batchline.registry.version import KnownVersions, Version
 
 log = structlog.get_logger(__name__)
@@ -93,21 +94,15 @@ class ModelCache:
         log.debug("model loaded", model=str(version), bytes=version.size)
         return predictor
 
-    def _content(self, version: Version) -> bytes:
+    def _content(self, version: Version) -> ModelContent:
         if version.location is not None:
-            content = read_file(version.location)
-            location = version.location
-        else:
-            with self._database.read() as connection:
-                content = versions.read_file(connection, version.sha256)
-            location = "the database"
-        found = sha256(content).hexdigest()
-        if found != version.sha256:
-            raise ModelUnavailable(
-                f"the file of {version} in {location} has changed (sha256 mismatch)",
-                hint="add it as a new version with `batchline models add`",
-            )
-        return content
+            content = read_content(version.location)
+            _check_unchanged(version, content.sha256, version.location)
+            return content
+        with self._database.read() as connection:
+            stored = versions.read_file(connection, version.sha256)
+        _check_unchanged(version, sha256(stored).hexdigest(), "the database")
+        return ModelContent.unpack(stored)
 
     def _evict(self) -> None:
         while len(self._loaded) > 1 and self._bytes() > self._max_bytes:
@@ -115,3 +110,11 @@ class ModelCache:
 
     def _bytes(self) -> int:
         return sum(size for _, size in self._loaded.values())
+
+
+def _check_unchanged(version: Version, found: str, location: str) -> None:
+    if found != version.sha256:
+        raise ModelUnavailable(
+            f"the file of {version} in {location} has changed (sha256 mismatch)",
+            hint="add it as a new version with `batchline models add`",
+        )

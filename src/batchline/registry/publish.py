@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 
 from batchline.constants import MODEL_STORED_MAX_BYTES
@@ -11,10 +10,11 @@ from batchline.db.cruds import versions
 from batchline.db.cruds.versions import NewVersion
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError
+from batchline.ml.content import ModelContent
 from batchline.ml.examination.label_file import Names, read_labels
 from batchline.ml.examination.report import Choices, ModelReport, examine
 from batchline.ml.session import Runtime
-from batchline.registry.files import is_url, read_file
+from batchline.registry.files import is_url, read_content
 from batchline.registry.version import Version, read_model, read_versions, signature_text
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -23,17 +23,17 @@ MAX_NAME_LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model file that a user adds as a version, with its options."""
+    """A model that a user adds as a version, with its options."""
 
     location: str
-    content: bytes
+    content: ModelContent
     choices: Choices = field(default_factory=Choices)
 
     @classmethod
     def read(
         cls, location: str, labels: Path | None = None, choices: Choices | None = None
     ) -> "ModelFile":
-        """Read the model file, by path or URL, and its label file.
+        """Read the model file, by path or URL, the files that it names, and its label file.
 
         Raises:
             ConfigurationError: one of the files cannot be read.
@@ -41,16 +41,16 @@ class ModelFile:
         choices = choices or Choices()
         if labels is not None:
             choices = replace(choices, labels=read_labels(labels))
-        return cls(location, read_file(location), choices)
+        return cls(location, read_content(location), choices)
 
     @property
     def sha256(self) -> str:
-        return sha256(self.content).hexdigest()
+        return self.content.sha256
 
     @property
     def is_stored(self) -> bool:
         """Whether the database keeps the content. Otherwise jobs read it from `location`."""
-        return len(self.content) <= MODEL_STORED_MAX_BYTES
+        return self.content.size <= MODEL_STORED_MAX_BYTES
 
     def is_version(self, version: Version) -> bool:
         """Whether this is that version: the same bytes and options, as far as is known."""
@@ -100,7 +100,7 @@ def add(
 ) -> Version:
     """Store the file and the report as a version, and return it."""
     new = _new_version(file, found)
-    content = file.content if file.is_stored else None
+    content = file.content.pack() if file.is_stored else None
     return Version.parse(
         database.transaction(lambda c: versions.add(c, name, new, content, active=active))
     )
@@ -168,7 +168,7 @@ def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
         allow_non_finite=file.choices.allow_non_finite,
         batching=json.dumps(found.batching.to_json()),
         notes=json.dumps(found.notes),
-        size=len(file.content),
+        size=file.content.size,
         location=None if file.is_stored else location,
     )
 

@@ -1,15 +1,14 @@
 """Read an ONNX file's graph, which ONNX Runtime does not expose.
 
-This takes a few fields of the format (onnx.proto3, and Protocol Buffers' encoding). The package
-onnx would be ten times as large as everything else.
+This takes a few fields of the format, onnx.proto3. The package onnx would be ten times as large as
+everything else.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-Field = tuple[int, int | bytes]
-
+from batchline.ml.protobuf import read_fields, read_varint
 
 Labels = tuple[str, ...]
 
@@ -23,7 +22,6 @@ TENSOR_INT32S, TENSOR_STRINGS, TENSOR_INT64S = 5, 6, 7
 VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_SHAPE = 1, 2, 1, 2
 WORD_BYTES = {6: 4, 7: 8}
 """Bytes of a number by type: int32 and int64."""
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Node:
         """Whether it is a loop or a condition, which may read any tensor of the graph."""
         graphs = (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS)
         return any(
-            number in graphs for each in self.attributes.values() for number, _ in _fields(each)
+            number in graphs for each in self.attributes.values() for number, _ in read_fields(each)
         )
 
 
@@ -92,7 +90,7 @@ def read_graph(content: bytes) -> Graph:
 def _has_shape(value: bytes) -> bool:
     """Whether an input has a shape, or is no tensor."""
     types = [kind for each in all_of(value, VALUE_TYPE) for kind in all_of(each, TYPE_TENSOR)]
-    return all(any(number == TENSOR_SHAPE for number, _ in _fields(each)) for each in types)
+    return all(any(number == TENSOR_SHAPE for number, _ in read_fields(each)) for each in types)
 
 
 def _node(message: bytes) -> Node:
@@ -113,7 +111,7 @@ def _of_attribute(attribute: bytes) -> Labels:
 
 
 def _of_tensor(tensor: bytes) -> Labels:
-    fields = dict(_fields(tensor))
+    fields = dict(read_fields(tensor))
     kind, raw = fields.get(TENSOR_TYPE), fields.get(TENSOR_RAW)
     if isinstance(kind, int) and kind in WORD_BYTES and isinstance(raw, bytes):
         size = WORD_BYTES[kind]
@@ -131,50 +129,19 @@ def texts(message: bytes, number: int) -> Labels:
 def _numbers(message: bytes, number: int) -> Labels:
     """Return integers, each in a field of its own or all packed into one."""
     found: list[int] = []
-    for each, value in _fields(message):
+    for each, value in read_fields(message):
         if each == number and isinstance(value, int):
             found.append(value)
         elif each == number and isinstance(value, bytes):
             place = 0
             while place < len(value):
-                one, place = _varint(value, place)
+                one, place = read_varint(value, place)
                 found.append(one)
     return tuple(str(one - 2**64 if one >= 2**63 else one) for one in found)
 
 
 def all_of(message: bytes, number: int) -> Iterator[bytes]:
     """Return the contents of the fields with this number."""
-    for each, value in _fields(message):
+    for each, value in read_fields(message):
         if each == number and isinstance(value, bytes):
             yield value
-
-
-def _fields(message: bytes) -> Iterator[Field]:
-    """Return the fields of a message: their numbers and values. Stop if it is not a message."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
-        if key & 7 == VARINT:
-            value, place = _varint(message, place)
-            yield key >> 3, value
-            continue
-        if key & 7 == BYTES:
-            size, place = _varint(message, place)
-        elif key & 7 in (FIXED32, FIXED64):
-            size = 4 if key & 7 == FIXED32 else 8
-        else:
-            return
-        yield key >> 3, message[place : place + size]
-        place += size
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """Return a number of seven bits per byte, the lowest first, and the position after it."""
-    value = shift = 0
-    while place < len(message):
-        byte = message[place]
-        value |= (byte & 127) << shift
-        shift, place = shift + 7, place + 1
-        if byte < 128:
-            break
-    return value, place

@@ -10,6 +10,7 @@ import orjson
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call, filled, to_feeds, to_feeds_of_one
+from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import load_batch, to_item_results
 from batchline.ml.examination import samples
 from batchline.ml.examination.batch_dimension import (
@@ -25,6 +26,7 @@ from batchline.ml.examination.output_rows import try_outputs
 from batchline.ml.examination.roles import Roles, Tried, find_roles
 from batchline.ml.examination.samples import MIN_ROWS
 from batchline.ml.examination.sources import constant_outputs, quantizes
+from batchline.ml.external_data import check_ranges, external_tensors
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors, Tensor
 from batchline.ml.session import DTYPES, Runtime, Session
@@ -64,7 +66,7 @@ class ModelReport:
 
 
 def examine(
-    content: bytes,
+    content: ModelContent,
     name: str,
     choices: Choices | None = None,
     *,
@@ -81,8 +83,9 @@ def examine(
         ConfigurationError: the model cannot be served.
     """
     choices = choices or Choices()
+    check_ranges(external_tensors(content.model, name), content.external, name)
     session = Session.open(content, name, runtime or Runtime())
-    graph = read_graph(content)
+    graph = read_graph(content.model)
     _check_output(session, choices.probabilities)
     _check_ranks(graph, name)
     reason = ""
