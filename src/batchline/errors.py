@@ -33,6 +33,8 @@ class BatchlineError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retry_after: ClassVar[int | None] = None
+    advice: ClassVar[str] = "look for the cause in the log of the API"
+    """The hint for clients if the status is 500 or above. `hint` is for the operator then."""
 
     def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail)
@@ -43,6 +45,11 @@ class BatchlineError(Exception):
     @property
     def title(self) -> str:
         return (type(self).__doc__ or self.code).splitlines()[0].rstrip(".")
+
+    @property
+    def public_hint(self) -> str:
+        """Return the hint that a client may see."""
+        return self.hint if self.status < 500 else self.advice
 
 
 class ConfigurationError(BatchlineError):
@@ -151,7 +158,7 @@ class Unavailable(BatchlineError):
     status = 503
     retry_after = 5
     outcome: ClassVar[str] = "Nothing was stored"
-    advice: ClassVar[str] = "send the request again"
+    advice: ClassVar[str] = "send the request again in a moment"
 
 
 class DatabaseUnavailable(Unavailable):
@@ -171,7 +178,7 @@ class CommitUnknown(DatabaseUnavailable):
 
     code = "commit_unknown"
     outcome = "The request may have been stored"
-    advice = "send it again with the same Idempotency-Key, which avoids a duplicate"
+    advice = "send the request again with the same Idempotency-Key to avoid a duplicate"
 
 
 class Conflict(BatchlineError):
@@ -191,6 +198,7 @@ class SchemaOutdated(Unavailable):
     """
 
     code = "schema_outdated"
+    advice = "run `batchline db upgrade`"
 
 
 class SchemaNewer(SchemaOutdated):
@@ -200,6 +208,7 @@ class SchemaNewer(SchemaOutdated):
     """
 
     code = "schema_newer"
+    advice = "upgrade Batchline: run `pip install --upgrade batchline`"
 
 
 class IntakeFull(Unavailable):
@@ -234,10 +243,11 @@ class Overloaded(Unavailable):
 class NoModel(Unavailable):
     """No model has been added.
 
-    Run `batchline models add`, or start `batchline job`.
+    Run `batchline models add default FILE`, or start `batchline job`.
     """
 
     code = "no_model"
+    advice = "run `batchline models add default FILE`"
 
 
 class ModelUnavailable(BatchlineError):

@@ -36,22 +36,22 @@ async def respond(request: Request, error: Exception) -> Response:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchlineError)
-    detail, hint = error.detail, error.hint
     if isinstance(error, StatementFailed):
         return await _unforeseen(request, error)
+    detail = error.detail
     if error.status >= 500:
         # The database's message may name hosts and users, so it goes to the log only.
         log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
-        detail, hint = error.title, ""
+        detail = error.title
     if isinstance(error, Unavailable) and request.method == "POST":
-        detail, hint = f"{detail}. {error.outcome}", error.advice
+        detail = f"{detail}. {error.outcome}"
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return _problem(
         error.status,
         error.title,
         detail,
         error.code,
-        hint=hint,
+        hint=error.public_hint,
         faults=error.faults,
         headers=headers,
     )
@@ -92,7 +92,8 @@ async def _hung_up(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error("internal_error", path=request.url.path, exc_info=error)
-    return _problem(500, BatchlineError("").title, "See the log for details", "internal_error")
+    bug = BatchlineError("The API logged the error and its traceback")
+    return _problem(bug.status, bug.title, bug.detail, bug.code, hint=bug.public_hint)
 
 
 def _problem(
