@@ -160,7 +160,10 @@ def _take_each(
 
 def _check(line: bytes, signatures: Signatures) -> tuple[NewItem, Key | None]:
     if len(line) > MAX_BODY_BYTES:
-        raise LineTooLarge(f"a line must have at most {MAX_BODY_BYTES} bytes")
+        raise LineTooLarge(
+            f"a line must have at most {MAX_BODY_BYTES} bytes",
+            hint="send its rows in several lines",
+        )
     body, reason = parse(line)
     key = body.pop("idempotency_key", None) if isinstance(body, dict) else None
     item = to_item(body, reason, signatures)
@@ -181,6 +184,8 @@ def rejection(error: BatchlineError, *, in_full: bool = True) -> Rejection:
     if not in_full:
         return {"code": error.code}
     told: Rejection = {"code": error.code, "detail": error.detail}
+    if error.public_hint:
+        told["hint"] = error.public_hint
     if isinstance(error, InvalidData):
         told["errors"] = [asdict(fault) for fault in error.faults]
     return told

@@ -114,6 +114,7 @@ class LineError(BaseModel):
 
     code: str = Field(examples=["invalid_data"])
     detail: str | None = Field(None, description="left out after the first 1,000 rejected lines")
+    hint: str | None = Field(None, description="what to do about it")
     errors: list[ProblemError] | None = Field(None, description="pointers into the line")
 
 

@@ -38,6 +38,7 @@ from batchline.errors import (
     BodyTimeout,
     CommitUnknown,
     IntakeFull,
+    SchemaOutdated,
     ShuttingDown,
     Unavailable,
 )
@@ -205,7 +206,8 @@ class Upload(Response):
                     message = await receive()
             except TimeoutError:
                 raise BodyTimeout(
-                    f"less than {UPLOAD_PROGRESS_BYTES} bytes arrived within {self._timeout:g} s"
+                    f"less than {UPLOAD_PROGRESS_BYTES} bytes arrived within {self._timeout:g} s",
+                    hint="check the connection, then send the upload again",
                 ) from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
@@ -237,11 +239,16 @@ class Upload(Response):
         from_line = self._totals["lines"] + 1
         end: dict[str, Any] = {"done": False, **self._totals, "from_line": from_line}
         outcome = f"Nothing from line {from_line} on was stored"
+        hint = f"send the lines from line {from_line} on again"
+        if isinstance(error, SchemaOutdated):
+            hint = f"{error.advice}, then {hint}"
         if isinstance(error, CommitUnknown):
+            hint += ", each with the same idempotency_key to avoid duplicates"
             end["maybe_stored"] = [from_line, self._tried]
             outcome = f"Lines {from_line} to {self._tried} may be stored, and none after them"
         # The database's message may name hosts and users, so it goes to the log only.
-        return end | {"error": {"code": error.code, "detail": f"{error.title}. {outcome}"}}
+        detail = f"{error.title}. {outcome}"
+        return end | {"error": {"code": error.code, "detail": detail, "hint": hint}}
 
 
 def _json_line(told: dict[str, Any]) -> bytes:
