@@ -224,7 +224,7 @@ class IntakeFull(Unavailable):
 class ShuttingDown(Unavailable):
     """The service is stopping.
 
-    Send the lines that were not stored again.
+    Send the request again. After an upload, send only the lines that were not stored.
     """
 
     code = "shutting_down"

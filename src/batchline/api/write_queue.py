@@ -19,7 +19,7 @@ from batchline.constants import (
 from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Key, Registered
 from batchline.db.database import Database
-from batchline.errors import CommitUnknown, IntakeFull
+from batchline.errors import CommitUnknown, IntakeFull, ShuttingDown
 
 
 @dataclass(slots=True)
@@ -45,10 +45,13 @@ class WriteQueue:
 
         Raises:
             IdempotencyKeyReused: the key was used with other data.
-            IntakeFull: the queue is full.
+            ShuttingDown: the queue is closing. Nothing was stored.
+            IntakeFull: the queue is full. Nothing was stored.
             CommitUnknown: the item may be stored.
             DatabaseUnavailable: nothing was stored.
         """
+        if self._coalescer.closing:
+            raise ShuttingDown("the write queue is closed", hint="send the request again")
         if self._is_full():
             raise IntakeFull("the write queue is full", hint="send the request again in a moment")
         return await self._coalescer.submit(Registration(item, key), len(item.data))
@@ -59,8 +62,7 @@ class WriteQueue:
 
     def _is_full(self) -> bool:
         queue = self._coalescer
-        full = queue.count >= WRITE_QUEUE_MAX_ITEMS or queue.bytes >= WRITE_QUEUE_MAX_BYTES
-        return queue.closing or full
+        return queue.count >= WRITE_QUEUE_MAX_ITEMS or queue.bytes >= WRITE_QUEUE_MAX_BYTES
 
     def _store(self, group: list[Registration]) -> Sequence[Registered]:
         data, models = [each.item.data for each in group], [each.item.model for each in group]
