@@ -109,6 +109,15 @@ def test_without_a_model_a_rejected_line_says_how_to_add_one() -> None:
     assert (rejected["code"], rejected["hint"]) == (NoModel.code, NoModel.advice)
 
 
+@pytest.mark.parametrize("key", [" a", "a ", " ", "  a  "])
+def test_a_key_that_no_header_can_carry_is_rejected_in_a_line_too(key: str) -> None:
+    line = orjson.dumps({"data": [[1, 2, 3, 4]], "idempotency_key": key})
+    ((_, rejected),) = check_lines([line], 1, IRIS, 0).rejected
+    assert rejected["code"] == "invalid_idempotency_key"
+    inner = orjson.dumps({"data": [[1, 2, 3, 4]], "idempotency_key": "a b"})
+    assert check_lines([inner], 1, IRIS, 0).keys != [None]
+
+
 def test_after_many_refusals_only_codes_are_told_and_neighbours_together() -> None:
     lines = [b"x"] * (UPLOAD_MAX_EXPLAINED_LINES + 500)
     group = check_lines(lines, 1, IRIS, 0)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from batchline.api.requests import to_key
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import (
+    KEY_PATTERN,
     Item,
     Line,
     LinesRejected,
@@ -50,7 +51,7 @@ KEY = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_KEY_LENGTH,
-    "pattern": "^[!-~]([ -~]*[!-~])?$",  # HTTP strips the spaces at both ends of a header
+    "pattern": KEY_PATTERN,
 }
 
 
@@ -87,9 +88,10 @@ async def register(request: Request) -> Response:
         item = await state.check(body)
     finally:
         state.bodies.release(body)
-    item_id = await state.write_queue.register(
-        item, to_key(request.headers.get("idempotency-key"), item)
-    )
+    header = request.headers.get("idempotency-key")
+    # HTTP does not count the white space around a header, but some parsers leave it at the end.
+    key = to_key(None if header is None else header.strip(" \t"), item)
+    item_id = await state.write_queue.register(item, key)
     headers = {"Location": f"/predict/id/{item_id}"}
     return json_response({"id": item_id}, status=202, headers=headers)
 

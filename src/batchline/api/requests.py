@@ -42,22 +42,26 @@ class NewItem:
     data: str
 
 
-def to_key(header: str | None, item: NewItem) -> Key | None:
-    """Return the request's Idempotency-Key, if it has one, with a hash of the request.
+def to_key(key: str | None, item: NewItem) -> Key | None:
+    """Return the Idempotency-Key of a request or a line, if it has one, with a hash of the item.
 
     Raises:
-        InvalidIdempotencyKey: it is empty, too long, or not printable ASCII.
+        InvalidIdempotencyKey: it is empty, too long, not printable ASCII, or has a space at an end.
     """
-    if header is None:
+    if key is None:
         return None
-    if not 0 < len(header) <= MAX_KEY_LENGTH or not (header.isascii() and header.isprintable()):
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
         raise InvalidIdempotencyKey(
             f"an Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters",
             hint="use a random UUID",
         )
+    if key != key.strip(" "):
+        raise InvalidIdempotencyKey(
+            "an Idempotency-Key must not begin or end with a space", hint="use a random UUID"
+        )
     of_model = "" if item.model == DEFAULT_MODEL else f"{item.model} "
     meant = sha256(f"{of_model}{item.data}".encode())
-    return Key(sha256(header.encode()).hexdigest(), meant.hexdigest())
+    return Key(sha256(key.encode()).hexdigest(), meant.hexdigest())
 
 
 async def check_body(body: bytes, signatures: Signatures) -> NewItem:

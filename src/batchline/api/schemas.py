@@ -12,6 +12,10 @@ Data = Rows | dict[str, Any]
 """A list of rows, or an object: input name → rows, or → one value for a per-item input."""
 
 
+KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
+"""Printable ASCII without a space at either end, since HTTP removes these spaces from a header."""
+
+
 class PredictRequest(BaseModel):
     """Rows to predict. Each is nested as the model's input is: for iris, four numbers."""
 
@@ -92,7 +96,7 @@ class Line(BaseModel):
     data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
     idempotency_key: (
-        Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[ -~]+$")] | None
+        Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern=KEY_PATTERN)] | None
     ) = Field(None, examples=["flower-1"])
 
 
