@@ -69,7 +69,7 @@ class ForeignTables(ConfigurationError):
 
 
 class InvalidJson(BatchlineError):
-    """The body is not JSON.
+    """The body is not valid JSON.
 
     Send `{"data": [[…], …]}`.
     """

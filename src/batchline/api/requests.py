@@ -70,7 +70,7 @@ async def check_body(body: bytes, signatures: Signatures) -> NewItem:
     A large body is checked in a thread, so that other requests do not wait for it.
 
     Raises:
-        InvalidJson: the body is not JSON.
+        InvalidJson: the body is not valid JSON.
         InvalidData: it is not `{"data": rows}` with rows that the model accepts.
         UnknownModel: no model has this name.
     """
@@ -101,7 +101,7 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
     if faults:
         raise _invalid([Fault("/data" + f.pointer, f.code, f.detail) for f in faults])
     if reason:
-        raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE)
+        raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE)
     text = orjson.dumps(signature.first(data) if signature.is_plain else data)
     if len(text) > MAX_BODY_BYTES:  # 1e15 is stored as 1000000000000000.0
         raise too_large()
@@ -121,15 +121,15 @@ def parse(body: bytes) -> tuple[Any, str]:
         return orjson.loads(body), ""
     except orjson.JSONDecodeError as error:
         reason = str(error)
-    # NaN and 1e999 are not JSON, but many libraries write them. A pointer to the value helps their
-    # users more than a position in the text.
+    # NaN and 1e999 are not valid JSON, but many libraries write them. A pointer to the value helps
+    # their users more than a position in the text.
     try:
         return json.loads(body, parse_int=_to_number), reason
     except RecursionError:
         fault = Fault("/data", "nested_too_deep", "the data is nested hundreds of levels deep")
         raise _invalid([fault]) from None
     except ValueError:
-        raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE) from None
+        raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE) from None
 
 
 def _to_number(digits: str) -> float:
