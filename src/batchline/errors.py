@@ -1,8 +1,8 @@
 """The errors that Batchline can name.
 
 Each class has a stable `code` and an HTTP status. The first line of its docstring is the title that
-users see, and the rest tells what to do. The client can fix an error below 500, the operator one
-from 500 on.
+users see, and the rest says what to do. The client can fix errors below 500. The operator can fix
+the others.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ class BatchlineError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retry_after: ClassVar[int | None] = None
-    advice: ClassVar[str] = "look for the cause in the log of the API"
-    """The hint for clients if the status is 500 or above. `hint` is for the operator then."""
+    advice: ClassVar[str] = "look for the cause in the API's log"
+    """The hint for clients if the status is 500 or above. Then `hint` is for the operator only."""
 
     def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail)
@@ -53,7 +53,7 @@ class BatchlineError(Exception):
 
 
 class ConfigurationError(BatchlineError):
-    """The configuration cannot work.
+    """The configuration is invalid.
 
     Follow the hint, then run `batchline check`.
     """
@@ -62,7 +62,7 @@ class ConfigurationError(BatchlineError):
 
 
 class ForeignTables(ConfigurationError):
-    """The database has tables with our names that Batchline did not create.
+    """Another program created tables with the names that Batchline uses.
 
     Give Batchline a database or a schema of its own.
     """
@@ -81,7 +81,8 @@ class InvalidJson(BatchlineError):
 class ItemNotFound(BatchlineError):
     """No item has this id.
 
-    With `?version=`, the item has no result by that version.
+    Use an id that `POST /predict` returned. With `?version=`, the item may exist without a result
+    by that version.
     """
 
     code = "item_not_found"
@@ -111,7 +112,7 @@ class LineTooLarge(BatchlineError):
 class BodyTimeout(BatchlineError):
     """The body took too long to arrive.
 
-    Send fewer rows in one request, or find out why the connection is slow.
+    Send fewer rows per request, or check the connection.
     """
 
     code = "body_timeout"
@@ -131,7 +132,7 @@ class InvalidData(BatchlineError):
 class InvalidIdempotencyKey(BatchlineError):
     """The Idempotency-Key is invalid.
 
-    Use 1 to 255 printable ASCII characters, such as a random UUID.
+    Use 1 to 255 printable ASCII characters without a space at either end, such as a random UUID.
     """
 
     code = "invalid_idempotency_key"
@@ -164,7 +165,7 @@ class Unavailable(BatchlineError):
 class DatabaseUnavailable(Unavailable):
     """The database does not respond.
 
-    Send the request again. The operator runs `batchline check`.
+    Send the request again. To find the cause, run `batchline check`.
     """
 
     code = "database_unavailable"
@@ -182,7 +183,7 @@ class CommitUnknown(DatabaseUnavailable):
 
 
 class Conflict(BatchlineError):
-    """Another transaction stored a row with the same unique key first."""
+    """Another transaction has already stored a row with the same unique key."""
 
     code = "conflict"
 
@@ -214,7 +215,8 @@ class SchemaNewer(SchemaOutdated):
 class IntakeFull(Unavailable):
     """The write queue is full.
 
-    Too much is waiting to be stored. Send the request again in a moment.
+    Send the request again in a moment. Too many items are waiting to be stored, or too many uploads
+    are running.
     """
 
     code = "intake_full"
@@ -243,7 +245,7 @@ class Overloaded(Unavailable):
 class NoModel(Unavailable):
     """No model has been added.
 
-    Run `batchline models add default FILE`, or start `batchline job`.
+    Run `batchline models add default FILE`, or start `batchline job`, which adds the bundled model.
     """
 
     code = "no_model"
@@ -262,7 +264,7 @@ class ModelUnavailable(BatchlineError):
 class UnknownModel(BatchlineError):
     """No model has this name.
 
-    `GET /models` lists the models.
+    Use a name that `GET /models` returns.
     """
 
     code = "unknown_model"
@@ -272,7 +274,7 @@ class UnknownModel(BatchlineError):
 class UnknownVersion(BatchlineError):
     """The model has no such version.
 
-    `batchline models list` lists the versions.
+    Use a version that `batchline models list` prints.
     """
 
     code = "unknown_version"
@@ -280,7 +282,7 @@ class UnknownVersion(BatchlineError):
 
 
 class ClaimLost(BatchlineError):
-    """The claim expired, and another job took its items."""
+    """The claim expired, and another job claimed its items."""
 
     code = "claim_lost"
 

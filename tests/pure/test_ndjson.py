@@ -95,7 +95,10 @@ def test_a_line_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
     [
         (b"x", 'send {"data": [[…], …]}'),
         (b'{"data":[[1,2,3,4]],"model":"other"}', "use one of these models: default"),
-        (b'{"data":[[1,2,3,4]],"idempotency_key":7}', "send a string, or leave it out"),
+        (
+            b'{"data":[[1,2,3,4]],"idempotency_key":7}',
+            "send a string, or leave idempotency_key out",
+        ),
         (b'{"data":[[1,2,3]]}', None),
     ],
 )

@@ -36,7 +36,7 @@ EXAMPLE = 'send {"data": [[…], …]}'
 
 @dataclass(slots=True)
 class NewItem:
-    """An item to be stored: the name of its model, and its rows as JSON text."""
+    """An item to store: the name of its model, and its rows as JSON text."""
 
     model: str
     data: str
@@ -67,7 +67,7 @@ def to_key(key: str | None, item: NewItem) -> Key | None:
 async def check_body(body: bytes, signatures: Signatures) -> NewItem:
     """Return the item that a request asks for.
 
-    A large body is checked in a thread, so that other requests do not wait for it.
+    Check a large body in a thread, so that other requests do not wait for it.
 
     Raises:
         InvalidJson: the body is not valid JSON.
@@ -90,10 +90,10 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
         reason: the parse error if the body is not valid JSON, else "".
 
     Raises:
-        InvalidJson: there is a reason.
+        InvalidJson: `reason` is not empty.
         InvalidData: it is not `{"data": rows}` with rows that the model accepts.
         UnknownModel: no model has this name.
-        BodyTooLarge: as the stored text, it is.
+        BodyTooLarge: the data is too large as the JSON text that would be stored.
     """
     model, data = _fields_of(parsed)
     signature = signatures.of(model)
@@ -103,7 +103,7 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
     if reason:
         raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE)
     text = orjson.dumps(signature.first(data) if signature.is_plain else data)
-    if len(text) > MAX_BODY_BYTES:  # 1e15 is stored as 1000000000000000.0
+    if len(text) > MAX_BODY_BYTES:  # 1e15 becomes 1000000000000000.0
         raise too_large()
     return NewItem(model, text.decode())
 
@@ -111,18 +111,18 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
 def parse(body: bytes) -> tuple[Any, str]:
     """Return the parsed body, and the parse error if it is not valid JSON.
 
-    A body that is not valid JSON is parsed only to point to its invalid values.
+    If it is not valid JSON, the parsed body serves only to point to invalid values.
 
     Raises:
-        InvalidJson: it does not look like JSON at all.
-        InvalidData: it is nested too deep to be parsed.
+        InvalidJson: it cannot be parsed at all.
+        InvalidData: it is nested too deeply.
     """
     try:
         return orjson.loads(body), ""
     except orjson.JSONDecodeError as error:
         reason = str(error)
-    # NaN and 1e999 are not valid JSON, but many libraries write them. A pointer to the value helps
-    # their users more than a position in the text.
+    # NaN and 1e999 are not valid JSON, but many libraries write them. Their users need a pointer to
+    # the value more than a position in the text.
     try:
         return json.loads(body, parse_int=_to_number), reason
     except RecursionError:
@@ -144,14 +144,14 @@ def _fields_of(body: Any) -> tuple[str, Any]:
         faults.insert(0, Fault("/data", "missing", "is missing"))
     model = body.get("model", DEFAULT_MODEL)
     if not isinstance(model, str):
-        faults.append(Fault("/model", "not_a_text", f"expected a name, got {kind_of(model)}"))
+        faults.append(Fault("/model", "not_a_text", f"expected a string, got {kind_of(model)}"))
     if faults:
         raise _invalid(faults)
     return model, body["data"]
 
 
 def _unknown(key: str) -> Fault:
-    return Fault(f"/{escape(key)}", "unknown_field", "this request has no such field")
+    return Fault(f"/{escape(key)}", "unknown_field", "unknown field")
 
 
 def _invalid(faults: list[Fault]) -> InvalidData:
