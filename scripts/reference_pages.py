@@ -182,26 +182,26 @@ def shown(value: float) -> str:
 # Errors ----------------------------------------------------------------------------------------
 
 FAILURES = {
-    "invalid_json": "`data` is not JSON. It came by SQL",
-    "invalid_data": "The model does not accept `data`. It came by SQL, or the active version has "
-    "changed since",
+    "invalid_json": "`data` is not valid JSON. The item was inserted with SQL",
+    "invalid_data": "The model does not accept `data`. The item was inserted with SQL, or the "
+    "active version has changed since",
     "too_large": "`data` is too large",
-    "model_error": "The model raised an error at a row. `detail` has its message",
-    "unknown_model": "No model has the name in `model`. The item came by SQL",
-    "model_unavailable": "The job could not load the model. Fix what `detail` names, then "
-    "run `batchline retry --code model_unavailable`",
+    "model_error": "The model raised an error for a row. `detail` has its message",
+    "unknown_model": "No model has the name in `model`. The item was inserted with SQL",
+    "model_unavailable": "The job could not load the model. Fix the cause that `detail` names, "
+    "then run `batchline retry --code model_unavailable`",
     "worker_crashed": "A job crashed three times while it predicted only this item",
-    "prediction_not_finite": "The model gave NaN or infinity. `detail` names the output",
+    "prediction_not_finite": "The model returned NaN or infinity. `detail` names the output",
     "prediction_too_large": "The prediction is too large",
 }
 VALIDATION = {
     "missing": "`data` is missing",
-    "unknown_field": "the request has a field that it cannot have",
-    "wrong_shape": "another kind of value was expected here, such as a list",
-    "wrong_width": "a list has another number of values than the model needs",
+    "unknown_field": "the request has an unknown field",
+    "wrong_shape": "the value is of the wrong kind, such as a number instead of a list",
+    "wrong_width": "a list has the wrong number of values",
     "no_rows": "the item has no rows",
     "too_many_rows": "the item has too many rows",
-    "nested_too_deep": "a list stands where a value was expected",
+    "nested_too_deep": "the data has a list instead of a value",
     "not_a_number": "the value is not a number",
     "not_an_integer": "the value is not an integer",
     "not_finite": "the value is NaN or infinity",
@@ -211,7 +211,7 @@ VALIDATION = {
     "missing_input": "an input of the model is missing",
     "unknown_input": "the model has no input of this name",
     "wrong_row_count": "the inputs have different numbers of rows",
-    "axes_differ": "dimensions of one name have different sizes in one row",
+    "axes_differ": "dimensions with the same name have different sizes in one row",
     "invalid_parameter": "a parameter of the path or the query is invalid",
 }
 NEVER_OVER_HTTP = {"configuration", "claim_lost", "unavailable", "conflict", "model_unavailable"}
@@ -223,10 +223,10 @@ def errors_page() -> str:
         f"| {e.status} | `{e.code}` | {cell(title(e))} | {cell(advice(e))} |" for e in responses
     ]
     rows += [
-        "| 404 | `not_found` | The address does not exist. | See [HTTP](http.md). |",
-        "| 405 | `method_not_allowed` | The address does not have this method. | `Allow` has those "
-        "that it has. |",
-        "| 422 | `invalid_parameter` | A parameter is invalid. | `errors` names it, as in "
+        "| 404 | `not_found` | The address does not exist. | Use one that [HTTP](http.md) lists. |",
+        "| 405 | `method_not_allowed` | The address does not have this method. | Use a method from "
+        "the header `Allow`. |",
+        "| 422 | `invalid_parameter` | A parameter is invalid. | `errors` points to it, as in "
         "`#/query/limit`. |",
     ]
     failures = [f"| `{code}` | {cell(what)}. |" for code, what in FAILURES.items()]
@@ -238,13 +238,14 @@ def errors_page() -> str:
                 NOTE,
                 "## HTTP errors",
                 "Every error is an RFC 9457 problem. `code` is stable. `detail` and `hint` are for "
-                "people. Every 503 has `Retry-After` and says whether something was stored.",
+                "people. Every 503 has `Retry-After`. If you registered items, its `detail` says "
+                "whether they were stored.",
                 "\n".join(
                     ["| status | `code` | | what to do |", "| --- | --- | --- | --- |", *rows]
                 ),
                 "## Failures of items",
                 "A failed item has one of these codes, over HTTP in `error.code` and in "
-                "SQL in `failures.code`. `batchline retry --code CODE` makes them pending again.",
+                "SQL in `failures.code`. To retry them, run `batchline retry --code CODE`.",
                 "\n".join(["| code | |", "| --- | --- |", *failures]),
                 "## Validation errors",
                 "Each entry of `errors` has a JSON `pointer`, a `detail` and one of these codes.",
@@ -273,7 +274,7 @@ def title(error: type[errors.BatchlineError]) -> str:
 
 def advice(error: type[errors.BatchlineError]) -> str:
     if error is errors.BatchlineError:
-        return "Report the traceback in the log."
+        return "Look for the cause in the API's log, and report the traceback."
     return " ".join(inspect.cleandoc(error.__doc__ or "").splitlines()[2:])
 
 

@@ -1,8 +1,8 @@
 """The errors that Batchline can name.
 
 Each class has a stable `code` and an HTTP status. The first line of its docstring is the title that
-users see, and the rest tells what to do. The client can fix an error below 500, the operator one
-from 500 on.
+users see, and the rest says what to do. The client can fix errors below 500. The operator can fix
+the others.
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,8 @@ class BatchlineError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retry_after: ClassVar[int | None] = None
+    advice: ClassVar[str] = "look for the cause in the API's log"
+    """The hint for clients if the status is 500 or above. Then `hint` is for the operator only."""
 
     def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail)
@@ -44,9 +46,14 @@ class BatchlineError(Exception):
     def title(self) -> str:
         return (type(self).__doc__ or self.code).splitlines()[0].rstrip(".")
 
+    @property
+    def public_hint(self) -> str:
+        """Return the hint that a client may see."""
+        return self.hint if self.status < 500 else self.advice
+
 
 class ConfigurationError(BatchlineError):
-    """The configuration cannot work.
+    """The configuration is invalid.
 
     Follow the hint, then run `batchline check`.
     """
@@ -55,14 +62,14 @@ class ConfigurationError(BatchlineError):
 
 
 class ForeignTables(ConfigurationError):
-    """The database has tables with our names that Batchline did not create.
+    """Another program created tables with the names that Batchline uses.
 
     Give Batchline a database or a schema of its own.
     """
 
 
 class InvalidJson(BatchlineError):
-    """The body is not JSON.
+    """The body is not valid JSON.
 
     Send `{"data": [[…], …]}`.
     """
@@ -74,7 +81,8 @@ class InvalidJson(BatchlineError):
 class ItemNotFound(BatchlineError):
     """No item has this id.
 
-    With `?version=`, the item has no result by that version.
+    Use an id that `POST /predict` returned. With `?version=`, the item may exist without a result
+    by that version.
     """
 
     code = "item_not_found"
@@ -104,7 +112,7 @@ class LineTooLarge(BatchlineError):
 class BodyTimeout(BatchlineError):
     """The body took too long to arrive.
 
-    Send fewer rows in one request, or find out why the connection is slow.
+    Send fewer rows per request, or check the connection.
     """
 
     code = "body_timeout"
@@ -124,7 +132,7 @@ class InvalidData(BatchlineError):
 class InvalidIdempotencyKey(BatchlineError):
     """The Idempotency-Key is invalid.
 
-    Use 1 to 255 printable ASCII characters, such as a random UUID.
+    Use 1 to 255 printable ASCII characters without a space at either end, such as a random UUID.
     """
 
     code = "invalid_idempotency_key"
@@ -151,13 +159,13 @@ class Unavailable(BatchlineError):
     status = 503
     retry_after = 5
     outcome: ClassVar[str] = "Nothing was stored"
-    advice: ClassVar[str] = "send the request again"
+    advice: ClassVar[str] = "send the request again in a moment"
 
 
 class DatabaseUnavailable(Unavailable):
     """The database does not respond.
 
-    Send the request again. The operator runs `batchline check`.
+    Send the request again. To find the cause, run `batchline check`.
     """
 
     code = "database_unavailable"
@@ -171,11 +179,11 @@ class CommitUnknown(DatabaseUnavailable):
 
     code = "commit_unknown"
     outcome = "The request may have been stored"
-    advice = "send it again with the same Idempotency-Key, which avoids a duplicate"
+    advice = "send the request again with the same Idempotency-Key to avoid a duplicate"
 
 
 class Conflict(BatchlineError):
-    """Another transaction stored a row with the same unique key first."""
+    """Another transaction has already stored a row with the same unique key."""
 
     code = "conflict"
 
@@ -191,6 +199,7 @@ class SchemaOutdated(Unavailable):
     """
 
     code = "schema_outdated"
+    advice = "run `batchline db upgrade`"
 
 
 class SchemaNewer(SchemaOutdated):
@@ -200,12 +209,14 @@ class SchemaNewer(SchemaOutdated):
     """
 
     code = "schema_newer"
+    advice = "upgrade Batchline: run `pip install --upgrade batchline`"
 
 
 class IntakeFull(Unavailable):
     """The write queue is full.
 
-    Too much is waiting to be stored. Send the request again in a moment.
+    Send the request again in a moment. Too many items are waiting to be stored, or too many uploads
+    are running.
     """
 
     code = "intake_full"
@@ -215,7 +226,7 @@ class IntakeFull(Unavailable):
 class ShuttingDown(Unavailable):
     """The service is stopping.
 
-    Send the lines that were not stored again.
+    Send the request again. After an upload, send only the lines that were not stored.
     """
 
     code = "shutting_down"
@@ -234,10 +245,11 @@ class Overloaded(Unavailable):
 class NoModel(Unavailable):
     """No model has been added.
 
-    Run `batchline models add`, or start `batchline job`.
+    Run `batchline models add default FILE`, or start `batchline job`, which adds the bundled model.
     """
 
     code = "no_model"
+    advice = "run `batchline models add default FILE`"
 
 
 class ModelUnavailable(BatchlineError):
@@ -252,7 +264,7 @@ class ModelUnavailable(BatchlineError):
 class UnknownModel(BatchlineError):
     """No model has this name.
 
-    `GET /models` lists the models.
+    Use a name that `GET /models` returns.
     """
 
     code = "unknown_model"
@@ -262,7 +274,7 @@ class UnknownModel(BatchlineError):
 class UnknownVersion(BatchlineError):
     """The model has no such version.
 
-    `batchline models list` lists the versions.
+    Use a version that `batchline models list` prints.
     """
 
     code = "unknown_version"
@@ -270,7 +282,7 @@ class UnknownVersion(BatchlineError):
 
 
 class ClaimLost(BatchlineError):
-    """The claim expired, and another job took its items."""
+    """The claim expired, and another job claimed its items."""
 
     code = "claim_lost"
 

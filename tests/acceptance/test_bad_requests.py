@@ -106,6 +106,7 @@ def test_missing_data_is_named(api: Service) -> None:
 def test_what_is_no_json_is_400(api: Service, body: str) -> None:
     response = post(api, body)
     assert (response.status_code, response.json()["code"]) == (400, "invalid_json")
+    assert response.json()["detail"].startswith("the body is not valid JSON: ")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from batchline.constants import (
 )
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.errors import BatchlineError, CommitUnknown, DatabaseUnavailable, SchemaOutdated
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 from tests.conftest import Servers
@@ -296,6 +297,7 @@ def test_a_client_that_sends_no_more_is_let_go_and_told(database: Database) -> N
     told = [json.loads(line) for line in client.answer.splitlines()]
     end = told[-1]
     assert end["error"]["code"] == "body_timeout"
+    assert end["error"]["hint"] == f"send the lines from line {end['from_line']} on again"
     assert not end["done"]
     assert end["from_line"] == end["registered"] + 1 == count_items(database) + 1
 
@@ -308,6 +310,41 @@ def test_a_client_that_never_reads_is_let_go(reads: int, database: Database) -> 
     client = Client([(bad * 1_000)] * (lines // 10_000), reads)
     asyncio.run(serve(database, client))
     assert count_items(database) == 0
+
+
+class Failing:
+    """A database whose second transaction fails."""
+
+    def __init__(self, database: Database, error: Exception) -> None:
+        self._database = database
+        self._errors: list[Exception | None] = [None, error]
+
+    def transaction(self, work: Any) -> Any:
+        if error := self._errors.pop(0):
+            raise error
+        return self._database.transaction(work)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (DatabaseUnavailable("no", hint="ask alice"), ""),
+        (SchemaOutdated("no", hint="ask alice"), "run `batchline db upgrade`"),
+        (CommitUnknown("no", hint="ask alice"), "the same idempotency_key"),
+    ],
+    ids=lambda x: getattr(x, "code", ""),
+)
+def test_the_last_line_says_how_to_go_on(
+    error: BatchlineError, hint: str, database: Database
+) -> None:
+    client = Client([GROUP * 4], reads=100)
+    asyncio.run(serve(cast(Database, Failing(database, error)), client))
+    end = json.loads(client.answer.splitlines()[-1])
+    assert (end["done"], end["error"]["code"]) == (False, error.code)
+    assert f"send the lines from line {end['lines'] + 1} on again" in end["error"]["hint"]
+    assert hint in end["error"]["hint"]
+    assert "alice" not in str(end)
 
 
 # Outages ---------------------------------------------------------------------------------------
@@ -372,6 +409,7 @@ def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became
                 answered.append(client.read())
         end = answered[-1]
         assert end["error"]["code"] == "commit_unknown"
+        assert "the same idempotency_key" in end["error"]["hint"]
         first, last = end["maybe_stored"]
         assert first == end["from_line"] == end["registered"] + 1
         assert count_items(database) == last

@@ -1,5 +1,7 @@
 """`Idempotency-Key`: a request that is sent again is not registered again."""
 
+import http.client
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 from batchline.db.database import Database
@@ -64,3 +66,18 @@ def test_registrations_with_and_without_keys_may_come_together(database_url: str
 def test_a_key_that_cannot_be_used_is_400(service: Service) -> None:
     for key in ("", "x" * 256, b"caf\xc3\xa9", b"a\tb"):
         assert post(service, key) == (400, "invalid_idempotency_key"), key
+
+
+def test_spaces_around_a_header_are_not_part_of_its_key(service: Service) -> None:
+    def status_and_body(key: str) -> tuple[int, bytes]:
+        client = http.client.HTTPConnection("127.0.0.1", service.port)  # httpx refuses such headers
+        client.request("POST", "/predict", json.dumps({"data": [IRIS]}), {"Idempotency-Key": key})
+        response = client.getresponse()
+        found = response.status, response.read()
+        client.close()
+        return found
+
+    plain = status_and_body("a b")
+    assert plain[0] == 202
+    assert status_and_body("  a b \t") == plain
+    assert status_and_body("   ")[0] == 400

@@ -13,7 +13,7 @@ from batchline.api.write_queue import WriteQueue
 from batchline.constants import DEFAULT_MODEL
 from batchline.db.cruds import items
 from batchline.db.database import Database
-from batchline.errors import IntakeFull
+from batchline.errors import IntakeFull, ShuttingDown
 
 T = TypeVar("T")
 
@@ -89,3 +89,14 @@ def test_what_nobody_waits_for_any_more_is_not_stored_and_does_not_delay_the_end
         assert [
             record.id for record in items.list_page(connection, after=0, limit=9, status=None)
         ] == [first]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_queue_that_is_closing_says_so(database: Database) -> None:
+    async def close_and_register() -> None:
+        intake = WriteQueue(database)
+        await intake.close()
+        await intake.register(ITEM)
+
+    with pytest.raises(ShuttingDown):
+        asyncio.run(close_and_register())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batchline.api.ndjson import blocks, check_lines, id_ranges, rejections, split
 from batchline.api.signatures import Signatures
 from batchline.constants import UPLOAD_BLOCK_BYTES, UPLOAD_GROUP_LINES, UPLOAD_MAX_EXPLAINED_LINES
+from batchline.errors import NoModel
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
 
@@ -87,6 +88,37 @@ def test_a_line_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
     alone = [check_lines([line], number, IRIS, 0) for number, line in enumerate(lines, start=1)]
     for name in ("numbers", "data", "models", "keys", "rejected"):
         assert getattr(together, name) == [x for group in alone for x in getattr(group, name)]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        (b"x", 'send {"data": [[…], …]}'),
+        (b'{"data":[[1,2,3,4]],"model":"other"}', "use one of these models: default"),
+        (
+            b'{"data":[[1,2,3,4]],"idempotency_key":7}',
+            "send a string, or leave idempotency_key out",
+        ),
+        (b'{"data":[[1,2,3]]}', None),
+    ],
+)
+def test_a_rejected_line_has_the_hint_of_its_error(line: bytes, hint: str | None) -> None:
+    ((_, rejected),) = check_lines([line], 1, IRIS, 0).rejected
+    assert rejected.get("hint") == hint
+
+
+def test_without_a_model_a_rejected_line_says_how_to_add_one() -> None:
+    ((_, rejected),) = check_lines([LINE], 1, Signatures({}), 0).rejected
+    assert (rejected["code"], rejected["hint"]) == (NoModel.code, NoModel.advice)
+
+
+@pytest.mark.parametrize("key", [" a", "a ", " ", "  a  "])
+def test_a_key_that_no_header_can_carry_is_rejected_in_a_line_too(key: str) -> None:
+    line = orjson.dumps({"data": [[1, 2, 3, 4]], "idempotency_key": key})
+    ((_, rejected),) = check_lines([line], 1, IRIS, 0).rejected
+    assert rejected["code"] == "invalid_idempotency_key"
+    inner = orjson.dumps({"data": [[1, 2, 3, 4]], "idempotency_key": "a b"})
+    assert check_lines([inner], 1, IRIS, 0).keys != [None]
 
 
 def test_after_many_refusals_only_codes_are_told_and_neighbours_together() -> None:

@@ -16,7 +16,7 @@ from batchline.db.database import Database
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application. It connects to nothing before it starts."""
+    """Return the application. It connects to the database once it starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Read a request body within limits on its size, its time and the memory of all together."""
+"""Read request bodies within limits on size, time, and the memory of all bodies together."""
 
 import asyncio
 
@@ -18,9 +18,10 @@ from batchline.errors import (
 
 
 class BodyReader:
-    """Reads bodies, and limits what all of them together take in memory until they are checked.
+    """Reads bodies, and limits the memory of all bodies together until they are checked.
 
-    Small bodies do not count, so a few large and slow ones do not block other clients.
+    Small bodies do not count. So a few large and slow bodies do not block clients that send small
+    ones.
 
     Args:
         timeout: seconds that one body may take to arrive.
@@ -31,16 +32,16 @@ class BodyReader:
         self._bytes = 0
 
     async def read(self, request: Request) -> bytes:
-        """Return the whole body. It counts until `release` is called with it.
+        """Return the whole body. It counts towards the limit until you pass it to `release`.
 
         Raises:
-            BodyTooLarge: it is larger than `MAX_BODY_BYTES`. The rest of it is not read.
-            BodyTimeout: it did not arrive in time.
+            BodyTooLarge: the body is larger than `MAX_BODY_BYTES`. Its rest is not read.
+            BodyTimeout: the body did not arrive in time.
             IntakeFull: all bodies together are larger than `BODIES_MAX_BYTES`.
         """
         if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
             raise too_large()
-        body = bytearray()  # a list would have an object for each byte of a slow client
+        body = bytearray()  # if a client sends single bytes, a list holds an object for each
         try:
             await self._receive(request, body)
         except BaseException:
@@ -69,7 +70,7 @@ class BodyReader:
     def _count(self, more: int) -> None:
         if self._bytes + more > BODIES_MAX_BYTES:
             raise IntakeFull(
-                f"large request bodies take more than {BODIES_MAX_BYTES} bytes together",
+                f"the large bodies being received exceed {BODIES_MAX_BYTES} bytes in total",
                 hint="send the request again in a moment",
             )
         self._bytes += more
@@ -81,5 +82,6 @@ def _counted(size: int) -> int:
 
 def too_large() -> BodyTooLarge:
     return BodyTooLarge(
-        f"a body must have at most {MAX_BODY_BYTES} bytes", hint="send the rows in several requests"
+        f"the body has more than {MAX_BODY_BYTES} bytes, which is the limit",
+        hint="send the rows in several requests",
     )

@@ -1,8 +1,8 @@
-"""One thread serves the requests of many coroutines, those that are queued together in one group.
+"""One thread serves the requests of many coroutines, one group at a time.
 
-A single request does not wait for others: the thread takes what is queued, and the next group
-gathers while it works. A request takes no lock. Everything except the deque and the event belongs
-to the event loop.
+A single request does not wait for others: the thread takes all queued requests as one group. The
+requests that arrive while it works form the next group. Submitting a request takes no lock. Only
+the event loop uses the state, except for the deque and the event.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The limits of one group. A request that is larger than `bytes` has a group of its own."""
+    """The limits of one group. A request larger than `bytes` is a group by itself."""
 
     items: int
     bytes: int
@@ -47,8 +47,8 @@ class Coalescer(Generic[A, B]):
 
     Args:
         name: the name of the thread.
-        serve: called in the thread with a group; returns a result or an error for each request.
-        too_late: makes the error for a request that has waited for `REQUEST_TIMEOUT` seconds.
+        serve: returns a result or an error for each request of a group. The thread calls it.
+        too_late: returns the error for a request that has waited for `REQUEST_TIMEOUT` seconds.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Coalescer(Generic[A, B]):
         return waiting.answer
 
     async def close(self) -> None:
-        """Serve what is queued, and end the thread."""
+        """Serve the queued requests, then end the thread."""
         self._closing = True
         self._patience.cancel()
         self._wake.set()
@@ -108,14 +108,14 @@ class Coalescer(Generic[A, B]):
             return self._serve(asked)
         except Exception as error:
             if not isinstance(error, Unavailable):
-                log.error(f"{self._thread.name} failed", exc_info=error)
+                log.error("group of requests failed", thread=self._thread.name, exc_info=error)
             return [error] * len(asked)
 
     def _next_group(self) -> list[_Pending[A, B]]:
-        """Return what is queued, up to the bounds. Wait for it, or return [] when closing."""
+        """Wait for requests, and return them up to the bounds. When closing, return []."""
         while not self._waiting and not self._closing:
             self._wake.wait()
-            self._wake.clear()  # before the next look, so that a later request sets it again
+            self._wake.clear()  # before checking again, so that a later request sets it
         group: list[_Pending[A, B]] = []
         size = 0
         while self._waiting and len(group) < self._bounds.items:
@@ -131,7 +131,7 @@ class Coalescer(Generic[A, B]):
         wanted: list[_Pending[A, B]],
         answers: Sequence[B | Exception],
     ) -> None:
-        self._forget(group)  # first, so that a client with a response has room for its next request
+        self._forget(group)  # first, so that a client can send its next request after a response
         self._answer(wanted, answers)
 
     def _answer(self, group: list[_Pending[A, B]], answers: Sequence[B | Exception]) -> None:
@@ -150,7 +150,7 @@ class Coalescer(Generic[A, B]):
             self.bytes -= waiting.size
 
     def _give_up_on_the_oldest(self) -> None:
-        """Check all waiting requests now and then. A timer for each would cost more."""
+        """Time out the oldest requests, at intervals. A timer for each request would cost more."""
         now = self._loop.time()
         for waiting in self._unanswered:
             if waiting.until > now:

@@ -1,8 +1,8 @@
-"""A way past the framework for the two most frequent requests.
+"""Serve the two most frequent requests without the framework.
 
 FastAPI's routing, dependencies and middleware take longer than storing a row, so these requests go
-straight to their endpoints. The router has the same endpoints. It documents them, and it handles
-every request that does not look exactly as expected here.
+straight to their endpoints. The router has the same endpoints. It documents them, and it serves
+every request that this module does not recognize.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,11 +18,11 @@ READ_ITEM = "/predict/id/"
 
 
 MAX_DIGITS = 18
-"""An id of more digits may be too large. The framework responds to it."""
+"""The router serves ids with more digits, since they may be too large."""
 
 
 class FastPath:
-    """An ASGI application around the framework's."""
+    """An ASGI application that wraps the framework's."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app

@@ -13,13 +13,13 @@ router = APIRouter()
 
 @router.get("/health/live", response_model=Health, tags=["health"])
 async def live() -> Response:
-    """Respond as long as the process runs."""
+    """Return 200 as long as the process runs."""
     return json_response({"status": "ok"})
 
 
 @router.get("/health/ready", response_model=Health, responses=known_problems(503), tags=["health"])
 def ready(request: Request) -> Response:
-    """Respond with 200 if the database responds and its schema fits this version."""
+    """Return 200 if the database responds and its schema fits this version."""
     state: ApiState = request.app.state.api
     state.check_ready()
     return json_response({"status": "ok"})

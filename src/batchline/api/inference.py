@@ -22,24 +22,24 @@ DATATYPES = {
     "bool": "BOOL",
     "str": "BYTES",
 }
-"""The protocol's names of the types. Integers have numpy's names in capitals."""
+"""The protocol's names of numpy's types. Integer types have numpy's names in capitals."""
 
 
 @router.get("/v2", response_model=V2Server, tags=["v2"])
 async def v2_server() -> Response:
-    """Open Inference Protocol: describe the server. Predictions have no endpoint here."""
+    """Open Inference Protocol: describe the server. It has no inference endpoint."""
     return json_response({"name": "batchline", "version": __version__, "extensions": []})
 
 
 @router.get("/v2/health/live", response_model=V2Live, tags=["v2"])
 async def v2_live() -> Response:
-    """Open Inference Protocol: respond as long as the process runs."""
+    """Open Inference Protocol: return 200 as long as the process runs."""
     return json_response({"live": True})
 
 
 @router.get("/v2/health/ready", response_model=V2Ready, responses=known_problems(503), tags=["v2"])
 def v2_ready(request: Request) -> Response:
-    """Open Inference Protocol: the database responds and its schema fits this version."""
+    """Open Inference Protocol: return 200 if the database responds and its schema fits."""
     state: ApiState = request.app.state.api
     state.check_ready()
     return json_response({"ready": True})
@@ -71,7 +71,7 @@ def v2_model(request: Request, name: str) -> Response:
     tags=["v2"],
 )
 def v2_model_ready(request: Request, name: str) -> Response:
-    """Open Inference Protocol: rows can be registered for the model."""
+    """Open Inference Protocol: return 200 if you can register rows for the model."""
     state: ApiState = request.app.state.api
     read_model(state.database, name)
     return json_response({"ready": True})

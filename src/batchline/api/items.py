@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from batchline.api.requests import to_key
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import (
+    KEY_PATTERN,
     Item,
     Line,
     LinesRejected,
@@ -29,7 +30,7 @@ router = APIRouter()
 
 BULK_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "One such object per line. The last one has `done`.",
+        "description": "Each line is one of these objects. The last line has `done`.",
         "model": list[LinesStored | LinesRejected | UploadEnd],
     }
 }
@@ -38,7 +39,7 @@ BULK_ANSWER: dict[int | str, dict[str, Any]] = {
 BULK_REQUEST = {
     "requestBody": {
         "required": False,
-        "description": "One such object per line, for any number of lines.",
+        "description": "Any number of lines. Each line is one of these objects.",
         "content": {
             Upload.media_type: {"schema": {"type": "array", "items": Line.model_json_schema()}}
         },
@@ -50,7 +51,7 @@ KEY = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_KEY_LENGTH,
-    "pattern": "^[!-~]([ -~]*[!-~])?$",  # HTTP strips the spaces at both ends of a header
+    "pattern": KEY_PATTERN,
 }
 
 
@@ -61,7 +62,7 @@ REQUEST = {
             "in": "header",
             "required": False,
             "schema": KEY,
-            "description": "The same key with the same data registers once and returns one id.",
+            "description": "Makes the request safe to repeat: the same key returns the same id.",
         }
     ],
     "requestBody": {
@@ -80,16 +81,17 @@ REQUEST = {
     tags=["predict"],
 )
 async def register(request: Request) -> Response:
-    """Register an item. Once you receive its id, it is stored."""
+    """Register an item. Once you have received its id, it is stored."""
     state: ApiState = request.app.state.api
     body = await state.bodies.read(request)
     try:
         item = await state.check(body)
     finally:
         state.bodies.release(body)
-    item_id = await state.write_queue.register(
-        item, to_key(request.headers.get("idempotency-key"), item)
-    )
+    header = request.headers.get("idempotency-key")
+    # White space around a header is not part of its value, but httptools leaves it at the end.
+    key = to_key(None if header is None else header.strip(" \t"), item)
+    item_id = await state.write_queue.register(item, key)
     headers = {"Location": f"/predict/id/{item_id}"}
     return json_response({"id": item_id}, status=202, headers=headers)
 
@@ -104,18 +106,16 @@ async def read_item(
     request: Request,
     item_id: int,
     version: Annotated[
-        int | None, Query(ge=1, lt=2**31, description="a version; by default the active one")
+        int | None, Query(ge=1, lt=2**31, description="version to read; default: the active one")
     ] = None,
 ) -> Response:
     """Read an item. Its `prediction` is null until a run has predicted it."""
     state: ApiState = request.app.state.api
     record = await state.item_reader.item(item_id, version)
     if record is None:
-        of_version = "" if version is None else f" with a result by version {version}"
-        raise ItemNotFound(
-            f"no item has the id {item_id}{of_version}",
-            hint="use an id that POST /predict returned",
-        )
+        of_version = "" if version is None else f" and a result by version {version}"
+        hint = "leave ?version= out" if of_version else "use an id that POST /predict returned"
+        raise ItemNotFound(f"no item has the id {item_id}{of_version}", hint=hint)
     return json_response(_item(record, of_version=version is not None))
 
 
@@ -149,14 +149,14 @@ async def register_lines(request: Request) -> Upload:
     state: ApiState = request.app.state.api
     if "idempotency-key" in request.headers:
         raise InvalidIdempotencyKey(
-            "an upload of many items cannot have one Idempotency-Key",
-            hint="give each line an idempotency_key",
+            "an upload cannot have the header Idempotency-Key",
+            hint="give each line an idempotency_key instead",
         )
     return Upload(state.uploads, state.signatures.latest)
 
 
 def _item(record: StoredItem, *, of_version: bool = False) -> dict[str, Any]:
-    """An item with the result that its status tells of, or with that of one version."""
+    """Return an item with the result that fits its status, or with the result by one version."""
     done = (of_version or record.status == Status.SUCCEEDED) and record.prediction is not None
     failed = (of_version or record.status == Status.FAILED) and record.code is not None
     failed = failed and not done

@@ -1,7 +1,7 @@
-"""The lines of an NDJSON body: cut them out of the stream, check them, report on each.
+"""Split an NDJSON body into lines, check the lines, and report on each.
 
-A line is checked like a body of `POST /predict`: `requests` and the signature decide. This module
-makes that fast for many lines.
+`requests` and the signature check a line like a body of `POST /predict`. This module makes that
+fast for many lines.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey,
 from batchline.ml.inputs import kind_of
 
 CHECK_CHUNK_LINES = 100
-"""Lines that are checked at once. If one of them is invalid, each is checked by itself."""
+"""Lines that are checked together. If one of them is invalid, each is checked by itself."""
 
 
 T = TypeVar("T")
@@ -39,8 +39,8 @@ Rejection = dict[str, Any]
 class Group:
     """Lines that are stored in one transaction, and the rejected ones among them.
 
-    Valid lines have their numbers, their rows as JSON text, their models and their keys in lists.
-    An object for each line would cost as much as its check.
+    The lists have one entry per valid line: its number, its rows as JSON text, its model and its
+    key. Creating an object per line would cost as much as checking it.
     """
 
     first: int
@@ -53,12 +53,13 @@ class Group:
 
 
 async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Return the body in blocks of whole lines, each about `UPLOAD_BLOCK_BYTES` or one line.
+    """Yield the body in blocks of whole lines.
 
-    Of a line that is too large, only enough is kept to see that.
+    A block has about `UPLOAD_BLOCK_BYTES`, or one longer line. A line that is too large is cut off
+    one byte above the limit.
     """
     rest = bytearray()
-    begin = 0  # where the last line begins, which may be incomplete
+    begin = 0  # the start of the last line, which may be incomplete
     async for piece in stream:
         newline = piece.rfind(b"\n")
         if newline >= 0:
@@ -79,9 +80,9 @@ def _append(rest: bytearray, begin: int, piece: bytes) -> None:
 
 
 def split(block: bytes) -> Iterator[list[bytes]]:
-    """Return the lines of a block in parts of the same size, up to `UPLOAD_GROUP_LINES`.
+    """Yield the lines of a block in parts of the same size, up to `UPLOAD_GROUP_LINES`.
 
-    The line feeds are removed. To JSON, the CR of a CRLF is white space.
+    Line feeds are removed. The CR of a CRLF stays, since JSON allows it as white space.
     """
     lines = block.split(b"\n")
     if not lines[-1]:
@@ -92,11 +93,11 @@ def split(block: bytes) -> Iterator[list[bytes]]:
 
 
 def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told: int) -> Group:
-    """Return the lines that can be stored, and why the others are rejected.
+    """Return the lines that can be stored, and the errors of the others.
 
     Args:
-        told: rejected lines of this body so far. After `UPLOAD_MAX_EXPLAINED_LINES` of them, the
-            others have only a code.
+        told: the number of lines of this body that were rejected before. After
+            `UPLOAD_MAX_EXPLAINED_LINES` rejected lines, errors have only a code.
     """
     group = Group(first, first + len(lines) - 1)
     for start in range(0, len(lines), CHECK_CHUNK_LINES):
@@ -107,9 +108,9 @@ def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told
 
 
 def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group: Group) -> bool:
-    """Add all of these lines to the group, or none if one of them needs a closer look."""
+    """Add all of these lines to the group. If one of them may be invalid, add none of them."""
     if max(map(len, lines)) > MAX_BODY_BYTES // CHECK_CHUNK_LINES:
-        return False  # long lines take much memory as Python objects, so one at a time
+        return False  # parsed long lines use much memory, so `_take_each` parses them
     try:
         bodies: list[dict[str, Any]] = list(map(orjson.loads, lines))
         if set(map(type, bodies)) != {dict}:
@@ -160,7 +161,10 @@ def _take_each(
 
 def _check(line: bytes, signatures: Signatures) -> tuple[NewItem, Key | None]:
     if len(line) > MAX_BODY_BYTES:
-        raise LineTooLarge(f"a line must have at most {MAX_BODY_BYTES} bytes")
+        raise LineTooLarge(
+            f"the line has more than {MAX_BODY_BYTES} bytes, which is the limit",
+            hint="send its rows in several lines",
+        )
     body, reason = parse(line)
     key = body.pop("idempotency_key", None) if isinstance(body, dict) else None
     item = to_item(body, reason, signatures)
@@ -171,26 +175,28 @@ def _to_key(key: Any, item: NewItem) -> Key | None:
     if not isinstance(key, str | None):
         raise InvalidIdempotencyKey(
             f"idempotency_key must be a string, got {kind_of(key)}",
-            hint="send a string, or leave it out",
+            hint="send a string, or leave idempotency_key out",
         )
     return to_key(key, item)
 
 
 def rejection(error: BatchlineError, *, in_full: bool = True) -> Rejection:
-    """Return an error as a line of the response has it: a problem without HTTP's members."""
+    """Return an error for a line of the response: a problem without the members for HTTP."""
     if not in_full:
         return {"code": error.code}
     told: Rejection = {"code": error.code, "detail": error.detail}
+    if error.public_hint:
+        told["hint"] = error.public_hint
     if isinstance(error, InvalidData):
         told["errors"] = [asdict(fault) for fault in error.faults]
     return told
 
 
 def id_ranges(lines: Sequence[int], ids: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Return lines and their ids, in runs in which both grow evenly.
+    """Yield ranges of lines with their ids. In each range, the ids grow in even steps.
 
-    The ids of one statement have no gap, except on PostgreSQL, if another client took an id. Their
-    step is the server's `auto_increment_increment`.
+    The ids of one statement have no gaps, except on PostgreSQL if another client took an id in
+    between. Their step is the server's `auto_increment_increment`.
     """
     step = min((after - before for before, after in pairwise(ids) if after > before), default=1)
     if _grow(lines, 1) and _grow(ids, step):  # nearly always
@@ -210,13 +216,13 @@ def _grow(numbers: Sequence[int], step: int) -> bool:
 
 
 def rejections(rejected: Sequence[tuple[int, Rejection]]) -> Iterator[dict[str, Any]]:
-    """Return rejected lines with their errors. Adjacent lines with the same error share a range."""
+    """Yield rejected lines with their errors. Adjacent lines with the same error share a range."""
     for run in _runs(rejected, lambda one, next_: next_ == (one[0] + 1, one[1])):
         yield {"lines": [run[0][0], run[-1][0]], "error": run[0][1]}
 
 
 def _runs(things: Sequence[T], follow: Callable[[T, T], bool]) -> Iterator[Sequence[T]]:
-    """Cut a sequence wherever an element does not follow the one before."""
+    """Split a sequence at each element that does not follow its predecessor."""
     start = 0
     for end in range(1, len(things) + 1):
         if end == len(things) or not follow(things[end - 1], things[end]):

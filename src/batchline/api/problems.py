@@ -1,4 +1,4 @@
-"""Turn errors into RFC 9457 problem documents: ours, the framework's, and bugs."""
+"""Turn each error into an RFC 9457 problem document: Batchline's, the framework's, and bugs."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
@@ -36,22 +36,22 @@ async def respond(request: Request, error: Exception) -> Response:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchlineError)
-    detail, hint = error.detail, error.hint
     if isinstance(error, StatementFailed):
         return await _unforeseen(request, error)
+    detail = error.detail
     if error.status >= 500:
-        # The database's message may name hosts and users, so it goes to the log only.
+        # Only the log gets the database's message, which may name hosts and users.
         log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
-        detail, hint = error.title, ""
+        detail = error.title
     if isinstance(error, Unavailable) and request.method == "POST":
-        detail, hint = f"{detail}. {error.outcome}", error.advice
+        detail = f"{detail}. {error.outcome}"
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return _problem(
         error.status,
         error.title,
         detail,
         error.code,
-        hint=hint,
+        hint=error.public_hint,
         faults=error.faults,
         headers=headers,
     )
@@ -68,7 +68,7 @@ async def _frameworks(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> str:
-    """Return the methods of a path. The framework names only those of its first route."""
+    """Return all methods of a path. The framework names only those of its first route."""
     all_routes = (route for router in ROUTERS for route in router.routes)
     routes = [route for route in all_routes if isinstance(route, Route)]
     found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
@@ -92,7 +92,8 @@ async def _hung_up(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     log.error("internal_error", path=request.url.path, exc_info=error)
-    return _problem(500, BatchlineError("").title, "See the log for details", "internal_error")
+    bug = BatchlineError("The API logged the error and its traceback")
+    return _problem(bug.status, bug.title, bug.detail, bug.code, hint=bug.public_hint)
 
 
 def _problem(
@@ -126,4 +127,4 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Respons
     ClientDisconnect: _hung_up,
     Exception: _unforeseen,
 }
-"""The first match is used."""
+"""`respond` uses the first kind that matches."""

@@ -36,37 +36,41 @@ EXAMPLE = 'send {"data": [[…], …]}'
 
 @dataclass(slots=True)
 class NewItem:
-    """An item to be stored: the name of its model, and its rows as JSON text."""
+    """An item to store: the name of its model, and its rows as JSON text."""
 
     model: str
     data: str
 
 
-def to_key(header: str | None, item: NewItem) -> Key | None:
-    """Return the request's Idempotency-Key, if it has one, with a hash of the request.
+def to_key(key: str | None, item: NewItem) -> Key | None:
+    """Return the Idempotency-Key of a request or a line, if it has one, with a hash of the item.
 
     Raises:
-        InvalidIdempotencyKey: it is empty, too long, or not printable ASCII.
+        InvalidIdempotencyKey: it is empty, too long, not printable ASCII, or has a space at an end.
     """
-    if header is None:
+    if key is None:
         return None
-    if not 0 < len(header) <= MAX_KEY_LENGTH or not (header.isascii() and header.isprintable()):
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
         raise InvalidIdempotencyKey(
             f"an Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable ASCII characters",
             hint="use a random UUID",
         )
+    if key != key.strip(" "):
+        raise InvalidIdempotencyKey(
+            "an Idempotency-Key must not begin or end with a space", hint="use a random UUID"
+        )
     of_model = "" if item.model == DEFAULT_MODEL else f"{item.model} "
     meant = sha256(f"{of_model}{item.data}".encode())
-    return Key(sha256(header.encode()).hexdigest(), meant.hexdigest())
+    return Key(sha256(key.encode()).hexdigest(), meant.hexdigest())
 
 
 async def check_body(body: bytes, signatures: Signatures) -> NewItem:
     """Return the item that a request asks for.
 
-    A large body is checked in a thread, so that other requests do not wait for it.
+    Check a large body in a thread, so that other requests do not wait for it.
 
     Raises:
-        InvalidJson: the body is not JSON.
+        InvalidJson: the body is not valid JSON.
         InvalidData: it is not `{"data": rows}` with rows that the model accepts.
         UnknownModel: no model has this name.
     """
@@ -86,10 +90,10 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
         reason: the parse error if the body is not valid JSON, else "".
 
     Raises:
-        InvalidJson: there is a reason.
+        InvalidJson: `reason` is not empty.
         InvalidData: it is not `{"data": rows}` with rows that the model accepts.
         UnknownModel: no model has this name.
-        BodyTooLarge: as the stored text, it is.
+        BodyTooLarge: the data is too large as the JSON text that would be stored.
     """
     model, data = _fields_of(parsed)
     signature = signatures.of(model)
@@ -97,9 +101,9 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
     if faults:
         raise _invalid([Fault("/data" + f.pointer, f.code, f.detail) for f in faults])
     if reason:
-        raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE)
+        raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE)
     text = orjson.dumps(signature.first(data) if signature.is_plain else data)
-    if len(text) > MAX_BODY_BYTES:  # 1e15 is stored as 1000000000000000.0
+    if len(text) > MAX_BODY_BYTES:  # 1e15 becomes 1000000000000000.0
         raise too_large()
     return NewItem(model, text.decode())
 
@@ -107,25 +111,25 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
 def parse(body: bytes) -> tuple[Any, str]:
     """Return the parsed body, and the parse error if it is not valid JSON.
 
-    A body that is not valid JSON is parsed only to point to its invalid values.
+    If it is not valid JSON, the parsed body serves only to point to invalid values.
 
     Raises:
-        InvalidJson: it does not look like JSON at all.
-        InvalidData: it is nested too deep to be parsed.
+        InvalidJson: it cannot be parsed at all.
+        InvalidData: it is nested too deeply.
     """
     try:
         return orjson.loads(body), ""
     except orjson.JSONDecodeError as error:
         reason = str(error)
-    # NaN and 1e999 are not JSON, but many libraries write them. A pointer to the value helps their
-    # users more than a position in the text.
+    # NaN and 1e999 are not valid JSON, but many libraries write them. Their users need a pointer to
+    # the value more than a position in the text.
     try:
         return json.loads(body, parse_int=_to_number), reason
     except RecursionError:
         fault = Fault("/data", "nested_too_deep", "the data is nested hundreds of levels deep")
         raise _invalid([fault]) from None
     except ValueError:
-        raise InvalidJson(f"the body is not JSON: {reason}", hint=EXAMPLE) from None
+        raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE) from None
 
 
 def _to_number(digits: str) -> float:
@@ -140,14 +144,14 @@ def _fields_of(body: Any) -> tuple[str, Any]:
         faults.insert(0, Fault("/data", "missing", "is missing"))
     model = body.get("model", DEFAULT_MODEL)
     if not isinstance(model, str):
-        faults.append(Fault("/model", "not_a_text", f"expected a name, got {kind_of(model)}"))
+        faults.append(Fault("/model", "not_a_text", f"expected a string, got {kind_of(model)}"))
     if faults:
         raise _invalid(faults)
     return model, body["data"]
 
 
 def _unknown(key: str) -> Fault:
-    return Fault(f"/{escape(key)}", "unknown_field", "this request has no such field")
+    return Fault(f"/{escape(key)}", "unknown_field", "unknown field")
 
 
 def _invalid(faults: list[Fault]) -> InvalidData:

@@ -1,4 +1,4 @@
-"""The part of a response that the client has not read yet, up to a bound."""
+"""The part of a response that the client has not read yet, up to a limit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,10 +15,10 @@ from batchline.constants import (
 
 
 class ResponseBuffer:
-    """Holds what the client has not read yet, up to a bound, and sends it in the background.
+    """Holds the unread part of a response, up to a limit, and sends it in the background.
 
-    Simple clients read nothing before they have sent everything. So the response must not stop the
-    next part of the body from being read, unless it grows too large.
+    Simple clients read nothing until they have sent everything. So the server goes on reading the
+    body while the response waits, until the buffer is full.
     """
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]], timeout: float) -> None:
@@ -43,10 +43,10 @@ class ResponseBuffer:
         return self._sending is not None
 
     async def put(self, text: bytes) -> None:
-        """Send this soon. Wait only if the buffer is full.
+        """Add text to the buffer, and wait only if it is full.
 
         Raises:
-            ClientDisconnect: the client has read too little for too long.
+            ClientDisconnect: the client reads too slowly.
         """
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all())
@@ -58,7 +58,7 @@ class ResponseBuffer:
         """Send the last part, and wait until everything is sent.
 
         Raises:
-            ClientDisconnect: the client has read too little for too long.
+            ClientDisconnect: the client reads too slowly.
         """
         await self.put(text)
         await self._until_waiting_are(0)

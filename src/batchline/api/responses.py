@@ -1,4 +1,4 @@
-"""JSON responses, and the problems that OpenAPI shows."""
+"""JSON responses, and the description of errors for OpenAPI."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which routers the application has."""
+"""The routers of the application."""
 
 from batchline.api import health, inference, items, models
 

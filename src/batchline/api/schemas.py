@@ -9,11 +9,15 @@ from batchline.constants import DEFAULT_MODEL, MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM
 
 Rows = Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS_PER_ITEM)]
 Data = Rows | dict[str, Any]
-"""A list of rows, or an object: input name → rows, or → one value for a per-item input."""
+"""A list of rows, or an object: input name → rows, or one value if the input is per item."""
+
+
+KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
+"""Printable ASCII without a space at either end, since no header can carry such a space."""
 
 
 class PredictRequest(BaseModel):
-    """Rows to predict. Each is nested as the model's input is: for iris, four numbers."""
+    """Rows to predict. Nest each row like the model's input: for iris, a list of four numbers."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,7 +47,7 @@ class Item(BaseModel):
         description="a classifier's own class; a list for several rows", examples=["setosa"]
     )
     prediction: Any = Field(
-        description="null until it is predicted; an object for one row, a list for several",
+        description="null until the item is predicted; an object for one row, a list for several",
         examples=[{"setosa": 0.97, "versicolor": 0.02, "virginica": 0.01}],
     )
     error: ItemError | None
@@ -88,14 +92,14 @@ class Problem(BaseModel):
 
 
 class Line(BaseModel):
-    """A line of `POST /items`: a request of `POST /predict`, with its key inside."""
+    """A line of `POST /items`: a body of `POST /predict`, with its idempotency key."""
 
     model_config = ConfigDict(extra="forbid")
 
     data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
     idempotency_key: (
-        Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[ -~]+$")] | None
+        Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern=KEY_PATTERN)] | None
     ) = Field(None, examples=["flower-1"])
 
 
@@ -103,40 +107,43 @@ Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
 class LinesStored(BaseModel):
-    """These lines are stored. Lines and ids grow evenly."""
+    """Lines that are stored. From line to line, the id grows by `step`."""
 
     lines: Pair = Field(description="first and last line", examples=[[1, 1000]])
     ids: Pair = Field(description="ids of the first and the last line", examples=[[17, 1016]])
     step: int | None = Field(
-        None, description="difference from id to id, if it is not 1", examples=[3]
+        None, description="difference between two ids, if it is not 1", examples=[3]
     )
 
 
 class LineError(BaseModel):
-    """Why lines were rejected."""
+    """Why lines were not stored."""
 
     code: str = Field(examples=["invalid_data"])
     detail: str | None = Field(None, description="left out after the first 1,000 rejected lines")
+    hint: str | None = Field(None, description="what to do about it")
     errors: list[ProblemError] | None = Field(None, description="pointers into the line")
 
 
 class LinesRejected(BaseModel):
-    """These lines were rejected."""
+    """Lines that were rejected, all with the same error."""
 
     lines: Pair = Field(description="first and last line", examples=[[1001, 1001]])
     error: LineError
 
 
 class UploadEnd(BaseModel):
-    """The last line of the response. Without it the response is incomplete."""
+    """The last line of the response. If it is missing, the response is incomplete."""
 
     done: bool = Field(description="whether the response covers all lines")
     lines: int = Field(description="lines that the response covers, blank ones included")
     registered: int
     rejected: int
-    from_line: int | None = Field(None, description="nothing from this line on was stored")
+    from_line: int | None = Field(
+        None, description="the first line that the response does not cover"
+    )
     maybe_stored: Pair | None = Field(
-        None, description="first and last line of an unconfirmed COMMIT"
+        None, description="first and last line that may have been stored"
     )
     error: LineError | None = None
 
@@ -146,8 +153,8 @@ class ModelInput(BaseModel):
 
     name: str
     dtype: str = Field(examples=["float32"])
-    shape: list[int | str] = Field(description="of one row", examples=[[4]])
-    per_item: bool = Field(description="whether it is given once per item")
+    shape: list[int | str] = Field(description="shape of one row", examples=[[4]])
+    per_item: bool = Field(description="whether you send it once per item, not once per row")
     axis: int = Field(description="the batch dimension of the model's tensor", examples=[0])
 
 
@@ -164,13 +171,13 @@ class ModelOutput(BaseModel):
 
 
 class ModelBatching(BaseModel):
-    """How many rows one call of the model takes, as trials showed."""
+    """How many rows a job passes to the model in one call."""
 
-    size: int | None = Field(description="rows in each call; null: any number")
+    size: int | None = Field(description="rows per call; null for any number")
     axis: bool
     row_bytes: int
     difference: float | None = Field(
-        description="largest difference between a row unbatched and batched"
+        description="largest difference between a row's unbatched and batched prediction"
     )
     reason: str
 
@@ -185,7 +192,9 @@ class Model(BaseModel):
     inputs: list[ModelInput]
     outputs: list[ModelOutput]
     labels: list[str] | None
-    probabilities: str | None = Field(description="name of the output with their probabilities")
+    probabilities: str | None = Field(
+        description="name of the output with the probabilities of the labels"
+    )
     label: str | None = Field(description="name of the output with the classifier's own label")
     label_values: list[str] | None = Field(
         description="values of that output by class, if they are not the labels"

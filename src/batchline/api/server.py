@@ -1,4 +1,4 @@
-"""Run uvicorn on a port that this process has taken before anything starts."""
+"""Run uvicorn on a port that this process binds before anything else starts."""
 
 import os
 import socket
@@ -16,15 +16,17 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: object) -> None:
         """Finish requests in progress at the first signal. Exit at once at the second."""
         if self.should_exit:
-            os._exit(128 + sig)  # an item with an id is stored, and nothing else is promised
+            os._exit(128 + sig)  # every item with an id is already stored
         self.should_exit = True
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C. Requests in progress have `API_SHUTDOWN_TIMEOUT` seconds.
+    """Serve until SIGTERM or Ctrl-C.
+
+    After that, requests in progress have `API_SHUTDOWN_TIMEOUT` seconds to finish.
 
     Raises:
-        ConfigurationError: this process cannot listen there.
+        ConfigurationError: the process cannot listen on this host and port.
     """
     config = uvicorn.Config(
         FastPath(app),

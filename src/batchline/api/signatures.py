@@ -1,4 +1,4 @@
-"""The signatures of the active versions, read again when they are older than two seconds."""
+"""The signatures of the active versions, read again when they are too old."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from batchline.registry.version import KnownVersions
 
 
 class Signatures:
-    """The signatures of the active versions, by the model's name, as of one moment."""
+    """The signatures of the active versions at one moment, by the name of the model."""
 
     def __init__(self, by_name: Mapping[str, Signature]) -> None:
         self._by_name = by_name
@@ -32,12 +32,12 @@ class Signatures:
         if name in self._by_name:
             return self._by_name[name]
         if name == DEFAULT_MODEL:
-            raise NoModel("no model has been added", hint="run `batchline models add default FILE`")
+            raise NoModel("no model has been added", hint=NoModel.advice)
         known = ", ".join(islice(sorted(self._by_name), MAX_REPORTED_FAULTS))
-        raise UnknownModel(
-            f"no model has the name {name[:80]!r}",
-            hint=f"use one of these models: {known}" if known else "add a model first",
+        hint = (
+            f"use one of these models: {known}" if known else "run `batchline models add NAME FILE`"
         )
+        raise UnknownModel(f"no model has the name {name[:80]!r}", hint=hint)
 
 
 class SignatureReader:
@@ -50,10 +50,10 @@ class SignatureReader:
         self._reading = asyncio.Lock()
 
     async def latest(self, lifetime: float = SIGNATURE_LIFETIME) -> Signatures:
-        """Return the signatures of the active versions, as of at most `lifetime` seconds ago.
+        """Return the signatures of the active versions, read at most `lifetime` seconds ago.
 
         Raises:
-            Unavailable: the database does not respond, and never did since the start.
+            Unavailable: the database does not respond, and no signatures have been read yet.
         """
         if not self._is_fresh(lifetime):
             async with self._reading:
@@ -72,6 +72,6 @@ class SignatureReader:
         except Unavailable:
             if self._latest is None:
                 raise
-            # Rows can be checked with the last known signatures. The write queue finds out whether
-            # they can be stored. The next attempt comes after a while, since each may have to wait.
+            # The last known signatures serve to check rows. The write queue finds out whether it
+            # can store them. `_read_at` is set now, since each attempt may have to wait.
         self._read_at = time.monotonic()

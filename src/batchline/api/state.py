@@ -1,4 +1,4 @@
-"""The parts that the endpoints share, from the start of the application to its end."""
+"""The objects that the endpoints share while the application runs."""
 
 from batchline.api.bodies import BodyReader
 from batchline.api.item_reader import ItemReader
@@ -13,7 +13,7 @@ from batchline.errors import NoModel, UnknownModel
 
 
 class ApiState:
-    """Belongs to one event loop: made when the application starts, closed when it ends."""
+    """Belongs to one event loop. The application creates and closes it."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -26,10 +26,10 @@ class ApiState:
     async def check(self, body: bytes) -> NewItem:
         """Return the item that a request body asks for.
 
-        A model that is not known may have been added a moment ago, so it is looked up once more.
+        If the model is unknown, read the models again, since it may have been added a moment ago.
 
         Raises:
-            BatchlineError: the body asks for no item that can be stored.
+            BatchlineError: the body is invalid, or the signatures cannot be read.
         """
         try:
             return await check_body(body, await self.signatures.latest())
@@ -40,13 +40,13 @@ class ApiState:
         """Check that requests can be served.
 
         Raises:
-            Unavailable: the database does not respond, or is of another version of Batchline.
+            Unavailable: the database does not respond, or its schema does not fit this version.
         """
         with self.database.read() as connection:
             schema.check(connection)
 
     async def close(self) -> None:
-        """Store and read what is queued, then close the database."""
+        """Finish the queued requests, then close the database."""
         await self.uploads.close()
         await self.write_queue.close()
         await self.item_reader.close()

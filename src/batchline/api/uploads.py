@@ -1,10 +1,10 @@
 """`POST /items`: store a body of any length, group by group, while it arrives.
 
-While one group of an upload is stored, the next is read and checked. Nothing more is read
-meanwhile, so TCP makes the client wait, and only two groups are in memory. The response covers a
-group once its transaction is committed. An interruption ends the upload between two groups. Lines
-that the response covers are stored, and later lines are not, unless the response says that it
-cannot tell.
+While one group of an upload is stored, the API reads and checks the next one. It reads no further,
+so TCP makes the client wait, and only two groups are in memory. The response covers a group once
+its transaction is committed. An interruption ends the upload between two groups. The lines that the
+response covers are stored, and later lines are not. The one exception is a COMMIT that was not
+confirmed: then the response names the lines that may have been stored.
 """
 
 import asyncio
@@ -38,6 +38,7 @@ from batchline.errors import (
     BodyTimeout,
     CommitUnknown,
     IntakeFull,
+    SchemaOutdated,
     ShuttingDown,
     Unavailable,
 )
@@ -49,9 +50,9 @@ log = structlog.get_logger(__name__)
 
 
 class UploadPool:
-    """Shared by all uploads: their number, one thread that checks, and one that stores.
+    """Counts the uploads. One thread checks the lines of all uploads, and one stores them.
 
-    With one thread each, many uploads take no more from other requests than one upload does.
+    So many uploads slow down other requests no more than one upload does.
     """
 
     def __init__(self, database: Database) -> None:
@@ -86,10 +87,10 @@ class UploadPool:
         return await asyncio.get_running_loop().run_in_executor(self._checker, check)
 
     async def store(self, group: Group) -> Sequence[Registered]:
-        """Store a group, and return the ids of its lines, or why they are rejected.
+        """Store a group. Return an id or an error for each of its lines.
 
         Raises:
-            CommitUnknown: the group may be stored.
+            CommitUnknown: the group may have been stored.
             DatabaseUnavailable: nothing was stored.
         """
         if not group.data:
@@ -102,16 +103,16 @@ class UploadPool:
         )
 
     async def close(self) -> None:
-        """Finish the groups in progress, and end the threads."""
+        """Finish the groups in progress, then end the threads."""
         for pool in (self._checker, self._storer):
             await asyncio.to_thread(pool.shutdown)
 
 
 class Upload(Response):
-    """The response to one upload. It begins before the body has ended.
+    """The response to one upload. It begins before the end of the body.
 
     Args:
-        signatures: returns those of the active versions, which may change during a long upload.
+        signatures: returns the active versions' signatures, which may change during an upload.
         timeout: seconds in which the client must send or read `UPLOAD_PROGRESS_BYTES`.
     """
 
@@ -129,14 +130,14 @@ class Upload(Response):
         self._signatures = signatures
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
-        self._tried = 0  # the last line of a transaction that has begun
+        self._tried = 0  # the last line of the latest transaction
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Register the lines.
 
         Raises:
-            BatchlineError: an error before the first group was stored and the response began.
-            ClientDisconnect: the client disconnected before that.
+            BatchlineError: an error occurred before the response began.
+            ClientDisconnect: the client disconnected before the response began.
         """
         outbox = ResponseBuffer(send, self.raw_headers, self._timeout)
         with self._bulk.upload():
@@ -158,7 +159,7 @@ class Upload(Response):
         return {"done": True, **self._totals}
 
     async def _unless_cancelled(self, registering: Awaitable[None]) -> None:
-        """Tell the client if the server cancels its upload some seconds after SIGTERM."""
+        """Raise an error for the client if the server cancels its upload after SIGTERM."""
         try:
             await registering
         except asyncio.CancelledError:
@@ -167,7 +168,7 @@ class Upload(Response):
             raise ShuttingDown("the service stopped during an upload") from None
 
     async def _register(self, receive: Receive, outbox: "ResponseBuffer") -> None:
-        """Store group after group. Read and check the next one meanwhile."""
+        """Store the groups one by one. Meanwhile, read and check the next one."""
         groups = self._groups(receive)
         coming = asyncio.ensure_future(anext(groups, None))
         try:
@@ -191,10 +192,10 @@ class Upload(Response):
                 told += len(group.rejected)
 
     async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
-        """Return the body as it arrives. Only the time spent waiting for the client counts.
+        """Yield the body as it arrives. Only the time spent waiting for the client counts.
 
         Raises:
-            BodyTimeout: the client sends too slowly, or stopped sending.
+            BodyTimeout: the client sends too slowly, or has stopped sending.
             ClientDisconnect: the client disconnected.
         """
         patience, arrived, more = self._timeout, 0, True
@@ -205,7 +206,8 @@ class Upload(Response):
                     message = await receive()
             except TimeoutError:
                 raise BodyTimeout(
-                    f"less than {UPLOAD_PROGRESS_BYTES} bytes arrived within {self._timeout:g} s"
+                    f"less than {UPLOAD_PROGRESS_BYTES} bytes arrived within {self._timeout:g} s",
+                    hint="check the connection, then send the upload again",
                 ) from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
@@ -221,7 +223,7 @@ class Upload(Response):
         lines = group.numbers
         ids = [answer for answer in answers if isinstance(answer, int)]
         rejected = group.rejected
-        if len(ids) < len(answers):  # keys that were used before, with other data
+        if len(ids) < len(answers):  # some keys were used before, with other data
             each = list(zip(lines, answers, strict=True))
             lines = [number for number, answer in each if isinstance(answer, int)]
             reused = [(number, rejection(a)) for number, a in each if not isinstance(a, int)]
@@ -237,11 +239,16 @@ class Upload(Response):
         from_line = self._totals["lines"] + 1
         end: dict[str, Any] = {"done": False, **self._totals, "from_line": from_line}
         outcome = f"Nothing from line {from_line} on was stored"
+        hint = f"send the lines from line {from_line} on again"
+        if isinstance(error, SchemaOutdated):
+            hint = f"{error.advice}, then {hint}"
         if isinstance(error, CommitUnknown):
+            hint += ", each with the same idempotency_key to avoid duplicates"
             end["maybe_stored"] = [from_line, self._tried]
             outcome = f"Lines {from_line} to {self._tried} may be stored, and none after them"
-        # The database's message may name hosts and users, so it goes to the log only.
-        return end | {"error": {"code": error.code, "detail": f"{error.title}. {outcome}"}}
+        # Only the log gets the database's message, which may name hosts and users.
+        detail = f"{error.title}. {outcome}"
+        return end | {"error": {"code": error.code, "detail": detail, "hint": hint}}
 
 
 def _json_line(told: dict[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """Many registrations share one transaction.
 
-One thread stores the queued items with one multi-row INSERT and one COMMIT. Then each client gets
-its id. The queue is bounded in items and in bytes.
+One thread stores the queued items with one multi-row INSERT and one COMMIT. Then it returns an id
+to each client. The queue has a limit in items and one in bytes.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from batchline.constants import (
 from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Key, Registered
 from batchline.db.database import Database
-from batchline.errors import CommitUnknown, IntakeFull
+from batchline.errors import CommitUnknown, IntakeFull, ShuttingDown
 
 
 @dataclass(slots=True)
 class Registration:
-    """An item to be stored, with the key of its request."""
+    """An item to store, with the key of its request."""
 
     item: NewItem
     key: Key | None
@@ -41,26 +41,32 @@ class WriteQueue:
         )
 
     async def register(self, item: NewItem, key: Key | None = None) -> int:
-        """Store one item and return its id. For a known key, return the id of its item.
+        """Store one item and return its id. If the key is known, return the id of its item.
 
         Raises:
             IdempotencyKeyReused: the key was used with other data.
-            IntakeFull: the queue is full.
-            CommitUnknown: the item may be stored.
+            ShuttingDown: the queue is closing. Nothing was stored.
+            IntakeFull: the queue is full. Nothing was stored.
+            CommitUnknown: the item may have been stored.
             DatabaseUnavailable: nothing was stored.
         """
+        if self._coalescer.closing:
+            raise ShuttingDown("the write queue is closed", hint="send the request again")
         if self._is_full():
-            raise IntakeFull("the write queue is full", hint="send the request again in a moment")
+            waiting = f"{self._coalescer.count} items with {self._coalescer.bytes} bytes"
+            raise IntakeFull(
+                f"the write queue is full: {waiting} are waiting to be stored",
+                hint="send the request again in a moment",
+            )
         return await self._coalescer.submit(Registration(item, key), len(item.data))
 
     async def close(self) -> None:
-        """Store what is queued, and end the thread."""
+        """Store the queued items, then end the thread."""
         await self._coalescer.close()
 
     def _is_full(self) -> bool:
         queue = self._coalescer
-        full = queue.count >= WRITE_QUEUE_MAX_ITEMS or queue.bytes >= WRITE_QUEUE_MAX_BYTES
-        return queue.closing or full
+        return queue.count >= WRITE_QUEUE_MAX_ITEMS or queue.bytes >= WRITE_QUEUE_MAX_BYTES
 
     def _store(self, group: list[Registration]) -> Sequence[Registered]:
         data, models = [each.item.data for each in group], [each.item.model for each in group]
