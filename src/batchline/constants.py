@@ -101,6 +101,9 @@ PROOF_SECONDS = 1.0
 CALL_MAX_BYTES = 16 * 1024 * 1024
 """Size of the input and output tensors of one model call."""
 
+FAILURE_DETAIL_MAX_CHARACTERS = 2_000
+
+
 VERIFY_PAGE_ITEMS = 1_000
 """Items that `batchline verify` reads at a time."""
 DIFF_PAGE_ITEMS = 5_000

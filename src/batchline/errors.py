@@ -192,6 +192,10 @@ class StatementFailed(BatchlineError):
     """The database rejected a statement."""
 
 
+class ValueRejected(StatementFailed):
+    """The database rejected a value."""
+
+
 class SchemaOutdated(Unavailable):
     """The database schema is older than this Batchline needs.
 

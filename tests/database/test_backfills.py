@@ -10,10 +10,13 @@ from batchline.db import backfills, claims
 from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
+from batchline.errors import ConfigurationError, UnknownVersion
+from batchline.registry import publish
 from batchline.registry.version import Version
 from batchline.task.job import Job, Outcome
 from batchline.task.run import Run
 from tests import models
+from tests.database.test_interleavings import sql
 from tests.database.test_jobs import count, during_prediction, read, register, run
 from tests.jobs import add_model, make_job
 
@@ -197,3 +200,34 @@ def test_a_backfill_of_nothing_begins_not_at_all(database: Database) -> None:
         new = NewBackfill(version.name, version.id, "succeeded")
         assert backfills.start(connection, new) is None
     assert version.name == DEFAULT_MODEL
+
+
+def test_a_backfill_passes_over_ids_without_items(job: Job, second: Version) -> None:
+    database = job.database
+    far = 2**60
+    sql(database, f"INSERT INTO items (id, data) VALUES ({far}, '[[1, 2]]')")
+    run(job)
+    backfill = begin(database, second)
+    assert run(job).items == 21
+    assert is_done(database, backfill)
+
+
+def test_a_backfill_takes_only_items_of_exactly_its_model(job: Job, second: Version) -> None:
+    database = job.database
+    sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'default ')")
+    run(job)
+    backfill = begin(database, second, status="failed")
+    assert run(job) == Outcome()
+    assert is_done(database, backfill)
+
+
+def test_a_backfill_by_a_removed_version_does_not_begin(job: Job, second: Version) -> None:
+    publish.remove(job.database, second)
+    with pytest.raises(UnknownVersion, match="was removed"):
+        begin(job.database, second)
+
+
+def test_a_version_with_which_a_backfill_predicts_is_not_removed(job: Job, second: Version) -> None:
+    begin(job.database, second)
+    with pytest.raises(ConfigurationError, match="a backfill predicts with"):
+        publish.remove(job.database, second)

@@ -1,5 +1,6 @@
 """What the batch job does with good items, bad items, other jobs and its own past."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +21,16 @@ from batchline.db.cruds import items, results
 from batchline.db.cruds.items import StoredItem
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
-from batchline.errors import ClaimLost, Failure
+from batchline.errors import ClaimLost, Failure, ValueRejected
 from batchline.ml.examination.report import Choices
+from batchline.registry import publish
+from batchline.registry.loaded import ModelCache
+from batchline.registry.version import Version
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
 from tests import models
-from tests.jobs import Watched, active, make_job
+from tests.jobs import Watched, active, add_model, make_job
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
@@ -534,3 +538,58 @@ def test_a_new_file_is_a_new_version_and_the_old_one_can_return(
     register(database, "[[3, 4]]")
     run(make_job(database, models.doubling(tmp_path / "c.onnx")))
     assert (read(database, 2).version, read(database, 2).prediction) == (1, '{"doubled":[6.0,8.0]}')
+
+
+def test_a_name_with_nul_in_an_items_data_fails_that_item_alone(database: Database) -> None:
+    ids = register(database, ROW, '{"X": [[1, 2, 3, 4]], "\\u0000": 1}', ROW)
+    run(make_job(database))
+    assert [read(database, i).status for i in ids] == ["succeeded", "failed", "succeeded"]
+    assert "\\u0000" in str(read(database, ids[1]).detail)
+
+
+def test_a_failure_of_any_length_is_stored(database: Database) -> None:
+    ids = register(database, ROW, json.dumps({"x" * 100_000: 1}), ROW)
+    run(make_job(database))
+    assert [read(database, i).status for i in ids] == ["succeeded", "failed", "succeeded"]
+
+
+def test_a_result_that_the_database_rejects_fails_its_item_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = register(database, *[ROW] * 20)
+    insert = results.insert
+
+    def picky_insert(connection: Connection, found: VersionResults) -> None:
+        if ids[7] in found.predictions:
+            raise ValueRejected("the database rejected a value")
+        insert(connection, found)
+
+    monkeypatch.setattr(results, "insert", picky_insert)
+    job = make_job(database)
+    run(job)
+    assert [i for i in ids if read(database, i).status != "succeeded"] == [ids[7]]
+    assert read(database, ids[7]).code == "result_rejected"
+    assert count(database, "claims") == 0
+
+
+def test_items_are_predicted_by_the_successor_of_a_version_that_was_removed_meanwhile(
+    database: Database, tmp_path: Path
+) -> None:
+    job = make_job(database, models.doubling(tmp_path / "a.onnx"))
+    [item] = register(database, "[[1, 2]]")
+    first = active(job)
+    stale = replace(job, models=Watched(database, before=lambda: None))
+    claim = job.hand.claim_pending(job.pace.items)
+    assert claim is not None
+    known = {first.name: first}
+    add_model(database, models.zeroed(tmp_path / "b.onnx"))
+    publish.remove(database, first)
+    asked: list[None] = []
+
+    def active_once() -> dict[str, Version]:
+        asked.append(None)
+        return known if len(asked) == 1 else ModelCache.active(stale.models)
+
+    stale.models.active = active_once  # type: ignore[method-assign]
+    stale.predict(claim)
+    assert (read(database, item).status, read(database, item).version) == ("succeeded", 2)

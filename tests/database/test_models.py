@@ -12,13 +12,13 @@ from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import items, results, versions
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
-from batchline.errors import ConfigurationError, ModelUnavailable
+from batchline.errors import ConfigurationError, ModelUnavailable, UnknownModel
 from batchline.ml.session import Runtime
 from batchline.registry import publish
 from batchline.registry.files import read_file
 from batchline.registry.loaded import ModelCache
 from batchline.registry.publish import ModelFile
-from batchline.registry.version import read_version
+from batchline.registry.version import KnownVersions, read_model, read_version
 from batchline.task.job import Job
 from tests import models
 from tests.database.test_jobs import count, read, run
@@ -302,3 +302,19 @@ def test_pruning_keeps_the_newest_versions_and_the_active_one(
     removed = publish.prune(database, "nightly", keep=2)
     assert [version.number for version in removed] == [1, 3, 4]
     assert publish.prune(database, "nightly", keep=2) == []
+
+
+def test_a_version_that_was_removed_meanwhile_does_not_become_active(
+    database: Database, tmp_path: Path
+) -> None:
+    first = add_model(database, models.doubling(tmp_path / "a.onnx"))
+    second = add_model(database, models.zeroed(tmp_path / "b.onnx"), active=False)
+    publish.remove(database, second)
+    with pytest.raises(ConfigurationError, match="was removed"):
+        publish.activate(database, second)  # as it was read before
+    assert KnownVersions(database).active()[DEFAULT_MODEL].id == first.id
+
+
+def test_no_model_has_a_name_with_nul(database: Database) -> None:
+    with pytest.raises(UnknownModel):
+        read_model(database, "a\0b")

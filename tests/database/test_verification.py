@@ -99,3 +99,15 @@ def test_a_version_without_predictions_has_nothing_to_report(job: Job, tmp_path:
     second = add_model(job.database, models.negated(tmp_path / "negated.onnx"), active=False)
     assert verify(job, second) == []
     assert verify(job, second, sample=5) == []
+
+
+def test_items_at_the_ends_of_all_ids_are_verified(database: Database) -> None:
+    job = make_job(database)
+    ids = (1, 2**63 - 1)
+    for item_id in ids:
+        sql(database, f"INSERT INTO items (id, data) VALUES ({item_id}, '{IRIS_ROW}')")
+    run(job)
+    low = -(2**63) + 1
+    sql(database, f"UPDATE items SET id = {low} WHERE id = 1")
+    sql(database, f"UPDATE predictions SET item_id = {low} WHERE item_id = 1")
+    assert verify(job, sample=5) == []

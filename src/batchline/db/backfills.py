@@ -6,10 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
+from batchline.db.cruds import versions
+from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_one
 from batchline.db.dialects.types import utc_now
 from batchline.db.models import Record, backfills, claims, items
 from batchline.db.scope import Backfill
+from batchline.errors import UnknownVersion
 
 Range = tuple[int, int]
 
@@ -26,7 +29,17 @@ class NewBackfill:
 
 
 def start(connection: Connection, new: NewBackfill) -> int | None:
-    """Begin a backfill of all items that exist now. Return its id, or None without any items."""
+    """Begin a backfill of all items that exist now. Return its id, or None without any items.
+
+    Raises:
+        UnknownVersion: the version's file was removed.
+    """
+    acquire_claim_lock(connection)  # so that the version is not removed meanwhile
+    if versions.is_removed(connection, new.model_id):
+        raise UnknownVersion(
+            f"the file of this version of the model {new.model} was removed",
+            hint="list the versions: batchline models list",
+        )
     first, last = connection.execute(select(func.min(items.c.id), func.max(items.c.id))).one()
     if first is None:
         return None
@@ -68,10 +81,18 @@ def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | N
         for each in unfinished:
             end_if_done(connection, each.id)
         return None
-    first, last = oldest.next_id, min(oldest.next_id + width - 1, oldest.last_id)
+    first = _next_item(connection, oldest.next_id) or oldest.last_id  # ids may have large gaps
+    first = min(first, oldest.last_id)
+    last = min(first + width - 1, oldest.last_id)
     next_id = {"next_id": last + 1}
     connection.execute(update(backfills).where(backfills.c.id == oldest.id).values(next_id))
     return _scope(oldest), (first, last)
+
+
+def _next_item(connection: Connection, item_id: int) -> int | None:
+    """Return the lowest id of an item from this one on, or None."""
+    query = select(func.min(items.c.id)).where(items.c.id >= item_id)
+    return connection.execute(query).scalar()
 
 
 def end_if_done(connection: Connection, backfill_id: int) -> bool:

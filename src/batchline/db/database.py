@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection, RootTransaction, create_engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from batchline.constants import POOL_TIMEOUT, SQLITE_QUICK_WAIT, STATEMENT_TIMEOUT
@@ -24,6 +24,7 @@ from batchline.errors import (
     DatabaseUnavailable,
     SchemaOutdated,
     StatementFailed,
+    ValueRejected,
 )
 
 T = TypeVar("T")
@@ -216,6 +217,8 @@ def _translate_errors() -> Iterator[None]:
         ) from error
     except IntegrityError as error:
         raise Conflict(f"the database has such a row already: {error.orig}") from error
+    except DataError as error:
+        raise ValueRejected(f"the database rejected a value: {error.orig}") from error
     except DBAPIError as error:
         if errors.is_missing_table(error):
             raise SchemaOutdated(

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, exists
 
 from batchline.constants import Status
+from batchline.db.dialects.types import same_text
 from batchline.db.models import failures, items, predictions
 
 Conditions = tuple[ColumnElement[bool], ...]
@@ -37,7 +38,7 @@ class Backfill(Scope):
     def within(self, first_id: int, last_id: int) -> Conditions:
         conditions = [
             items.c.id.between(first_id, last_id),
-            items.c.model == self.model,
+            same_text(items.c.model, self.model),
             items.c.status == self.status,
             ~exists().where(
                 predictions.c.item_id == items.c.id, predictions.c.model_id == self.model_id

@@ -56,6 +56,19 @@ class ItemResults:
     until: int | None = None
     labels: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def item_ids(self) -> list[int]:
+        return [*self.predictions, *self.failures]
+
+    def up_to(self, item_id: int) -> "ItemResults":
+        """Return the results of the items up to this one."""
+        return ItemResults(
+            {i: text for i, text in self.predictions.items() if i <= item_id},
+            {i: failure for i, failure in self.failures.items() if i <= item_id},
+            item_id,
+            self.labels,
+        )
+
 
 def load_batch(stored: Stored, signature: Signature) -> Batch:
     """Parse and check items. Invalid items fail here.

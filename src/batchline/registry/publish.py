@@ -112,8 +112,8 @@ def activate(database: Database, version: Version) -> None:
     Raises:
         ConfigurationError: its file was removed.
     """
-    check_not_removed(version)
-    database.transaction(lambda c: versions.activate(c, version.name, version.id))
+    if not database.transaction(lambda c: versions.activate(c, version.name, version.id)):
+        raise _is_removed(version)
 
 
 def check_not_removed(version: Version) -> None:
@@ -123,10 +123,14 @@ def check_not_removed(version: Version) -> None:
         ConfigurationError: its file was removed.
     """
     if version.is_removed:
-        raise ConfigurationError(
-            f"the file of {version} was removed",
-            hint=f"add it again: batchline models add {version.name} FILE",
-        )
+        raise _is_removed(version)
+
+
+def _is_removed(version: Version) -> ConfigurationError:
+    return ConfigurationError(
+        f"the file of {version} was removed",
+        hint=f"add it again: batchline models add {version.name} FILE",
+    )
 
 
 def remove(database: Database, version: Version) -> None:
@@ -136,17 +140,19 @@ def remove(database: Database, version: Version) -> None:
         ConfigurationError: the version is active, was removed before, or a backfill needs it.
     """
     check_not_removed(version)
+    if database.transaction(lambda c: versions.remove(c, version.id)):
+        return
     with database.read() as connection:
-        if backfills.has_unfinished(connection, version.id):
-            raise ConfigurationError(
-                f"a backfill predicts with {version}, so it cannot be removed",
-                hint="run `batchline job --once` to finish the backfill",
-            )
-    if not database.transaction(lambda c: versions.remove(c, version.id)):
+        needed = backfills.has_unfinished(connection, version.id)
+    if needed:
         raise ConfigurationError(
-            f"{version} is active, so it cannot be removed",
-            hint=f"activate another version first: batchline models activate {version.name} NUMBER",
+            f"a backfill predicts with {version}, so it cannot be removed",
+            hint="run `batchline job --once` to finish the backfill",
         )
+    raise ConfigurationError(
+        f"{version} is active, so it cannot be removed",
+        hint=f"activate another version first: batchline models activate {version.name} NUMBER",
+    )
 
 
 def prune(database: Database, name: str, keep: int) -> list[Version]:

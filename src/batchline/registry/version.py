@@ -132,7 +132,7 @@ def read_model(database: Database, name: str) -> Sequence[Version]:
     Raises:
         UnknownModel: no model has this name.
     """
-    found = read_versions(database, name)
+    found = [] if "\0" in name else read_versions(database, name)  # PostgreSQL takes no NUL
     if not any(each.active for each in found):
         with database.read() as connection:
             names = sorted(versions.active_ids(connection))

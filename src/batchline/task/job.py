@@ -7,7 +7,9 @@ results.
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import structlog
 
 from batchline.constants import DEFAULT_MODEL, NO_VERSION, RESULTS_MAX_BYTES
 from batchline.db import work
@@ -16,8 +18,8 @@ from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.scope import Backfill
-from batchline.db.work import Predicted
-from batchline.errors import CommitUnknown, Failure, ModelUnavailable, UnknownModel
+from batchline.db.work import ClaimedItems, Predicted
+from batchline.errors import CommitUnknown, Failure, ModelUnavailable, UnknownModel, ValueRejected
 from batchline.ml.data_loader import ItemResults, load_batch, to_item_results
 from batchline.registry.loaded import ModelCache
 from batchline.registry.version import Version
@@ -43,6 +45,13 @@ class Outcome:
         )
 
 
+SHOWN_NAMES = 10
+
+RESULT_REJECTED = "result_rejected"
+
+log = structlog.get_logger(__name__)
+
+
 class Stopped(Exception):
     """The job was asked to stop during a batch, and released its claim."""
 
@@ -55,6 +64,16 @@ class _ModelBatch:
     model_id: int
     results: ItemResults
     rows: int = 0
+
+    def up_to(self, item_id: int) -> "_ModelBatch":
+        """Return the results up to this item. The items after it are left for later."""
+        return replace(self, results=self.results.up_to(item_id))
+
+    def failed(self, item_id: int, failure: Failure) -> "_ModelBatch":
+        """Return the same batch with a failure instead of its only item's result."""
+        if item_id not in self.results.item_ids:
+            return self
+        return replace(self, results=_all_failed([item_id], failure))
 
 
 @dataclass(slots=True)
@@ -90,7 +109,7 @@ class Job:
         with self.hand.holding(claim):
             claimed = work.read(self.database, claim, self.guess.model)
             self.guess.learn(claimed.items)
-            batches = self._predict_all(claimed.items, self._versions_for(claim))
+            batches = self._predict_all(claimed)
             stored = self._store(claimed.claim, batches)
         succeeded = sum(len(each.predictions) for each in stored)
         failed = sum(len(each.failures) for each in stored)
@@ -105,39 +124,68 @@ class Job:
 
     def _store(self, claim: Claim, batches: Sequence[_ModelBatch]) -> list[VersionResults]:
         until = min((e.results.until for e in batches if e.results.until is not None), default=None)
-        predicted = [_up_to(until, each) for each in batches]
+        if until is not None:
+            batches = [each.up_to(until) for each in batches]
+        predicted = list(map(_to_predicted, batches))
         try:
             return work.store(self.database, claim, predicted, until)
+        except ValueRejected as error:
+            return self._store_less(claim, batches, error)
         except CommitUnknown:
             if not work.is_stored(self.database, claim, predicted):
                 raise
             return [each.results for each in predicted]
 
-    def _predict_all(
-        self, items: Sequence[ModelItems], versions: Mapping[str, Version]
-    ) -> list[_ModelBatch]:
+    def _store_less(
+        self, claim: Claim, batches: Sequence[_ModelBatch], error: ValueRejected
+    ) -> list[VersionResults]:
+        """Store the first half of the items, so that one bad result is isolated.
+
+        If it is the first item's own, that item fails. The items after these are predicted again.
+        """
+        item_ids = sorted(item_id for each in batches for item_id in each.results.item_ids)
+        until = item_ids[max(0, len(item_ids) // 2 - 1)]
+        if len(item_ids) == 1:
+            log.error("result rejected by the database", item_id=until, detail=error.detail)
+            failure = Failure(
+                RESULT_REJECTED, "the database rejected the result; see the job's log"
+            )
+            failed = [_to_predicted(each.failed(until, failure)) for each in batches]
+            return work.store(self.database, claim, failed, until)
+        return self._store(claim, [each.up_to(until) for each in batches])
+
+    def _predict_all(self, claimed: ClaimedItems) -> list[_ModelBatch]:
         """Predict the items of each model, until the results exceed `RESULTS_MAX_BYTES`."""
+        versions = self._versions_for(claimed.claim)
         batches: list[_ModelBatch] = []
         size = 0
-        for each in items:  # in the order of their first items
+        for each in claimed.items:  # in the order of their first items
             if size > RESULTS_MAX_BYTES:
                 nothing = ItemResults({}, {}, until=min(each.texts) - 1)
                 batches.append(_ModelBatch(each, NO_VERSION, nothing))
                 continue
-            batch = self._predict_model(each, versions, RESULTS_MAX_BYTES - size)
+            version = versions.get(each.model)
+            if version is None:
+                failure = _unknown_model(each.model, sorted(versions))
+                failed = _all_failed(each.texts, failure)
+                batches.append(_ModelBatch(each, NO_VERSION, failed))
+                continue
+            if not isinstance(claimed.claim.scope, Backfill):
+                version = self._loadable(version)
+            batch = self._predict_model(each, version, RESULTS_MAX_BYTES - size)
             size += sum(map(len, batch.results.predictions.values()))
             batches.append(batch)
         return batches
 
-    def _predict_model(
-        self, items: ModelItems, versions: Mapping[str, Version], max_bytes: int
-    ) -> _ModelBatch:
-        version = versions.get(items.model)
-        if version is None:
-            names = ", ".join(sorted(versions))
-            known = f"must be one of {names}" if names else "is unknown, no model has been added"
-            failure = Failure(UnknownModel.code, f"the model {known}, got {items.model}")
-            return _ModelBatch(items, NO_VERSION, _all_failed(items.texts, failure))
+    def _loadable(self, version: Version) -> Version:
+        """Return this version, or its successor if it was replaced and removed meanwhile."""
+        try:
+            self.models.predictor(version)
+        except ModelUnavailable:
+            return self.models.active().get(version.name, version)
+        return version
+
+    def _predict_model(self, items: ModelItems, version: Version, max_bytes: int) -> _ModelBatch:
         try:
             predictor = self.models.predictor(version)
         except ModelUnavailable as error:
@@ -155,14 +203,17 @@ class Job:
         return _ModelBatch(items, version.id, to_item_results(batch, found), rows)
 
 
+def _unknown_model(name: str, known: Sequence[str]) -> Failure:
+    names = ", ".join(known[:SHOWN_NAMES]) + (", …" if len(known) > SHOWN_NAMES else "")
+    must = f"must be one of {names}" if names else "is unknown, no model has been added"
+    return Failure(UnknownModel.code, f"the model {must}, got {name}")
+
+
 def _all_failed(item_ids: Iterable[int], failure: Failure) -> ItemResults:
     return ItemResults({}, dict.fromkeys(item_ids, failure))
 
 
-def _up_to(until: int | None, batch: _ModelBatch) -> Predicted:
-    """Return the results of the items up to the id `until`; all of them if it is None."""
+def _to_predicted(batch: _ModelBatch) -> Predicted:
     found = batch.results
     results = VersionResults(batch.model_id, found.predictions, found.failures, found.labels)
-    if until is not None:
-        results = results.without({item_id for item_id in results.item_ids if item_id > until})
     return Predicted(batch.items, results)

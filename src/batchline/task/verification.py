@@ -83,13 +83,16 @@ class Verifier:
             if ends[1] - ends[0] < size:
                 ids = set(range(ends[0], ends[1] + 1))
             else:
-                starts = random.sample(range(ends[0], ends[1] + 1), size)
+                starts = [random.randint(*ends) for _ in range(size)]  # noqa: S311, no secret
                 probes = (verification.next_id(connection, version.id, start) for start in starts)
                 ids = {item_id for item_id in probes if item_id is not None}
-            found = sorted(ids)
-            for start in range(0, len(found), VERIFY_PAGE_ITEMS):
-                part = found[start : start + VERIFY_PAGE_ITEMS]
-                yield verification.read_some(connection, version.id, part, self.since)
+        found = sorted(ids)
+        for start in range(0, len(found), VERIFY_PAGE_ITEMS):
+            part = found[start : start + VERIFY_PAGE_ITEMS]
+            # A connection must not stay idle while the model runs: servers end it.
+            with self.database.read() as connection:
+                page = verification.read_some(connection, version.id, part, self.since)
+            yield page
 
 
 def _compare(

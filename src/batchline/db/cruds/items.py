@@ -29,7 +29,7 @@ from batchline.constants import (
     Status,
 )
 from batchline.db.dialects.inserts import insert_returning_ids
-from batchline.db.dialects.types import byte_length, raw_text
+from batchline.db.dialects.types import byte_length, raw_text, same_text
 from batchline.db.models import failures, items, models, predictions
 
 
@@ -92,7 +92,7 @@ def get_version_result(connection: Connection, item_id: int, version: int) -> St
     """
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
-    number = models.c.name == items.c.model, models.c.version == version
+    number = same_text(items.c.model, models.c.name), models.c.version == version
     model_id = select(models.c.id).where(*number).correlate(items).scalar_subquery()
     query = _results(items, predictions.c.prediction, of_version=model_id)
     has_result = or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None))

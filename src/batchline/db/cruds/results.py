@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
-from batchline.constants import Status
+from batchline.constants import FAILURE_DETAIL_MAX_CHARACTERS, Status
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many
 from batchline.db.dialects.types import among
@@ -81,8 +81,13 @@ def insert(connection: Connection, results: VersionResults) -> None:
         del columns["label"]
     rows = list(zip(*columns.values(), strict=True))
     insert_many(connection, "predictions", tuple(columns), rows)
-    failed = [(i, model_id, each.code, each.detail) for i, each in results.failures.items()]
+    failed = [(i, model_id, f.code, _storable(f.detail)) for i, f in results.failures.items()]
     insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), failed)
+
+
+def _storable(detail: str) -> str:
+    """Return a sentence as every database takes it: without NUL, and not too long."""
+    return detail.replace("\0", "\\u0000")[:FAILURE_DETAIL_MAX_CHARACTERS]
 
 
 def delete_results(connection: Connection, item_ids: Sequence[int]) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from batchline.constants import FINISHED, MODEL_PART_BYTES, NO_VERSION
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many, insert_one
-from batchline.db.dialects.types import utc_now
-from batchline.db.models import Record, items, model_files, models, predictions
+from batchline.db.dialects.types import same_text, utc_now
+from batchline.db.models import Record, backfills, items, model_files, models, predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def has_active(connection: Connection, name: str) -> bool:
 
 def active_version_of(connection: Connection, item_id: int) -> int:
     """Return the id of the version that would predict an item, or `NO_VERSION`."""
-    query = select(models.c.id).join(items, items.c.model == models.c.name)
+    query = select(models.c.id).join(items, same_text(items.c.model, models.c.name))
     found = connection.execute(query.where(items.c.id == item_id, models.c.active)).scalar()
     return NO_VERSION if found is None else int(found)
 
@@ -113,22 +113,37 @@ def _find(connection: Connection, name: str, new: NewVersion) -> int | None:
     return next(same, None)
 
 
-def activate(connection: Connection, name: str, model_id: int) -> None:
-    """Let this version predict the items that are read from now on."""
+def activate(connection: Connection, name: str, model_id: int) -> bool:
+    """Let this version predict the items that are read from now on, unless it was removed.
+
+    Return whether it is active.
+    """
     acquire_claim_lock(connection)  # of two at once, the second would meet the unique index
+    if is_removed(connection, model_id):
+        return False
     # That index allows one active version of a name, so the other one is deactivated first.
     others = models.c.name == name, models.c.active, models.c.id != model_id
     connection.execute(update(models).where(*others).values(active=None))
     connection.execute(update(models).where(models.c.id == model_id).values(active=True))
+    return True
+
+
+def is_removed(connection: Connection, model_id: int) -> bool:
+    """Whether the file of this version was removed."""
+    query = select(models.c.id).where(models.c.id == model_id, models.c.removed_at.is_not(None))
+    return connection.execute(query).first() is not None
 
 
 def remove(connection: Connection, model_id: int) -> bool:
-    """Delete the file of a version that is not active, and keep its row. Return whether it was.
+    """Delete the file of a version, and keep its row. Return whether it was deleted.
 
-    The file stays if another version has it too.
+    An active version is kept, and so is one with which a backfill predicts. The file stays if
+    another version has it too.
     """
-    acquire_claim_lock(connection)
-    this = models.c.id == model_id, models.c.active.is_(None), models.c.removed_at.is_(None)
+    acquire_claim_lock(connection)  # so that it is not activated, and no backfill begins
+    needed = exists().where(backfills.c.model_id == model_id, backfills.c.ended_at.is_(None))
+    free = models.c.active.is_(None), models.c.removed_at.is_(None), ~needed
+    this = models.c.id == model_id, *free
     done = connection.execute(update(models).where(*this).values(removed_at=utc_now())).rowcount
     if not done:
         return False
