@@ -193,6 +193,7 @@ FAILURES = {
     "worker_crashed": "A job crashed three times while it predicted only this item",
     "prediction_not_finite": "The model returned NaN or infinity. `detail` names the output",
     "prediction_too_large": "The prediction is too large",
+    "result_rejected": "The database rejected the result",
 }
 VALIDATION = {
     "missing": "`data` is missing",

@@ -1,10 +1,12 @@
 """Models as data: versions, several models in one backlog, and files that cannot be had."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import orjson
 import pytest
+from sqlalchemy import update
 
 from batchline.constants import DEFAULT_MODEL, IRIS_MODEL
 from batchline.db import backfills
@@ -12,13 +14,15 @@ from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import items, results, versions
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
+from batchline.db.models import models as models_table
 from batchline.errors import ConfigurationError, ModelUnavailable, UnknownModel
 from batchline.ml.session import Runtime
 from batchline.registry import publish
 from batchline.registry.files import read_file
 from batchline.registry.loaded import ModelCache
 from batchline.registry.publish import ModelFile
-from batchline.registry.version import KnownVersions, read_model, read_version
+from batchline.registry.renewal import renew
+from batchline.registry.version import KnownVersions, Version, read_model, read_version
 from batchline.task.job import Job
 from tests import models
 from tests.database.test_jobs import count, read, run
@@ -318,3 +322,57 @@ def test_a_version_that_was_removed_meanwhile_does_not_become_active(
 def test_no_model_has_a_name_with_nul(database: Database) -> None:
     with pytest.raises(UnknownModel):
         read_model(database, "a\0b")
+
+
+def to_old_format(database: Database, version: Version, **changed: object) -> None:
+    """Store a version as a Batchline did that knew no roles of outputs."""
+    signature = {
+        "inputs": [{k: v for k, v in e.items() if k != "axis"} for e in to_json(version, "inputs")],
+        "outputs": [
+            {key: each[key] for key in ("name", "dtype", "shape", "per_row")}
+            for each in to_json(version, "outputs")
+        ],
+        "labels": version.signature.labels,
+    }
+    options = json.loads(version.options or "{}")
+    del options["format"]
+    values = {"signature": json.dumps(signature | changed), "options": json.dumps(options)}
+    with database.write() as connection:
+        connection.execute(update(models_table).values(values))
+
+
+def to_json(version: Version, key: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = version.signature.to_json()[key]
+    return found
+
+
+def test_an_old_version_whose_predictions_keep_their_form_is_renewed_in_place(
+    database: Database,
+) -> None:
+    added = add_model(database)
+    to_old_format(database, added)
+    assert read_version(database, DEFAULT_MODEL, 1).format == 1
+    [renewal] = renew(database, Runtime())
+    assert (renewal.successor, renewal.problem) == (None, None)
+    assert read_version(database, DEFAULT_MODEL, 1).signature == added.signature
+    assert list(renew(database, Runtime())) == []
+    assert add_model(database).number == 1
+
+
+def test_an_old_version_whose_predictions_get_another_form_is_added_anew(
+    database: Database,
+) -> None:
+    added = add_model(database)
+    to_old_format(database, added, labels=None)  # it was served as output name → value
+    [renewal] = renew(database, Runtime())
+    assert renewal.successor is not None
+    assert (renewal.successor.number, renewal.successor.active) == (2, True)
+    assert not read_version(database, DEFAULT_MODEL, 1).active
+
+
+def test_an_old_version_without_its_file_predicts_as_before(database: Database) -> None:
+    to_old_format(database, add_model(database))
+    sql(database, "DELETE FROM model_files")
+    [renewal] = renew(database, Runtime())
+    assert renewal.problem is not None
+    assert read_version(database, DEFAULT_MODEL, 1).active

@@ -17,6 +17,7 @@ from batchline.cli.wiring import (
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
+    from batchline.registry.renewal import Renewal
 
 app = typer.Typer()
 db_app = typer.Typer(help="Migrate the database.", no_args_is_help=True)
@@ -78,8 +79,23 @@ def upgrade(
 ) -> None:
     """Migrate the database and add the default model to it."""
     settings = configure(locals())
-    prepare_database(settings)
+    renewals = prepare_database(settings)
     typer.echo("database migrated")
+    for each in renewals:
+        _print_renewal(each)
+
+
+def _print_renewal(renewal: "Renewal") -> None:
+    if renewal.problem is not None:
+        typer.echo(f"{renewal.version}: not examined again: {renewal.problem.detail}")
+        typer.echo(f"hint: {renewal.problem.hint}")
+    elif renewal.successor is not None:
+        typer.echo(
+            f"{renewal.version}: its predictions get another form, so that it is added again as "
+            f"version {renewal.successor.number}"
+        )
+    else:
+        typer.echo(f"{renewal.version}: examined again, predictions keep their form")
 
 
 def _find_errors(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str, str]]]:

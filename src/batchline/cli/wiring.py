@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from batchline.db.database import Database
     from batchline.ml.session import Runtime
     from batchline.registry.loaded import ModelCache
+    from batchline.registry.renewal import Renewal
     from batchline.task.job import Job
 
 
@@ -65,8 +66,8 @@ def check_default_model(settings: "Settings") -> None:
     ModelFile.read(str(settings.model_filepath), settings.labels).examine(None, None)
 
 
-def prepare_database(settings: "Settings") -> None:
-    """Migrate the database and add the default model.
+def prepare_database(settings: "Settings") -> "list[Renewal]":
+    """Migrate the database, examine old versions again, and add the default model.
 
     Its signature lets the API check rows before any job has started.
     """
@@ -74,8 +75,20 @@ def prepare_database(settings: "Settings") -> None:
 
     database = connect(settings)
     upgrade(database)
+    renewals = _renew_versions(database, settings)
     ensure_default_model(database, settings)
     database.close()
+    return renewals
+
+
+def _renew_versions(database: "Database", settings: "Settings") -> "list[Renewal]":
+    from batchline.registry.version import SIGNATURE_FORMAT, read_versions
+
+    if all(each.format == SIGNATURE_FORMAT for each in read_versions(database)):
+        return []  # the usual case, which imports no ONNX Runtime
+    from batchline.registry.renewal import renew
+
+    return list(renew(database, runtime_of(settings)))
 
 
 def log_start(role: str, database: "Database", **facts: Any) -> None:

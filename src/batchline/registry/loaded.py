@@ -82,7 +82,7 @@ class ModelCache:
             )
         try:
             predictor = Predictor.load(
-                self._content(version),
+                read_version_content(self._database, version),
                 str(version),
                 version.signature,
                 version.batching,
@@ -94,22 +94,30 @@ class ModelCache:
         log.debug("model loaded", model=str(version), bytes=version.size)
         return predictor
 
-    def _content(self, version: Version) -> ModelContent:
-        if version.location is not None:
-            content = read_content(version.location)
-            _check_unchanged(version, content.sha256, version.location)
-            return content
-        with self._database.read() as connection:
-            stored = versions.read_file(connection, version.sha256)
-        _check_unchanged(version, sha256(stored).hexdigest(), "the database")
-        return ModelContent.unpack(stored)
-
     def _evict(self) -> None:
         while len(self._loaded) > 1 and self._bytes() > self._max_bytes:
             self._loaded.popitem(last=False)
 
     def _bytes(self) -> int:
         return sum(size for _, size in self._loaded.values())
+
+
+def read_version_content(database: Database, version: Version) -> ModelContent:
+    """Return the bytes of a version that was not removed.
+
+    Raises:
+        ModelUnavailable: the file has changed.
+        ConfigurationError: the file cannot be read.
+        DatabaseUnavailable: the database does not respond.
+    """
+    if version.location is not None:
+        content = read_content(version.location)
+        _check_unchanged(version, content.sha256, version.location)
+        return content
+    with database.read() as connection:
+        stored = versions.read_file(connection, version.sha256)
+    _check_unchanged(version, sha256(stored).hexdigest(), "the database")
+    return ModelContent.unpack(stored)
 
 
 def _check_unchanged(version: Version, found: str, location: str) -> None:

@@ -15,7 +15,13 @@ from batchline.ml.examination.label_file import Names, read_labels
 from batchline.ml.examination.report import Choices, ModelReport, examine
 from batchline.ml.session import Runtime
 from batchline.registry.files import is_url, read_content
-from batchline.registry.version import Version, read_model, read_versions, signature_text
+from batchline.registry.version import (
+    SIGNATURE_FORMAT,
+    Version,
+    read_model,
+    read_versions,
+    signature_text,
+)
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 MAX_NAME_LENGTH = 64
@@ -64,8 +70,7 @@ class ModelFile:
     @property
     def options(self) -> str:
         """Everything beside the file that changes its predictions, as JSON with sorted keys."""
-        given = {name: value for name, value in asdict(self.choices).items() if value}
-        return json.dumps(given, sort_keys=True)
+        return options_text(self.choices)
 
     def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
         """Find out the signature and the batching mode of the model.
@@ -75,6 +80,12 @@ class ModelFile:
         """
         name = f"the model file {self.location}"
         return examine(self.content, name, self.choices, sample=sample, runtime=runtime)
+
+
+def options_text(choices: Choices) -> str:
+    """Return what a user chose as JSON, with the format of the signature that comes of it."""
+    given = {name: value for name, value in asdict(choices).items() if value}
+    return json.dumps(given | {"format": SIGNATURE_FORMAT}, sort_keys=True)
 
 
 def check_name(name: str) -> None:
@@ -99,7 +110,7 @@ def add(
     database: Database, name: str, file: ModelFile, found: ModelReport, *, active: bool
 ) -> Version:
     """Store the file and the report as a version, and return it."""
-    new = _new_version(file, found)
+    new = to_new_version(file, found)
     content = file.content.pack() if file.is_stored else None
     return Version.parse(
         database.transaction(lambda c: versions.add(c, name, new, content, active=active))
@@ -164,7 +175,8 @@ def prune(database: Database, name: str, keep: int) -> list[Version]:
     return old
 
 
-def _new_version(file: ModelFile, found: ModelReport) -> NewVersion:
+def to_new_version(file: ModelFile, found: ModelReport) -> NewVersion:
+    """Return what is stored of this file and its report."""
     location = file.location if is_url(file.location) else str(Path(file.location).absolute())
     return NewVersion(
         sha256=file.sha256,

@@ -113,6 +113,11 @@ def _find(connection: Connection, name: str, new: NewVersion) -> int | None:
     return next(same, None)
 
 
+def renew(connection: Connection, model_id: int, new: NewVersion) -> None:
+    """Store what a newer Batchline found out about a version, which predicts the same as before."""
+    connection.execute(update(models).where(models.c.id == model_id).values(asdict(new)))
+
+
 def activate(connection: Connection, name: str, model_id: int) -> bool:
     """Let this version predict the items that are read from now on, unless it was removed.
 

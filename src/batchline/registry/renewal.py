@@ -1,0 +1,79 @@
+"""Examine versions again that an older Batchline stored before it knew the roles of all outputs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from batchline.db.cruds import versions
+from batchline.db.database import Database
+from batchline.errors import ConfigurationError, ModelUnavailable
+from batchline.ml.batching import Batching
+from batchline.ml.examination.report import Choices
+from batchline.ml.session import Runtime
+from batchline.ml.signature import Signature
+from batchline.registry.loaded import read_version_content
+from batchline.registry.publish import ModelFile, add, to_new_version
+from batchline.registry.version import SIGNATURE_FORMAT, Version, read_versions
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A version that was examined again.
+
+    `successor` is the version that was added because the form of the prediction changed. `problem`
+    tells why the version stays as it was stored.
+    """
+
+    version: Version
+    successor: Version | None = None
+    problem: ConfigurationError | ModelUnavailable | None = None
+
+
+def renew(database: Database, runtime: Runtime) -> Iterator[Renewal]:
+    """Examine all versions of an older format. One whose predictions look different is added anew.
+
+    A version that cannot be examined predicts as it did before.
+    """
+    for version in read_versions(database):
+        is_old = version.format < SIGNATURE_FORMAT and version.batching is not None
+        if is_old and not version.is_removed:
+            yield _renew(database, version, runtime)
+
+
+def _renew(database: Database, version: Version, runtime: Runtime) -> Renewal:
+    stored = json.loads(version.options or "{}")
+    labels = stored.get("labels")
+    choices = Choices(
+        labels=None if labels is None else tuple(labels),
+        probabilities=stored.get("probabilities"),
+        allow_non_finite=version.allow_non_finite,
+    )
+    try:
+        content = read_version_content(database, version)
+        file = ModelFile(version.location or "", content, choices)
+        found = file.examine(None, runtime)
+    except (ConfigurationError, ModelUnavailable) as error:
+        return Renewal(version, problem=error)
+    if _form(version.signature, version.batching) != _form(found.signature, found.batching):
+        return Renewal(version, add(database, version.name, file, found, active=version.active))
+    new = to_new_version(file, found)
+    database.transaction(lambda c: versions.renew(c, version.id, new))
+    return Renewal(version)
+
+
+def _form(signature: Signature, batching: Batching | None) -> tuple[Any, ...]:
+    """Return all that decides which data a version takes and how its prediction is built."""
+    inputs = [(e.name, e.dtype, e.shape, e.per_item, e.axis) for e in signature.inputs]
+    return inputs, batching is None or batching.axis, _values(signature)
+
+
+def _values(signature: Signature) -> tuple[str, ...]:
+    """Return the names in a prediction: class names, or names of outputs."""
+    rest = [each.name for each in signature.outputs if each.name != signature.label]
+    if signature.labels is not None:
+        # Before roles were known, the probabilities were all that a classifier gave.
+        if signature.probabilities is None or rest == [signature.probabilities]:
+            return signature.labels
+        return (*rest, *signature.labels)
+    return tuple(rest or [each.name for each in signature.outputs])
