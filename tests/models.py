@@ -10,9 +10,11 @@ from onnx.helper import make_node, make_tensor, make_tensor_value_info
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
-def _save(path: Path, nodes: list, inputs: list, outputs: list, constants: list = ()) -> Path:
+def _save(
+    path: Path, nodes: list, inputs: list, outputs: list, constants: list = (), opset: int = 17
+) -> Path:
     graph = helper.make_graph(nodes, "test", inputs, outputs, constants)
-    opset = [helper.make_opsetid("", 17)]
+    opset = [helper.make_opsetid("", opset), helper.make_opsetid("my.operators", 1)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
     return path
 
@@ -222,6 +224,23 @@ def without_a_shape(path: Path) -> Path:
     return _save(path, [make_node("Mul", ["x", "x"], ["y"])], [x], [y])
 
 
+def giving(path: Path, kind: int, *, strings: bool = False) -> Path:
+    """Gives each row of two floats as another type, and its string input, if it has one."""
+    nodes, inputs = [make_node("Cast", ["x"], ["y"], to=kind)], [_floats("x", "n", 2)]
+    outputs = [make_tensor_value_info("y", kind, ["n", 2])]
+    if strings:
+        nodes.append(make_node("Identity", ["s"], ["t"]))
+        inputs.append(make_tensor_value_info("s", TensorProto.STRING, ["n"]))
+        outputs.append(make_tensor_value_info("t", TensorProto.STRING, ["n"]))
+    return _save(path, nodes, inputs, outputs, opset=19)
+
+
+def of_shape(path: Path, *shape: int | str) -> Path:
+    """Gives the sum of a tensor of this shape."""
+    node = make_node("ReduceSum", ["x"], ["y"], keepdims=0)
+    return _save(path, [node], [_floats("x", *shape)], [_floats("y")])
+
+
 def zeroed(path: Path) -> Path:
     """Rows of two floats; gives zeros."""
     node = make_node("Sub", ["x", "x"], ["y"])
@@ -343,7 +362,7 @@ def with_embedded_data(path: Path, weights: np.ndarray) -> Path:
 
 
 def of_an_unknown_operator(path: Path) -> Path:
-    node = make_node("Telepathy", ["x"], ["y"])
+    node = make_node("Telepathy", ["x"], ["y"], domain="my.operators")
     return _save(path, [node], [_floats("x", "n", 2)], [_floats("y", "n", 2)])
 
 

@@ -42,6 +42,10 @@ class SecretFiles(PydanticBaseSettingsSource):
         return None if value is None else str(value)
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 class Settings(BaseSettings):
     """All settings. A field's name in upper case is its environment variable."""
 
@@ -82,6 +86,10 @@ class Settings(BaseSettings):
     execution_providers: str = Field(
         "CPUExecutionProvider",
         description="ONNX Runtime execution providers, separated by commas, in order of preference",
+    )
+    operator_libraries: str = Field(
+        "",
+        description="Paths of shared libraries with custom ONNX operators, separated by commas",
     )
     model_threads: int = Field(
         0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"
@@ -130,7 +138,12 @@ class Settings(BaseSettings):
     @property
     def providers(self) -> tuple[str, ...]:
         """Return the execution providers, the preferred one first."""
-        return tuple(name.strip() for name in self.execution_providers.split(",") if name.strip())
+        return _listed(self.execution_providers)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Return `OPERATOR_LIBRARIES` as a tuple."""
+        return _listed(self.operator_libraries)
 
     def url(self) -> str:
         """Return the database's SQLAlchemy URL from `DATABASE_URL`, or else from `MYSQL_*`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from batchline.errors import ConfigurationError
 from batchline.ml.data_loader import load_batch
@@ -136,6 +137,25 @@ def test_inputs_without_the_batch_dimension_are_given_once_per_item(tmp_path: Pa
     assert served(model, data) == [{"y": [11, 22]}, {"y": [14, 25]}]
 
 
+def test_bfloat16_outputs_are_served_as_floats(tmp_path: Path) -> None:
+    model = models.giving(tmp_path / "m.onnx", TensorProto.BFLOAT16)
+    assert served(model, [[1.5, -2.25], [0.1, 3e38]]) == [
+        {"y": [1.5, -2.25]},
+        {"y": [0.100097656, pytest.approx(3e38, rel=0.01)]},
+    ]
+
+
+def test_the_domain_of_a_custom_operator_is_named_with_what_can_be_done(tmp_path: Path) -> None:
+    model = models.of_an_unknown_operator(tmp_path / "m.onnx")
+    with pytest.raises(ConfigurationError, match="operators:Telepathy") as caught:
+        examined(model)
+    assert "OPERATOR_LIBRARIES" in caught.value.hint
+    content = read_content(str(model))
+    with pytest.raises(ConfigurationError, match="missing") as caught:
+        examine(content, "m", runtime=Runtime(operator_libraries=("missing.so",)))
+    assert "correct OPERATOR_LIBRARIES" in caught.value.hint
+
+
 def test_a_row_may_be_one_number_per_input(tmp_path: Path) -> None:
     model = models.of_scalars(tmp_path / "m.onnx")
     assert served(model, {"a": [6, 8], "b": [3, 2]}) == [{"y": 2}, {"y": 4}]
@@ -208,6 +228,11 @@ def test_a_sample_that_does_not_fit_is_refused(sample: bytes, problem: str, tmp_
         (models.with_external_data, "weights.bin"),
         (models.of_an_unknown_operator, "can load"),
         (models.of_a_future_opset, "can load"),
+        (lambda path: models.giving(path, TensorProto.FLOAT8E4M3FN), "tensor(float8e4m3fn)"),
+        (lambda path: models.giving(path, TensorProto.BFLOAT16, strings=True), "string inputs"),
+        (lambda path: models.of_shape(path, "n", 0), "has no values"),
+        (lambda path: models.of_shape(path, "n", 100_000, 100_000), "10000000000 values"),
+        (lambda path: models.repeating(path, 10_000_000), "10000000 values for one row"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -170,4 +170,5 @@ def runtime_of(settings: "Settings") -> "Runtime":
         threads=settings.model_threads,
         parallel_calls=settings.worker_threads,
         optimization=settings.graph_optimization,
+        operator_libraries=settings.libraries,
     )

@@ -13,6 +13,8 @@ import onnxruntime as ort
 
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.machine import cores
+from batchline.ml import bfloat16
+from batchline.ml.bfloat16 import BFLOAT16
 from batchline.ml.content import Bytes, ModelContent
 from batchline.ml.external_data import HINT_ONE_FILE, HINT_SPLIT
 from batchline.ml.rows import Tensor
@@ -53,12 +55,15 @@ class Runtime:
         threads: threads of one call; 0 divides the cores among the calls.
         parallel_calls: how many calls there may be at once.
         optimization: graph optimization level, a key of `OPTIMIZATIONS`.
+        operator_libraries: paths of shared libraries with custom operators. They run code, so they
+            come from the operator's settings and never from the database.
     """
 
     providers: Sequence[str] = ("CPUExecutionProvider",)
     threads: int = 0
     parallel_calls: int = 1
     optimization: str = "all"
+    operator_libraries: Sequence[str] = ()
 
 
 class Session:
@@ -69,6 +74,7 @@ class Session:
         self.inputs = session.get_inputs()
         self.outputs = session.get_outputs()
         self._names = [output.name for output in self.outputs]
+        self._has_bfloat16 = any(output.type == BFLOAT16 for output in self.outputs)
 
     @classmethod
     def open(cls, content: ModelContent, name: str, runtime: Runtime) -> "Session":
@@ -99,6 +105,7 @@ class Session:
             raise ConfigurationError(
                 f"{name} has no outputs", hint="export the model again with at least one output"
             )
+        _check_outputs(session, name)
         return cls(session)
 
     def run(self, feeds: Mapping[str, Tensor]) -> list[Any]:
@@ -108,9 +115,31 @@ class Session:
             ModelFailed: the model raised an error.
         """
         try:
+            if self._has_bfloat16:
+                return bfloat16.run(self._session, self._names, feeds)
             return list(self._session.run(self._names, dict(feeds)))
         except Exception as error:  # ONNX Runtime has no base class for its errors
             raise ModelFailed(first_line(error)) from error
+
+
+def _check_outputs(session: ort.InferenceSession, name: str) -> None:
+    """Check that the outputs can be read. ONNX Runtime gives some types as their raw bytes."""
+    types = {output.name: output.type for output in session.get_outputs()}
+    for output, kind in types.items():
+        inner = re.sub(r"^seq\((.*)\)$", r"\1", kind)
+        if not inner.startswith("map(") and inner not in {*DTYPES, BFLOAT16}:
+            raise ConfigurationError(
+                f"the output {output} of {name} has the type {kind}, which JSON cannot hold",
+                hint=f"add a Cast to float for {output} to the model, and export it again",
+            )
+    takes_strings = any(given.type == "tensor(string)" for given in session.get_inputs())
+    if takes_strings and BFLOAT16 in types.values():
+        outputs = ", ".join(output for output, kind in types.items() if kind == BFLOAT16)
+        raise ConfigurationError(
+            f"{name} has string inputs and the bfloat16 output {outputs}, which ONNX Runtime does "
+            "not allow together",
+            hint=f"add a Cast to float for {outputs} to the model, and export it again",
+        )
 
 
 def _options(runtime: Runtime, external: Mapping[str, Bytes]) -> ort.SessionOptions:
@@ -131,6 +160,8 @@ def _options(runtime: Runtime, external: Mapping[str, Bytes]) -> ort.SessionOpti
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", NO_FOLDER
     )
+    for library in runtime.operator_libraries:
+        options.register_custom_ops_library(library)
     options.log_severity_level = 4  # errors are raised, and reported by us
     return options
 
@@ -138,7 +169,11 @@ def _options(runtime: Runtime, external: Mapping[str, Bytes]) -> ort.SessionOpti
 SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\([^)]*\)(?: const)? ")
 """A place in ONNX Runtime's source that its messages name."""
 
+CUSTOM_OPERATOR = re.compile(r"(\S+):\w+\(-?\d+\) is not a registered function/op")
+OWN_DOMAINS = {"ai.onnx", "ai.onnx.ml", "com.microsoft"}
+
 HINTS = {
+    "Failed to load library": "correct OPERATOR_LIBRARIES, and install the library on each machine",
     "byte limit for embedded": HINT_SPLIT,
     "external": HINT_ONE_FILE,
     "Protobuf parsing failed": "name a complete ONNX file",
@@ -152,6 +187,11 @@ HINTS = {
 
 
 def _hint_for(said: str) -> str:
+    if (custom := CUSTOM_OPERATOR.search(said)) and custom[1] not in OWN_DOMAINS:
+        return (
+            f"set OPERATOR_LIBRARIES to the library with the operators of {custom[1]}, here and for "
+            "jobs, or export the model without them"
+        )
     fitting = (hint for part, hint in HINTS.items() if part.lower() in said.lower())
     return next(fitting, "export the model to ONNX again, for this version of ONNX Runtime")
 

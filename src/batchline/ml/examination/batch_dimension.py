@@ -4,13 +4,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 from typing import Any
 
+from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import ConfigurationError
 from batchline.ml.inputs import Input
 
 NO_AXIS = "none"
 """The value of `--rows-axis` for a model whose inputs hold one row."""
+
+ROW_MAX_VALUES = MAX_BODY_BYTES // len("0,")
+"""Values that fit into a request, as their shortest JSON."""
 
 BATCH_WORDS = {"n", "b", "bs", "row", "rows", "nrows", "numrows"}
 BATCH_WORDS |= {"samples", "nsamples", "numsamples", "examples", "numexamples"}
@@ -155,6 +160,24 @@ def _check_inputs(declared: Sequence[Any], dtypes: dict[str, str], name: str) ->
                 f"the input {each.name} of {name} has the type {each.type}, which JSON cannot give",
                 hint=f"export the model with tensors of {', '.join(sorted(set(dtypes.values())))}",
             )
+        _check_size(each, name)
+
+
+def _check_size(declared: Any, name: str) -> None:
+    """Check that a row of this input has values, and no more than a request can hold."""
+    sizes = [size for size in declared.shape[1:] if isinstance(size, int)]
+    values = prod(sizes)
+    if values == 0:
+        raise ConfigurationError(
+            f"a row of the input {declared.name} of {name} has no values, its shape is {sizes}",
+            hint="export the model without this input, or with another shape",
+        )
+    if values > ROW_MAX_VALUES:
+        raise ConfigurationError(
+            f"a row of the input {declared.name} of {name} has {values} values, and a request can "
+            f"hold at most {ROW_MAX_VALUES}",
+            hint="export the model with a smaller input",
+        )
 
 
 def _reading(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call, filled, to_feeds, to_feeds_of_one
@@ -205,6 +206,7 @@ def _report(
         for each, output in zip(declared, outputs, strict=True)
         if isinstance(output, np.ndarray) and not _fits(each.shape, came := output.shape[1:])
     ]
+    _check_sizes(dict(zip([e.name for e in declared], outputs, strict=True)))
     by_name = {each.name: output for each, output in zip(declared, outputs, strict=True)}
     per_row = {name: by_name[name] for name in by_name if name not in constant_outputs(graph)}
     roles = find_roles(Tried(per_row, graph), choices.labels, choices.probabilities)
@@ -212,6 +214,18 @@ def _report(
     signature = _with_roles(replace(tried, outputs=tuple(declared)), roles)
     predictor = Predictor(session, signature, batching, choices.allow_non_finite)
     return ModelReport(signature, batching, tuple(notes), _example(predictor, rows))
+
+
+def _check_sizes(outputs: Mapping[str, Any]) -> None:
+    """Check that the prediction of a row is not larger than a prediction may be."""
+    for name, output in outputs.items():
+        values = np.size(output[0]) if isinstance(output, np.ndarray) else 0
+        if values * len("0,") > MAX_BODY_BYTES:
+            raise ConfigurationError(
+                f"the output {name} has {values} values for one row, and a prediction has at most "
+                f"{MAX_BODY_BYTES} bytes",
+                hint=f"export the model with a smaller output than {name}",
+            )
 
 
 def _with_roles(signature: Signature, roles: Roles) -> Signature:
