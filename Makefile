@@ -44,6 +44,7 @@ bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a pl
 
 docs: .venv/installed-dev  ## Renew the pages that are generated from the code
 	$(BIN)/python -m scripts.reference_pages
+	$(BIN)/python -m scripts.model_kinds
 	$(BIN)/python -m tests.faults.report
 	$(BIN)/python -m scripts.examples --write
 

@@ -14,7 +14,7 @@ from batchline.api.app import create_app
 from batchline.configurations import Settings
 from batchline.db.models import metadata
 from benchmarks import picture
-from scripts import examples, reference_pages
+from scripts import examples, model_kinds, reference_pages
 from tests.faults import report
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +33,10 @@ CODE = {path: path.read_text() for path in (ROOT / "src").rglob("*.py")}
 @pytest.mark.parametrize("page", reference_pages.pages(), ids=lambda page: page.name)
 def test_a_generated_page_is_what_the_code_says_today(page: Path) -> None:
     assert page.read_text() == reference_pages.pages()[page], "run `make docs`"
+
+
+def test_the_table_of_model_kinds_is_what_models_add_says_today() -> None:
+    assert model_kinds.PAGE.read_text() == model_kinds.page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("name", examples.PAGES)

@@ -189,8 +189,8 @@ HINTS = {
 def _hint_for(said: str) -> str:
     if (custom := CUSTOM_OPERATOR.search(said)) and custom[1] not in OWN_DOMAINS:
         return (
-            f"set OPERATOR_LIBRARIES to the library with the operators of {custom[1]}, here and for "
-            "jobs, or export the model without them"
+            f"set OPERATOR_LIBRARIES to the library with the operators of {custom[1]}, here and "
+            "for jobs, or export the model without them"
         )
     fitting = (hint for part, hint in HINTS.items() if part.lower() in said.lower())
     return next(fitting, "export the model to ONNX again, for this version of ONNX Runtime")

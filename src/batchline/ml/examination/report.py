@@ -134,9 +134,9 @@ def _ask_for_the_axis(layout: BatchDimension, reason: str) -> ConfigurationError
     again = layout.name or first.axis
     return ConfigurationError(
         found,
-        hint=f"add it with `--rows-axis {NO_AXIS}` if one input is one row, with `--rows-axis "
-        f"NUMBER` if the rows are along another axis, or with `--rows-axis {again}` to predict one "
-        "row per call",
+        hint=f"say what a row is: `batchline models add NAME FILE --rows-axis {NO_AXIS}` if one "
+        "input is one row, `--rows-axis NUMBER` if the rows are along another axis, or "
+        f"`--rows-axis {again}` to predict these rows one per call",
     )
 
 
