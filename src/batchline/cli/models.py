@@ -187,7 +187,7 @@ def remove(
 @models_app.command()
 def prune(
     name: ModelName,
-    keep: Annotated[int, typer.Option(min=1, help="Keep the newest versions, so many.")],
+    keep: Annotated[int, typer.Option(min=1, help="Keep this number of the newest versions.")],
     database_url: DatabaseUrl = None,
 ) -> None:
     """Remove old versions of a model, such as those of nightly training.
@@ -217,7 +217,9 @@ def diff(
         found = _compare(database, *versions)
     typer.echo(f"items that both versions predicted: {found.items}")
     if not found.items:
-        typer.echo(f"hint: batchline backfill {name} --version {other}")
+        able = [each.number for each in reversed(versions) if not each.is_removed]
+        if able:
+            typer.echo(f"hint: batchline backfill {name} --version {able[0]}")
         return
     typer.echo(
         f"items with another label or string: {found.changed} ({found.changed / found.items:.2%})"
