@@ -38,8 +38,8 @@ def commands_page() -> str:
     parts = [
         "# Commands",
         NOTE,
-        "Each command explains itself with `--help`. An option that names an environment variable "
-        "can also be set with that variable. The option overrides the variable.",
+        "`batchline COMMAND --help` describes a command. If an option names an environment "
+        "variable, you can set that variable instead. The option overrides the variable.",
         "Exit codes: 0 done, 1 an error with a sentence and a hint, 2 wrong usage, 3 predictions "
         "differ (`verify`), 128 + signal "
         "number if a second signal stopped the command at once.",
@@ -127,30 +127,30 @@ LIMITS = {
         "MAX_REPORTED_FAULTS": "validation errors that a response lists",
         "BODY_TIMEOUT": "seconds for a request body to arrive",
         "MAX_PAGE_ITEMS": "items on a page of `GET /items`",
-        "MAX_PAGE_BYTES": "bytes of predictions on a page; the page ends earlier then",
+        "MAX_PAGE_BYTES": "bytes of predictions on a page of `GET /items`",
     },
     "Write queue and uploads of one API process": {
-        "WRITE_QUEUE_MAX_ITEMS": "items that wait to be stored; beyond that 503 `intake_full`",
-        "WRITE_QUEUE_MAX_BYTES": "bytes of items that wait to be stored",
+        "WRITE_QUEUE_MAX_ITEMS": "items waiting to be stored; beyond that, 503 `intake_full`",
+        "WRITE_QUEUE_MAX_BYTES": "bytes of items waiting to be stored",
         "BODIES_MAX_BYTES": "bytes of larger request bodies being received",
         "MAX_UPLOADS": "uploads to `POST /items` at once",
         "UPLOAD_GROUP_LINES": "lines of an upload that are stored in one transaction",
-        "UPLOAD_RESPONSE_BUFFER_BYTES": "bytes of the response that wait for a client that does "
-        "not read yet",
+        "UPLOAD_RESPONSE_BUFFER_BYTES": "bytes of the response that the API buffers for a client "
+        "that does not read",
         "UPLOAD_TIMEOUT": "seconds for the next 64 KiB of an upload or of its response",
-        "UPLOAD_MAX_EXPLAINED_LINES": "rejected lines that are explained; the others have their "
-        "code",
+        "UPLOAD_MAX_EXPLAINED_LINES": "rejected lines with an explanation; further lines have only "
+        "a code",
         "REQUEST_TIMEOUT": "seconds that a registration waits for its COMMIT",
     },
     "Batch job": {
         "CLAIM_MAX_ITEMS": "items of one claim",
         "CLAIM_MAX_BYTES": "bytes of data of one claim",
-        "CLAIM_LEASE": "seconds until a claim expires that its job no longer renews",
+        "CLAIM_LEASE": "seconds until a claim expires, unless its job renews it",
         "CALL_MAX_ROWS": "rows in one call of the model",
         "CALL_MAX_BYTES": "bytes of tensors in one call of the model",
         "RESULTS_MAX_BYTES": "bytes of predictions that a batch gathers before it stores them",
-        "MAX_ISOLATED_CRASHES": "crashes with only this item, after which it is marked as failed",
-        "DRAIN_TIMEOUT": "seconds that a job which is asked to stop goes on with its batches",
+        "MAX_ISOLATED_CRASHES": "crashes with only this item until it is marked as failed",
+        "DRAIN_TIMEOUT": "seconds that a job may go on with its batches after it is asked to stop",
     },
     "Models": {
         "MODEL_STORED_MAX_BYTES": "bytes of a model, with its external data, that the database "
@@ -182,12 +182,12 @@ def shown(value: float) -> str:
 # Errors ----------------------------------------------------------------------------------------
 
 FAILURES = {
-    "invalid_json": "`data` is not JSON. It came by SQL",
-    "invalid_data": "The model does not accept `data`. It came by SQL, or the active version has "
-    "changed since",
+    "invalid_json": "`data` is not JSON. The item was registered with SQL",
+    "invalid_data": "The model does not accept `data`. The item was registered with SQL, or "
+    "another version is active since",
     "too_large": "`data` is too large",
-    "model_error": "The model raised an error at a row. `detail` has its message",
-    "unknown_model": "No model has the name in `model`. The item came by SQL",
+    "model_error": "The model raised an error for a row. `detail` has its message",
+    "unknown_model": "No model has the name in `model`. The item was registered with SQL",
     "model_unavailable": "The job could not load the model. Fix what `detail` names, then "
     "run `batchline retry --code model_unavailable`",
     "worker_crashed": "A job crashed three times while it predicted only this item",
@@ -196,12 +196,12 @@ FAILURES = {
 }
 VALIDATION = {
     "missing": "`data` is missing",
-    "unknown_field": "the request has a field that it cannot have",
-    "wrong_shape": "another kind of value was expected here, such as a list",
-    "wrong_width": "a list has another number of values than the model needs",
+    "unknown_field": "the request has an unknown field",
+    "wrong_shape": "the value has the wrong kind, such as a number instead of a list",
+    "wrong_width": "a list does not have the number of values that the model needs",
     "no_rows": "the item has no rows",
     "too_many_rows": "the item has too many rows",
-    "nested_too_deep": "a list stands where a value was expected",
+    "nested_too_deep": "a list was found where a value was expected",
     "not_a_number": "the value is not a number",
     "not_an_integer": "the value is not an integer",
     "not_finite": "the value is NaN or infinity",
@@ -224,8 +224,8 @@ def errors_page() -> str:
     ]
     rows += [
         "| 404 | `not_found` | The address does not exist. | See [HTTP](http.md). |",
-        "| 405 | `method_not_allowed` | The address does not have this method. | `Allow` has those "
-        "that it has. |",
+        "| 405 | `method_not_allowed` | The address does not have this method. | The header "
+        "`Allow` lists its methods. |",
         "| 422 | `invalid_parameter` | A parameter is invalid. | `errors` names it, as in "
         "`#/query/limit`. |",
     ]
