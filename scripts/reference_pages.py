@@ -91,7 +91,7 @@ def settings_page() -> str:
                 "# Settings",
                 NOTE,
                 "Settings are environment variables. Command-line options override them, see "
-                "[Commands](cli.md). Run `batchline check` to find out what is wrong with them.",
+                "[Commands](cli.md). Run `batchline check` to check them.",
                 f"{files} name a file that holds the secret, as Docker and Kubernetes mount it. If "
                 "both are set, the variable itself is used.",
                 "\n".join(["| variable | default | |", "| --- | --- | --- |", *rows]),

@@ -23,9 +23,10 @@ def check(
     model_filepath: ModelFilepath = None,
     label_filepath: LabelFilepath = None,
 ) -> None:
-    """Report what works in this configuration, and a hint for each error.
+    """Check the settings, the database and the models.
 
-    It connects to the database and loads the active version of each model.
+    It connects to the database and loads the active version of each model. It prints a ✓ for each
+    part that works, and an error with a hint for each that does not.
     """
     flags = locals()
     reported: set[str] = set()

@@ -34,7 +34,9 @@ def verify(
     since: Annotated[
         datetime | None,
         typer.Option(
-            parser=utc_time, metavar="TIME", help="Verify predictions stored then or later, in UTC."
+            parser=utc_time,
+            metavar="TIME",
+            help="Verify predictions stored at this UTC time or later.",
         ),
     ] = None,
     database_url: DatabaseUrl = None,
