@@ -184,7 +184,7 @@ def shown(value: float) -> str:
 FAILURES = {
     "invalid_json": "`data` is not JSON. The item was registered with SQL",
     "invalid_data": "The model does not accept `data`. The item was registered with SQL, or "
-    "another version is active since",
+    "the active version has changed since",
     "too_large": "`data` is too large",
     "model_error": "The model raised an error for a row. `detail` has its message",
     "unknown_model": "No model has the name in `model`. The item was registered with SQL",
