@@ -38,8 +38,8 @@ def commands_page() -> str:
     parts = [
         "# Commands",
         NOTE,
-        "Each command explains itself with `--help`. An option that names an environment variable "
-        "can also be set with that variable. The option overrides the variable.",
+        "`batchline COMMAND --help` describes a command. If an option names an environment "
+        "variable, you can set that variable instead. The option overrides the variable.",
         "Exit codes: 0 done, 1 an error with a sentence and a hint, 2 wrong usage, 3 predictions "
         "differ (`verify`), 128 + signal "
         "number if a second signal stopped the command at once.",
@@ -91,7 +91,7 @@ def settings_page() -> str:
                 "# Settings",
                 NOTE,
                 "Settings are environment variables. Command-line options override them, see "
-                "[Commands](cli.md). Run `batchline check` to find out what is wrong with them.",
+                "[Commands](cli.md). Run `batchline check` to check them.",
                 f"{files} name a file that holds the secret, as Docker and Kubernetes mount it. If "
                 "both are set, the variable itself is used.",
                 "\n".join(["| variable | default | |", "| --- | --- | --- |", *rows]),
@@ -127,30 +127,30 @@ LIMITS = {
         "MAX_REPORTED_FAULTS": "validation errors that a response lists",
         "BODY_TIMEOUT": "seconds for a request body to arrive",
         "MAX_PAGE_ITEMS": "items on a page of `GET /items`",
-        "MAX_PAGE_BYTES": "bytes of predictions on a page; the page ends earlier then",
+        "MAX_PAGE_BYTES": "bytes of predictions on a page of `GET /items`",
     },
     "Write queue and uploads of one API process": {
-        "WRITE_QUEUE_MAX_ITEMS": "items that wait to be stored; beyond that 503 `intake_full`",
-        "WRITE_QUEUE_MAX_BYTES": "bytes of items that wait to be stored",
+        "WRITE_QUEUE_MAX_ITEMS": "items waiting to be stored; beyond that, 503 `intake_full`",
+        "WRITE_QUEUE_MAX_BYTES": "bytes of items waiting to be stored",
         "BODIES_MAX_BYTES": "bytes of larger request bodies being received",
         "MAX_UPLOADS": "uploads to `POST /items` at once",
         "UPLOAD_GROUP_LINES": "lines of an upload that are stored in one transaction",
-        "UPLOAD_RESPONSE_BUFFER_BYTES": "bytes of the response that wait for a client that does "
-        "not read yet",
+        "UPLOAD_RESPONSE_BUFFER_BYTES": "bytes of the response that the API buffers for a client "
+        "that does not read",
         "UPLOAD_TIMEOUT": "seconds for the next 64 KiB of an upload or of its response",
-        "UPLOAD_MAX_EXPLAINED_LINES": "rejected lines that are explained; the others have their "
-        "code",
+        "UPLOAD_MAX_EXPLAINED_LINES": "rejected lines with an explanation; further lines have only "
+        "a code",
         "REQUEST_TIMEOUT": "seconds that a registration waits for its COMMIT",
     },
     "Batch job": {
         "CLAIM_MAX_ITEMS": "items of one claim",
         "CLAIM_MAX_BYTES": "bytes of data of one claim",
-        "CLAIM_LEASE": "seconds until a claim expires that its job no longer renews",
+        "CLAIM_LEASE": "seconds until a claim expires, unless its job renews it",
         "CALL_MAX_ROWS": "rows in one call of the model",
         "CALL_MAX_BYTES": "bytes of tensors in one call of the model",
         "RESULTS_MAX_BYTES": "bytes of predictions that a batch gathers before it stores them",
-        "MAX_ISOLATED_CRASHES": "crashes with only this item, after which it is marked as failed",
-        "DRAIN_TIMEOUT": "seconds that a job which is asked to stop goes on with its batches",
+        "MAX_ISOLATED_CRASHES": "crashes with only this item until it is marked as failed",
+        "DRAIN_TIMEOUT": "seconds that a job may go on with its batches after it is asked to stop",
     },
     "Models": {
         "MODEL_STORED_MAX_BYTES": "bytes of a model, with its external data, that the database "

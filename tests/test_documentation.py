@@ -142,6 +142,24 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
+def test_every_message_of_the_troubleshooting_page_is_in_the_code() -> None:
+    page = (DOCS / "howto" / "troubleshooting.md").read_text()
+    code = re.sub(r'"\s+f?"', "", "".join(CODE.values()))  # strings that continue on the next line
+    messages = re.findall(r"\*\*[^*`\n]*`([^`]+)`", page)
+    assert len(messages) > 15
+    for message in messages:
+        for part in re.split(r"…|[0-9]", message):
+            assert part.strip() in code, message
+
+
+def test_every_guide_that_calls_batchline_says_how_to_put_it_on_the_path() -> None:
+    guides = [page.read_text() for page in (DOCS / "howto").glob("*.md")]
+    callers = [page for page in guides if re.search(r"^(\$ )?batchline ", page, re.MULTILINE)]
+    assert len(callers) > 5
+    assert all("../index.md#before-you-follow-a-guide" in page for page in callers)
+    assert not any("pip install --upgrade batchline" in page for page in guides)
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "index.md").read_text()
     pages = [page.relative_to(DOCS) for page in DOCS.rglob("*.md") if page.name != "index.md"]

@@ -1,6 +1,7 @@
 """The settings: read once from the environment, and overridden by command-line options."""
 
 import os
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -183,21 +184,32 @@ def read_settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        problems = "; ".join(_in_words(problem) for problem in error.errors())
+        given = {name for name, value in flags.items() if value is not None}
+        wrong = [str(problem["loc"][0]) for problem in error.errors() if problem["loc"]]
+        names = ", ".join(_shown(name, given) for name in wrong) or "the value"
+        again = "the command again" if given.intersection(wrong) else "`batchline check`"
         raise ConfigurationError(
-            problems, hint="correct the value, then run `batchline check`"
+            "; ".join(_in_words(problem, given) for problem in error.errors()),
+            hint=f"correct {names}, then run {again}",
         ) from None
 
 
-def _in_words(problem: Any) -> str:
+def _in_words(problem: Any, flags: Set[str]) -> str:
     """Return a sentence about an invalid value, without the value of a secret."""
-    name = ".".join(str(part) for part in problem["loc"]).upper()
     message = problem["msg"].removeprefix("Value error, ")
-    if not name:
+    if not problem["loc"]:
         return str(message)
+    name = str(problem["loc"][0])
     limit = message.removeprefix("Input should be ").partition(", unable")[0]
-    got = "" if name.lower() in SECRETS else f", got {problem['input']}"
-    return f"{name} must be {limit[0].lower()}{limit[1:]}{got}"
+    value = problem["input"]
+    found = f"{value:g}" if isinstance(value, float) else value
+    got = "" if name.lower() in SECRETS else f", got {found}"
+    return f"{_shown(name, flags)} must be {limit[0].lower()}{limit[1:]}{got}"
+
+
+def _shown(name: str, flags: Set[str]) -> str:
+    """Return a setting as the user gave it: as an option or as a variable."""
+    return f"--{name.replace('_', '-')}" if name in flags else name.upper()
 
 
 def _plain(value: Any) -> str:

@@ -117,13 +117,45 @@ def test_the_same_file_again_stores_nothing_and_says_so(url: str, tmp_path: Path
     assert "version 2" in command(url, "models", "add", "pairs", model, "--allow-non-finite")
 
 
+def test_a_removed_version_is_neither_backfilled_nor_suggested_for_it(
+    url: str, tmp_path: Path
+) -> None:
+    for file in (models.doubling(tmp_path / "a.onnx"), models.zeroed(tmp_path / "b.onnx")):
+        command(url, "models", "add", "pairs", str(file))
+    assert "hint: batchline backfill pairs --version 2" in command(
+        url, "models", "diff", "pairs", "1", "2"
+    )
+    command(url, "models", "remove", "pairs", "1")
+    said = command(url, "backfill", "pairs", "--version", "1", status=1)
+    assert "the file of version 1 of the model pairs was removed" in said
+    assert "hint: " in said
+    assert "hint: batchline backfill pairs --version 2" in command(
+        url, "models", "diff", "pairs", "2", "1"
+    )
+
+
+def test_a_model_file_that_is_missing_has_a_hint_for_this_command(url: str) -> None:
+    said = command(url, "models", "add", "x", "missing.onnx", status=1)
+    assert "hint: " in said
+    assert "MODEL_FILEPATH" not in said
+
+
+def test_the_request_that_show_prints_is_of_the_sample(url: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text("[[5.1, 2.5], [3, 4]]")
+    file, sample = str(models.doubling(tmp_path / "m.onnx")), str(tmp_path / "rows.json")
+    command(url, "models", "add", "pairs", file, "--sample", sample)
+    said = command(url, "models", "show", "pairs")
+    assert """-d '{"model": "pairs", "data": [[5.1, 2.5]]}'""" in said
+    assert '"prediction": {"doubled": [10.2, 5.0]}' in said
+
+
 def test_checking_stores_nothing(url: str, api: Service, tmp_path: Path) -> None:
     assert "batched" in command(url, "models", "check", str(models.doubling(tmp_path / "m.onnx")))
     assert [model["name"] for model in api.http.get("/models").json()["models"]] == ["default"]
 
 
 def test_check_finds_a_version_that_no_job_could_load(url: str) -> None:
-    assert "✓ model: " in command(url, "check")
+    assert "✓ model default: version 1" in command(url, "check")
     database = Database(url)
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE model_files SET content = x'00'")

@@ -36,6 +36,26 @@ def test_failed_items_are_put_back_by_id_by_code_or_all(
         assert connection.exec_driver_sql("SELECT count(*) FROM failures").scalar() == 0
 
 
+def test_retry_of_what_has_not_failed_is_an_error(database: Database, database_url: str) -> None:
+    with database.write() as connection:
+        items.register(connection, [ROW, "oops"])
+    settings = {"DATABASE_URL": database_url}
+    assert run("job", "--once", **settings).returncode == 0
+    for words, says in (
+        (["--id", "9999"], "no failed item has the id 9999"),
+        (["--id", "1", "--id", "3"], "no failed item has the id 1 or 3"),
+        (["--code", "nosuchcode"], "no failed item has the code nosuchcode"),
+    ):
+        done = run("retry", *words, **settings)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {says}\nhint: ")
+    done = run("retry", "--id", "1", "--id", "2", **settings)
+    assert (done.returncode, done.stdout) == (0, "1 item pending again\n")
+    assert done.stderr == "note: 1 of the 2 ids is not the id of a failed item\n"
+    done = run("retry", "--all", **settings)
+    assert (done.returncode, done.stdout) == (0, "0 items pending again\n")
+
+
 def test_retry_wants_to_know_which() -> None:
     for words in ((), ("--all", "--code", "model_error")):
         done = run("retry", *words)

@@ -6,6 +6,7 @@ import pytest
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from tests import models
 from tests.service import IRIS, migrate, run
 
 
@@ -51,6 +52,21 @@ def test_verify_exits_with_1_if_a_version_cannot_be_loaded(database: Database) -
     assert done.returncode == 1
     assert "not verified: the file of version 1" in done.stdout
     assert "hint: " in done.stdout
+
+
+def test_verify_says_which_versions_it_cannot_verify_because_they_were_removed(
+    database: Database, tmp_path: Path
+) -> None:
+    url = url_of(database)
+    mine = str(models.doubling(tmp_path / "m.onnx", width=4))
+    assert run("models", "add", "default", mine, DATABASE_URL=url).returncode == 0
+    assert run("models", "remove", "default", "1", DATABASE_URL=url).returncode == 0
+    done = run("verify", DATABASE_URL=url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "– version 1 of the model default: not verified, its file was removed",
+        "✓ version 2 of the model default: 0 items verified, 0 different",
+    ]
 
 
 def test_a_model_that_is_not_there_is_an_error(database: Database) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from batchline.constants import IRIS_MODEL
+from batchline.constants import IRIS_LABELS, IRIS_MODEL
+from batchline.db.database import Database
 from devservers.server import free_port
+from tests import models
 from tests.conftest import Servers
 from tests.service import run
 
@@ -38,6 +40,9 @@ def assert_refused(*words: str, says: str, **settings: str) -> None:
         ("DATABASE_URL", "mysql://u@127.0.0.1/d?foo=bar", "cannot be used"),
         ("DATABASE_URL", "postgresql://u@127.0.0.1/d?foo=bar", "cannot be used"),
         ("DATABASE_URL", "sqlite:////etc/passwd", "not a database"),
+        ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+        ("DATABASE_URL", "sqlite:///file:x?mode=memory&uri=true", "must name a file"),
         ("DATABASE_URL", "sqlite:////missing/folder/batchline.db", "does not respond"),
     ],
 )
@@ -103,6 +108,72 @@ def test_check_is_content_with_what_works(tmp_path: Path) -> None:
     assert run("db", "upgrade", **settings).returncode == 0
     done = run("check", **settings)
     assert done.returncode == 0, done.stdout
+
+
+def test_check_names_each_model_that_it_loads_and_logs_nothing(tmp_path: Path) -> None:
+    settings = sqlite_in(tmp_path) | {"LOG_LEVEL": "DEBUG"}
+    mine = str(models.doubling(tmp_path / "m.onnx"))
+    assert run("db", "upgrade", **settings).returncode == 0
+    assert run("models", "add", "default", mine, **settings).returncode == 0
+    assert run("models", "add", "flowers", str(IRIS_MODEL), **settings).returncode == 0
+    done = run("check", **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"✓ database: {settings['DATABASE_URL']}",
+        "✓ model default: version 2",
+        "✓ model flowers: version 1",
+    ]
+    done = run("check", MODEL_FILEPATH=str(IRIS_MODEL), LABEL_FILEPATH=str(IRIS_LABELS), **settings)
+    assert f"✓ model file: {IRIS_MODEL}" in done.stdout.splitlines()
+
+
+def test_check_goes_on_after_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    settings = sqlite_in(tmp_path)
+    assert run("db", "upgrade", **settings).returncode == 0
+    mine = str(models.doubling(tmp_path / "m.onnx"))
+    assert run("models", "add", "pairs", mine, **settings).returncode == 0
+    database = Database(settings["DATABASE_URL"])
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "DELETE FROM model_files WHERE sha256 = (SELECT sha256 FROM models WHERE id = 1)"
+        )
+    database.close()
+    done = run("check", **settings)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "✗ the file of version 1 of the model default" in done.stdout
+    assert "✓ model pairs: version 1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("up", "--port", "99999"), "--port must be less than or equal to 65535, got 99999"),
+        (("job", "--batch-wait-time", "0"), "--batch-wait-time must be greater than 0, got 0"),
+    ],
+)
+def test_an_option_that_cannot_work_is_named_as_it_was_given(
+    words: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    done = run(*words, **sqlite_in(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {says}\nhint: correct {words[1]}")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("up", "--port", "abc"), "expected an integer, got abc"),
+        (("job", "--batch-wait-time", "soon"), "expected a number, got soon"),
+        (("backfill", "x", "--since", "yesterday"), "or 2026-11-01T12:30:00, got yesterday"),
+        (("verify", "--since", "2026-13-01"), "or 2026-11-01T12:30:00, got 2026-13-01"),
+    ],
+)
+def test_an_option_that_cannot_be_read_says_what_was_expected(
+    words: tuple[str, ...], says: str
+) -> None:
+    done = run(*words, COLUMNS="200")
+    assert done.returncode == 2
+    assert says in done.stderr
 
 
 def test_a_port_that_is_taken_ends_the_service(tmp_path: Path) -> None:

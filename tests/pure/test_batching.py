@@ -208,8 +208,8 @@ def test_a_model_that_takes_no_made_up_rows_is_examined_with_a_sample(tmp_path: 
 @pytest.mark.parametrize(
     ("sample", "problem"),
     [
-        (b"[[1003]]", "not enough rows"),
-        (b"[[3], [4]]", "does not accept the sample rows"),
+        (b"[[1003]]", "the sample file rows.json must have at least 2 rows of one shape, got 1"),
+        (b"[[3], [1003], [4]]", "at least 2 sample rows, got 3 of which it accepts 1: "),
         (b'[["x"], [1]]', "expected a number"),
         (b"oops", "not JSON"),
         (b"", "no rows"),

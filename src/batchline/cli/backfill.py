@@ -1,12 +1,12 @@
 """The command that predicts existing items with another version."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, WorkerThreads
+from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, WorkerThreads, utc_time
 from batchline.cli.output import predicted
 from batchline.cli.run import run_backfill
 from batchline.cli.wiring import configure, opened
@@ -26,10 +26,16 @@ def backfill(
     name: ModelName,
     version: VersionNumber = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Predict items created at this UTC time or later.")
+        datetime | None,
+        typer.Option(
+            parser=utc_time, metavar="TIME", help="Predict items created at this UTC time or later."
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="Predict items created before this UTC time.")
+        datetime | None,
+        typer.Option(
+            parser=utc_time, metavar="TIME", help="Predict items created before this UTC time."
+        ),
     ] = None,
     status: Annotated[
         FinishedStatus,
@@ -44,17 +50,19 @@ def backfill(
     command, and the other jobs continue the backfill.
     """
     from batchline.db import backfills
+    from batchline.registry.publish import check_not_removed
     from batchline.registry.version import read_version
 
     settings = configure({"database_url": database_url, "worker_threads": worker_threads})
     with opened(settings) as database:
         chosen = read_version(database, name, version)
+        check_not_removed(chosen)
         new = backfills.NewBackfill(
             model=chosen.name,
             model_id=chosen.id,
             status=status.value,
-            since=None if since is None else since.replace(tzinfo=UTC),
-            until=None if until is None else until.replace(tzinfo=UTC),
+            since=since,
+            until=until,
         )
         backfill_id = database.transaction(lambda c: backfills.start(c, new))
         title = f"version {chosen.number} of {name}"

@@ -1,22 +1,17 @@
 """The commands that maintain a database: check, retry, db upgrade."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline.cli.check import findings
 from batchline.cli.options import DatabaseUrl, LabelFilepath, ModelFilepath
 from batchline.cli.output import count
-from batchline.cli.wiring import (
-    check_active_models,
-    check_database,
-    check_default_model,
-    configure,
-    opened,
-    prepare_database,
-)
+from batchline.cli.wiring import configure, opened, prepare_database
 
 if TYPE_CHECKING:
-    from batchline.configurations import Settings
+    from batchline.errors import ItemNotFound
     from batchline.registry.renewal import Renewal
 
 app = typer.Typer()
@@ -29,16 +24,21 @@ def check(
     model_filepath: ModelFilepath = None,
     label_filepath: LabelFilepath = None,
 ) -> None:
-    """Report the errors of this configuration, with a hint for each."""
-    settings, errors = _find_errors(locals())
-    for detail, hint in errors:
-        typer.echo(f"✗ {detail}\n  hint: {hint}")
-    if errors or settings is None:
-        raise typer.Exit(1)
-    from batchline.db.dialects.connections import with_driver
+    """Check the settings, the database and the models.
 
-    typer.echo(f"✓ database: {with_driver(settings.url()).render_as_string()}")
-    typer.echo(f"✓ model: {settings.model_filepath}")
+    It connects to the database and loads the active version of each model. It prints a ✓ for each
+    part that works, and an error with a hint for each that does not.
+    """
+    flags = locals()
+    reported: set[str] = set()
+    for found in findings(flags):
+        if isinstance(found, str):
+            typer.echo(f"✓ {found}")
+        elif found.detail not in reported:  # two checks may find the same error of the database
+            reported.add(found.detail)
+            typer.echo(f"✗ {found.detail}" + (f"\n  hint: {found.hint}" if found.hint else ""))
+    if reported:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -53,7 +53,10 @@ def retry(
     everything: Annotated[bool, typer.Option("--all", help="Retry all failed items.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make failed items pending again. The next run predicts them."""
+    """Make failed items pending again. The next run predicts them.
+
+    Exit code 1: no failed item has such an id or such a code.
+    """
     given = sum((bool(item_id), code is not None, everything))
     if given != 1:
         raise typer.BadParameter(f"give one of --id, --code and --all, got {given or 'none'}")
@@ -68,6 +71,12 @@ def retry(
             )
         ):
             total += retried
+    if not total and not everything:
+        raise _nothing_to_retry(item_id or [], code)
+    if item_id and total < len(ids := set(item_id)):
+        missing = len(ids) - total
+        are = "is not the id of a failed item" if missing == 1 else "are not ids of failed items"
+        typer.echo(f"note: {missing} of the {len(ids)} ids {are}", err=True)
     typer.echo(f"{count(total, 'item')} pending again")
 
 
@@ -98,19 +107,11 @@ def _print_renewal(renewal: "Renewal") -> None:
         typer.echo(f"{renewal.version}: examined again, predictions keep their form")
 
 
-def _find_errors(flags: dict[str, Any]) -> tuple["Settings | None", list[tuple[str, str]]]:
-    """Return the settings, if they are valid, and the detail and hint of each error."""
-    from batchline.configurations import read_settings
-    from batchline.errors import BatchlineError
+def _nothing_to_retry(item_ids: Sequence[int], code: str | None) -> "ItemNotFound":
+    from batchline.errors import ItemNotFound
 
-    try:
-        settings = read_settings(**flags)
-    except BatchlineError as error:
-        return None, [(error.detail, error.hint)]
-    errors = []
-    for check_part in (check_database, check_default_model, check_active_models):
-        try:
-            check_part(settings)
-        except BatchlineError as error:
-            errors.append((error.detail, error.hint))
-    return settings, list(dict.fromkeys(errors))  # two checks may find the same database error
+    wanted = f"the code {code}" if code is not None else f"the id {' or '.join(map(str, item_ids))}"
+    return ItemNotFound(
+        f"no failed item has {wanted}",
+        hint="list the failed items in SQL: SELECT item_id, code, detail FROM failures",
+    )

@@ -1,4 +1,4 @@
-"""Print what is known of a model: inputs, outputs and their roles, batching mode."""
+"""Print the description of a model: inputs, outputs and their roles, batching mode."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_report(found: "ModelReport", content: "ModelContent") -> None:
-    """Print the result of examining a model, and the files beside it that it names."""
+    """Print the result of examining a model, and the external data that belongs to it."""
     for name, part in content.external.items():
         typer.echo(f"external data: {name}, {len(part)} bytes")
     print_signature(found.signature)

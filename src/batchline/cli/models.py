@@ -27,14 +27,14 @@ Labels = Annotated[
 ]
 Sample = Annotated[
     Path | None,
-    typer.Option(help="Try the rows of this file, data as in POST /predict."),
+    typer.Option(help="Validate it with rows from this file, as in POST /predict."),
 ]
 Probabilities = Annotated[
     str | None, typer.Option(metavar="OUTPUT", help="Take the probabilities from this output.")
 ]
 RowsAxis = Annotated[
     str | None,
-    typer.Option(metavar="AXIS", help="Take rows along this axis: a number, a name, or none."),
+    typer.Option(metavar="AXIS", help="Find the rows along this axis: a number, a name, or none."),
 ]
 AllowNonFinite = Annotated[
     bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
@@ -57,7 +57,7 @@ def add(
 ) -> None:
     """Validate an ONNX model and add it as a new version.
 
-    The API accepts its rows at once, and the jobs predict them.
+    The API then accepts rows for it, and the jobs predict them.
     """
     settings = configure({"database_url": database_url})
     from batchline.registry import publish
@@ -187,7 +187,7 @@ def remove(
 @models_app.command()
 def prune(
     name: ModelName,
-    keep: Annotated[int, typer.Option(min=1, help="Keep the newest versions, so many.")],
+    keep: Annotated[int, typer.Option(min=1, help="Keep this number of the newest versions.")],
     database_url: DatabaseUrl = None,
 ) -> None:
     """Remove old versions of a model, such as those of nightly training.
@@ -217,7 +217,9 @@ def diff(
         found = _compare(database, *versions)
     typer.echo(f"items that both versions predicted: {found.items}")
     if not found.items:
-        typer.echo(f"hint: batchline backfill {name} --version {other}")
+        able = [each.number for each in reversed(versions) if not each.is_removed]
+        if able:
+            typer.echo(f"hint: batchline backfill {name} --version {able[0]}")
         return
     typer.echo(
         f"items with another label or string: {found.changed} ({found.changed / found.items:.2%})"
@@ -260,7 +262,7 @@ def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
     except OSError as error:
         raise ConfigurationError(
             f"the sample file {sample} cannot be read: {error.strerror}",
-            hint="name a file with rows as in POST /predict",
+            hint="give the path of a file with rows as in POST /predict",
         ) from error
 
 

@@ -1,18 +1,43 @@
 """The options that several commands share."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+T = TypeVar("T")
 
-def _setting(text: str, source: str) -> Any:
+
+def _setting(text: str, source: str, **more: Any) -> Any:
     """Return an option that overrides a setting.
 
     It has no default and does not read its variable: `configurations` does both for all commands.
     The backslash keeps the help from being read as markup.
     """
-    return typer.Option(help=f"{text} \\[env: {source}]")
+    return typer.Option(help=f"{text} \\[env: {source}]", **more)
+
+
+def _integer(text: str) -> int:
+    return _parsed(int, text, "an integer")
+
+
+def _number(text: str) -> float:
+    return _parsed(float, text, "a number")
+
+
+def utc_time(text: str) -> datetime:
+    """Parse a time in UTC. An option with this parser has the metavar TIME."""
+    found = _parsed(datetime.fromisoformat, text, "a UTC time, 2026-11-01 or 2026-11-01T12:30:00")
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _parsed(parse: Callable[[str], T], text: str, expected: str) -> T:
+    try:
+        return parse(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected {expected}, got {text}") from None
 
 
 DatabaseUrl = Annotated[
@@ -23,16 +48,26 @@ DatabaseUrl = Annotated[
     ),
 ]
 Host = Annotated[str | None, _setting("Listen on this address.", "HOST; default: 127.0.0.1")]
-Port = Annotated[int | None, _setting("Listen on this port.", "PORT; default: 8000")]
+Port = Annotated[
+    int | None,
+    _setting("Listen on this port.", "PORT; default: 8000", parser=_integer, metavar="INTEGER"),
+]
 BatchWaitTime = Annotated[
     float | None,
-    _setting("Start a run after this number of seconds.", "BATCH_WAIT_TIME; default: 60"),
+    _setting(
+        "Start a run after this number of seconds.",
+        "BATCH_WAIT_TIME; default: 60",
+        parser=_number,
+        metavar="SECONDS",
+    ),
 ]
 WorkerThreads = Annotated[
     int | None,
     _setting(
         "Predict this number of batches in parallel.",
         "WORKER_THREADS; default: 2 to 4, by CPU cores",
+        parser=_integer,
+        metavar="INTEGER",
     ),
 ]
 ModelFilepath = Annotated[
@@ -54,5 +89,10 @@ LogFormat = Annotated[
 ModelName = Annotated[str, typer.Argument(help="Choose the model with this name.")]
 VersionNumber = Annotated[
     int | None,
-    typer.Option("--version", help="Choose the version. \\[default: the active version]"),
+    typer.Option(
+        "--version",
+        help="Choose the version. \\[default: the active version]",
+        parser=_integer,
+        metavar="INTEGER",
+    ),
 ]

@@ -1,11 +1,11 @@
 """The command that computes stored predictions again."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchline.cli.options import DatabaseUrl
+from batchline.cli.options import DatabaseUrl, utc_time
 from batchline.cli.output import count
 from batchline.cli.wiring import configure, make_model_cache, opened
 
@@ -28,17 +28,23 @@ def verify(
         str | None, typer.Argument(metavar="[MODEL]", help="Verify only this model.")
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=1, help="Verify so many random items per version.")
+        int, typer.Option(min=1, help="Verify this number of random items per version.")
     ] = SAMPLE,
     everything: Annotated[bool, typer.Option("--all", help="Verify all items.")] = False,
     since: Annotated[
-        datetime | None, typer.Option(help="Verify predictions stored then or later, in UTC.")
+        datetime | None,
+        typer.Option(
+            parser=utc_time,
+            metavar="TIME",
+            help="Verify predictions stored at this UTC time or later.",
+        ),
     ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Compute stored predictions again, and report every one that differs.
 
-    Exit code 3: predictions differ. Exit code 1: some could not be verified.
+    Versions whose file was removed are not verified. Exit code 3: predictions differ. Exit code 1:
+    a version could not be loaded.
     """
     from batchline.registry.version import read_model, read_versions
     from batchline.task.verification import Verifier
@@ -50,9 +56,9 @@ def verify(
             database,
             make_model_cache(database, settings),
             sample=None if everything else sample,
-            since=None if since is None else since.replace(tzinfo=UTC),
+            since=since,
         )
-        outcomes = [_verify(verifier, each) for each in versions if not each.is_removed]
+        outcomes = [_verify(verifier, each) for each in versions]
     if any(different for different, _ in outcomes):
         _print_runtimes(verifier)
         raise typer.Exit(DIFFERENT)
@@ -61,9 +67,12 @@ def verify(
 
 
 def _verify(verifier: "Verifier", version: "Version") -> tuple[int, bool]:
-    """Print what differs. Return how many predictions differ, and whether the version works."""
+    """Print what differs. Return how many predictions differ, and whether no error occurred."""
     from batchline.errors import ModelUnavailable
 
+    if version.is_removed:
+        typer.echo(f"– {version}: not verified, its file was removed")
+        return 0, True
     items, different = 0, 0
 
     def advance(more: int) -> None:

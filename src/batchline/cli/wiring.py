@@ -53,19 +53,6 @@ def opened(settings: "Settings") -> Iterator["Database"]:
         database.close()
 
 
-def check_database(settings: "Settings") -> None:
-    """Open the database and close it."""
-    with opened(settings):
-        pass
-
-
-def check_default_model(settings: "Settings") -> None:
-    """Validate the model file that the settings name."""
-    from batchline.registry.publish import ModelFile
-
-    ModelFile.read(str(settings.model_filepath), settings.labels).examine(None, None)
-
-
 def prepare_database(settings: "Settings") -> "list[Renewal]":
     """Migrate the database, examine old versions again, and add the default model.
 
@@ -112,14 +99,6 @@ def ensure_default_model(database: "Database", settings: "Settings") -> None:
     from batchline.registry.publish import publish_default
 
     publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
-
-
-def check_active_models(settings: "Settings") -> None:
-    """Load the active version of each model, as a job would."""
-    with opened(settings) as database:
-        models = make_model_cache(database, settings)
-        for version in models.active().values():
-            models.predictor(version)
 
 
 def make_job(database: "Database", settings: "Settings", stop: threading.Event) -> "Job":

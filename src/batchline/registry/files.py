@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 
 from batchline.errors import ConfigurationError
@@ -32,7 +33,7 @@ def read_file(location: str) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(
             f"the model file {location} cannot be read: {reason}",
-            hint="name an existing ONNX file in MODEL_FILEPATH or to `batchline models add`",
+            hint="give the path or the URL of an ONNX file",
         ) from error
 
 
@@ -42,7 +43,7 @@ def _read_url(location: str) -> bytes:
     except ImportError as error:
         raise ConfigurationError(
             f"{location} is a URL, but fsspec is not installed",
-            hint="pip install 'batchline[remote]'",
+            hint=f"install it: {sys.executable} -m pip install fsspec",
         ) from error
     with fsspec.open(location, "rb") as file:
         content: bytes = file.read()

@@ -36,7 +36,7 @@ def parse_signature(text: str) -> dict[str, Any]:
         raise SchemaNewer(
             f"a newer Batchline stored a signature in format {found}; "
             f"this one reads up to format {SIGNATURE_FORMAT}",
-            hint="upgrade Batchline: pip install --upgrade batchline",
+            hint="upgrade Batchline: git pull && make install",
         )
     return stored
 

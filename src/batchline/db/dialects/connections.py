@@ -55,9 +55,20 @@ def with_driver(url: str) -> URL:
             f"{', '.join(OLDEST)}, got {parsed.get_backend_name()}",
             hint="set DATABASE_URL to a supported database",
         )
+    if parsed.get_backend_name() == "sqlite" and _is_in_memory(parsed):
+        raise ConfigurationError(
+            "DATABASE_URL must name a file of SQLite, because several processes share it; "
+            "got a database in memory",
+            hint="set DATABASE_URL to a file, such as sqlite:///batchline.db",
+        )
     if parsed.get_backend_name() in ("mysql", "mariadb") and "charset" not in parsed.query:
         parsed = parsed.update_query_dict({"charset": "utf8mb4"})
     return parsed
+
+
+def _is_in_memory(url: URL) -> bool:
+    name = (url.database or "").removeprefix("file:")
+    return name in ("", ":memory:") or url.query.get("mode") == "memory"
 
 
 def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:

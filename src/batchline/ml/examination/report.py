@@ -104,7 +104,9 @@ def examine(
         else:
             batching = replace(batching, reason=batching.reason or _why(layout, reason))
             outputs = _together(session, rows, batching, trial.signature)
-            return _report(session, trial.signature, batching, graph, choices, outputs, rows)
+            report = _report(session, trial.signature, batching, graph, choices, outputs)
+            predictor = Predictor(session, report.signature, batching, choices.allow_non_finite)
+            return replace(report, example=_example(predictor, rows, given=sample is not None))
     raise ConfigurationError(
         f"{name} does not accept made-up rows: {reason}",
         hint="give rows that it accepts: `batchline models add NAME FILE --sample ROWS.json`",
@@ -166,10 +168,17 @@ def _accepted_rows(
                 taken.append(place)
         if len(taken) >= MIN_ROWS:
             return rows[taken]
+    if sample is not None and len(rows) < MIN_ROWS:
+        raise ConfigurationError(
+            f"the sample file {sample[0]} must have at least {MIN_ROWS} rows of one "
+            f"shape, got {len(rows)}",
+            hint="write more rows of the same shape into it",
+        )
     if sample is not None:
         raise ConfigurationError(
-            f"{name} does not accept the sample rows: {problem.detail}",
-            hint=f"give at least {MIN_ROWS} rows that it accepts",
+            f"{name} must accept at least {MIN_ROWS} sample rows, got {len(rows)} of which it "
+            f"accepts {len(taken)}: {problem.detail}",
+            hint=f"write rows that it accepts into {sample[0]}",
         )
     raise problem
 
@@ -195,7 +204,6 @@ def _report(
     graph: Graph,
     choices: Choices,
     outputs: Sequence[Any],
-    rows: RowTensors,
 ) -> ModelReport:
     declared = [
         replace(each, dtype=_dtype(output))
@@ -212,8 +220,7 @@ def _report(
     roles = find_roles(Tried(per_row, graph), choices.labels, choices.probabilities)
     notes += [roles.note] if roles.note else []
     signature = _with_roles(replace(tried, outputs=tuple(declared)), roles)
-    predictor = Predictor(session, signature, batching, choices.allow_non_finite)
-    return ModelReport(signature, batching, tuple(notes), _example(predictor, rows))
+    return ModelReport(signature, batching, tuple(notes))
 
 
 def _check_sizes(outputs: Mapping[str, Any]) -> None:
@@ -238,9 +245,14 @@ def _with_roles(signature: Signature, roles: Roles) -> Signature:
     )
 
 
-def _example(predictor: Predictor, rows: RowTensors) -> dict[str, Any] | None:
-    """Return data that the model accepts, with what it predicts for it, if that is small."""
-    for data in (predictor.signature.example(), _data_of(rows, predictor.signature)):
+def _example(predictor: Predictor, rows: RowTensors, *, given: bool) -> dict[str, Any] | None:
+    """Return data that the model accepts, with what it predicts for it, if that is small.
+
+    Args:
+        given: whether the user gave the rows. If so, the first of them is the example.
+    """
+    made_up, tried = predictor.signature.example(), _data_of(rows, predictor.signature)
+    for data in (tried, made_up) if given else (made_up, tried):
         batch = load_batch({0: orjson.dumps(data)}, predictor.signature)
         found = to_item_results(batch, predictor.predict_batch(batch))
         text = found.predictions.get(0)
@@ -252,9 +264,18 @@ def _example(predictor: Predictor, rows: RowTensors) -> dict[str, Any] | None:
 
 def _data_of(rows: RowTensors, signature: Signature) -> Any:
     """Return the data of the first row that was tried."""
-    values = {name: tensor[:1].tolist() for name, tensor in rows.tensors.items()}
-    values |= {name: tensor.tolist() for name, tensor in rows.once.items()}
+    values = {name: _listed(tensor[:1]) for name, tensor in rows.tensors.items()}
+    values |= {name: _listed(tensor) for name, tensor in rows.once.items()}
     return values[signature.inputs[0].name] if signature.is_plain else values
+
+
+def _listed(tensor: Tensor) -> Any:
+    """Return the values as lists. A float32 becomes 5.1, and not 5.099999904632568."""
+    if tensor.dtype.kind != "f":
+        return tensor.tolist()
+    return orjson.loads(
+        orjson.dumps(np.ascontiguousarray(tensor), option=orjson.OPT_SERIALIZE_NUMPY)
+    )
 
 
 def _together(
