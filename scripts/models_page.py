@@ -66,7 +66,8 @@ def describe(folder: str, url: str, name: str, example: Example) -> str:
         f"$ curl -s -X POST http://127.0.0.1:8000/predict -d '{shown(body)}'\n"
         f'{{"id":{item_id}}}\n```\n\n'
         f"After the next run `GET /predict/id/{item_id}` has\n\n"
-        f'```json\n"prediction": {shown(answer["prediction"])}\n```\n'
+        f'```json\n"label": {shown(answer["label"])},\n'
+        f'"prediction": {shown(answer["prediction"])}\n```\n'
     )
 
 

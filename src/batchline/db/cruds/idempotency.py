@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -39,9 +40,12 @@ def store(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
     Raises:
         Conflict: another transaction was faster with one of the keys.
     """
-    rows = [(item_id, key.data, key.key) for key, item_id in keys]
-    columns = ("item_id", "data_sha256", "key_sha256")
-    insert_many(connection, "idempotency_keys", columns, rows)
+    columns: dict[str, Sequence[Any]] = {
+        "item_id": [item_id for _, item_id in keys],
+        "data_sha256": [key.data for key, _ in keys],
+        "key_sha256": [key.key for key, _ in keys],
+    }
+    insert_many(connection, "idempotency_keys", columns)
 
 
 def register(

@@ -72,9 +72,8 @@ def register(
     if not data:
         return []
     if set(of_models) <= {DEFAULT_MODEL}:
-        return insert_returning_ids(connection, "items", ("data",), [(text,) for text in data])
-    rows = list(zip(data, of_models, strict=True))
-    return insert_returning_ids(connection, "items", ("data", "model"), rows)
+        return insert_returning_ids(connection, "items", {"data": data})
+    return insert_returning_ids(connection, "items", {"model": of_models, "data": data})
 
 
 def get(connection: Connection, item_id: int) -> StoredItem | None:

@@ -79,10 +79,15 @@ def insert(connection: Connection, results: VersionResults) -> None:
     }
     if not results.labels:
         del columns["label"]
-    rows = list(zip(*columns.values(), strict=True))
-    insert_many(connection, "predictions", tuple(columns), rows)
-    failed = [(i, model_id, f.code, _storable(f.detail)) for i, f in results.failures.items()]
-    insert_many(connection, "failures", ("item_id", "model_id", "code", "detail"), failed)
+    insert_many(connection, "predictions", columns)
+    failed = results.failures.values()
+    columns = {
+        "item_id": list(results.failures),
+        "model_id": [model_id] * len(failed),
+        "code": [each.code for each in failed],
+        "detail": [_storable(each.detail) for each in failed],
+    }
+    insert_many(connection, "failures", columns)
 
 
 def _storable(detail: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
@@ -193,8 +194,9 @@ def store_file(connection: Connection, sha256: str, content: bytes) -> None:
         return
     starts = range(0, len(content), MODEL_PART_BYTES)
     for part, start in enumerate(starts):
-        row = (sha256, part, content[start : start + MODEL_PART_BYTES])
-        insert_many(connection, "model_files", ("sha256", "part", "content"), [row])
+        piece = content[start : start + MODEL_PART_BYTES]
+        row: dict[str, Sequence[Any]] = {"sha256": [sha256], "part": [part], "content": [piece]}
+        insert_many(connection, "model_files", row)
 
 
 def has_file(connection: Connection, sha256: str) -> bool:
