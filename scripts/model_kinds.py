@@ -73,7 +73,7 @@ KINDS = [
     Kind("`[3, 2]`: a running sum, which is no batch", models.fixed_batch_that_mixes),
     Kind("`[1, 2]`: exactly one row", models.one_by_one),
     Kind("Numbers without any axis", models.of_scalars),
-    Kind("float16 whose rounding changes with other rows", models.half_precision),
+    Kind("float16, rounded differently next to other rows", models.half_precision),
     Kind("bfloat16 output", partial(models.giving, kind=TensorProto.BFLOAT16)),
     Kind("float8 output", partial(models.giving, kind=TensorProto.FLOAT8E4M3FN)),
     Kind("Input of an unknown rank", models.without_a_shape),
@@ -91,7 +91,8 @@ KINDS = [
 
 HEAD = """# Kinds of models
 
-What Batchline serves of each kind of model, and what `models add` says if it does not.
+The table shows how Batchline serves each kind of model, or the sentence with which `models add`
+rejects it.
 `python -m scripts.model_kinds` makes this table: it validates a small model of each kind.
 [Models](models.md) has the rules.
 

@@ -21,26 +21,31 @@ class FinishedStatus(StrEnum):
     FAILED = "failed"
 
 
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=utc_time, metavar="TIME", help="Predict items created at this UTC time or later."
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=utc_time, metavar="TIME", help="Predict items created before this UTC time."
+    ),
+]
+Status = Annotated[
+    FinishedStatus,
+    typer.Option(metavar="STATUS", help="Predict items with this status: succeeded or failed."),
+]
+
+
 @app.command()
 def backfill(
     name: ModelName,
     version: VersionNumber = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=utc_time, metavar="TIME", help="Predict items created at this UTC time or later."
-        ),
-    ] = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=utc_time, metavar="TIME", help="Predict items created before this UTC time."
-        ),
-    ] = None,
-    status: Annotated[
-        FinishedStatus,
-        typer.Option(metavar="STATUS", help="Predict items with this status: succeeded or failed."),
-    ] = FinishedStatus.SUCCEEDED,
+    since: Since = None,
+    until: Until = None,
+    status: Status = FinishedStatus.SUCCEEDED,
     database_url: DatabaseUrl = None,
     worker_threads: WorkerThreads = None,
 ) -> None:

@@ -22,6 +22,14 @@ DIFFERENT = 3
 """The exit code if predictions differ."""
 
 
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=utc_time, metavar="TIME", help="Verify predictions stored at this UTC time or later."
+    ),
+]
+
+
 @app.command()
 def verify(
     name: Annotated[
@@ -31,14 +39,7 @@ def verify(
         int, typer.Option(min=1, help="Verify this number of random items per version.")
     ] = SAMPLE,
     everything: Annotated[bool, typer.Option("--all", help="Verify all items.")] = False,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=utc_time,
-            metavar="TIME",
-            help="Verify predictions stored at this UTC time or later.",
-        ),
-    ] = None,
+    since: Since = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Compute stored predictions again, and report every one that differs.

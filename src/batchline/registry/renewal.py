@@ -31,7 +31,7 @@ class Renewal:
 
 
 def renew(database: Database, runtime: Runtime) -> Iterator[Renewal]:
-    """Examine all versions of an older format. One whose predictions look different is added anew.
+    """Examine all versions of an older format. If predictions look different, add a new version.
 
     A version that cannot be examined predicts as it did before.
     """

@@ -12,7 +12,7 @@ from batchline.errors import ConfigurationError
 from batchline.ml.inputs import Input
 
 NO_AXIS = "none"
-"""The value of `--rows-axis` for a model whose inputs hold one row."""
+"""The value of `--rows-axis` if one input is one row."""
 
 ROW_MAX_VALUES = MAX_BODY_BYTES // len("0,")
 """Values that fit into a request, as their shortest JSON."""

@@ -38,7 +38,7 @@ EXAMPLE_MAX_CHARACTERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a user tells about a model, beside its file.
+    """The options of a user for a model.
 
     Args:
         labels: the class names of a label file, or None for the model's own.
@@ -83,18 +83,14 @@ def examine(
     Raises:
         ConfigurationError: the model cannot be served.
     """
-    choices = choices or Choices()
-    check_ranges(external_tensors(content.model, name), content.external, name)
-    session = Session.open(content, name, runtime or Runtime())
-    graph = read_graph(content.model)
-    _check_output(session, choices.probabilities)
-    _check_ranks(graph, name)
-    reason = ""
-    for layout in batch_dimensions(session.inputs, DTYPES, name, choices.rows_axis):
+    model = _open(content, name, choices or Choices(), runtime or Runtime())
+    graph, reason = model.graph, ""
+    axis = model.choices.rows_axis
+    for layout in batch_dimensions(model.session.inputs, DTYPES, name, axis):
         try:
-            rows = _accepted_rows(session, layout, sample, name)
-            trial = try_outputs(session, rows, layout, constant_outputs(graph))
-            batching = detect_batching(session, rows, trial, quantizes=quantizes(graph))
+            rows = _accepted_rows(model.session, layout, sample, name)
+            trial = try_outputs(model.session, rows, layout, constant_outputs(graph))
+            batching = detect_batching(model.session, rows, trial, quantizes=quantizes(graph))
         except NotABatch as error:
             if layout.size is None:
                 raise _ask_for_the_axis(layout, error.detail) from error
@@ -103,14 +99,29 @@ def examine(
             reason = reason or error.detail
         else:
             batching = replace(batching, reason=batching.reason or _why(layout, reason))
-            outputs = _together(session, rows, batching, trial.signature)
-            report = _report(session, trial.signature, batching, graph, choices, outputs)
-            predictor = Predictor(session, report.signature, batching, choices.allow_non_finite)
-            return replace(report, example=_example(predictor, rows, given=sample is not None))
+            return _report(model, trial.signature, batching, rows, given=sample is not None)
     raise ConfigurationError(
         f"{name} does not accept made-up rows: {reason}",
         hint="give rows that it accepts: `batchline models add NAME FILE --sample ROWS.json`",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model that can be loaded, with its graph and the user's choices."""
+
+    session: Session
+    graph: Graph
+    choices: Choices
+
+
+def _open(content: ModelContent, name: str, choices: Choices, runtime: Runtime) -> _Model:
+    check_ranges(external_tensors(content.model, name), content.external, name)
+    session = Session.open(content, name, runtime)
+    graph = read_graph(content.model)
+    _check_output(session, choices.probabilities)
+    _check_ranks(graph, name)
+    return _Model(session, graph, choices)
 
 
 def _check_output(session: Session, output: str | None) -> None:
@@ -198,13 +209,9 @@ def _candidates(layout: BatchDimension, sample: tuple[str, bytes] | None) -> Ite
 
 
 def _report(
-    session: Session,
-    tried: Signature,
-    batching: Batching,
-    graph: Graph,
-    choices: Choices,
-    outputs: Sequence[Any],
+    model: _Model, tried: Signature, batching: Batching, rows: RowTensors, *, given: bool
 ) -> ModelReport:
+    outputs = _together(model.session, rows, batching, tried)
     declared = [
         replace(each, dtype=_dtype(output))
         for each, output in zip(tried.outputs, outputs, strict=True)
@@ -214,13 +221,16 @@ def _report(
         for each, output in zip(declared, outputs, strict=True)
         if isinstance(output, np.ndarray) and not _fits(each.shape, came := output.shape[1:])
     ]
-    _check_sizes(dict(zip([e.name for e in declared], outputs, strict=True)))
     by_name = {each.name: output for each, output in zip(declared, outputs, strict=True)}
-    per_row = {name: by_name[name] for name in by_name if name not in constant_outputs(graph)}
-    roles = find_roles(Tried(per_row, graph), choices.labels, choices.probabilities)
+    _check_sizes(by_name)
+    constants = constant_outputs(model.graph)
+    per_row = {name: output for name, output in by_name.items() if name not in constants}
+    choices = model.choices
+    roles = find_roles(Tried(per_row, model.graph), choices.labels, choices.probabilities)
     notes += [roles.note] if roles.note else []
     signature = _with_roles(replace(tried, outputs=tuple(declared)), roles)
-    return ModelReport(signature, batching, tuple(notes))
+    predictor = Predictor(model.session, signature, batching, choices.allow_non_finite)
+    return ModelReport(signature, batching, tuple(notes), _example(predictor, rows, given=given))
 
 
 def _check_sizes(outputs: Mapping[str, Any]) -> None:

@@ -99,7 +99,7 @@ def _known_label(tried: Tried) -> str | None:
 
 
 def _label_output(tried: Tried, probabilities: str, own: Names, names: Names) -> str | None:
-    """Return the output whose values are classes on every row, or None.
+    """Return the output with the classifier's own label, or None: its values are always classes.
 
     Integers may be classes by chance. So the graph must say that they come from where the
     probabilities come from, or each must be the index of the highest probability.
@@ -141,7 +141,7 @@ def _is_label(output: Any) -> bool:
 
 
 def _probability_outputs(tried: Tried) -> list[str]:
-    """Return the outputs whose numbers lie in 0…1 and sum to 1 on every row that was tried.
+    """Return the outputs with numbers in 0…1 that sum to 1 on every row that was tried.
 
     If the graph says that some of them are a classifier's, return only those.
     """
@@ -177,7 +177,7 @@ def _highest(probabilities: Any) -> list[int]:
 
 
 def _own_names(name: str, tried: Tried) -> Names | None:
-    """Return the model's own names of the classes whose probabilities are in this output.
+    """Return the model's own names of the classes for this output with probabilities.
 
     They are a ZipMap's keys, the labels of the classifier that the graph has before this output, a
     list in the graph that the label output confirms, or indexes if the label is the index of the

@@ -1,4 +1,4 @@
-"""What an output of a model is computed from, as its graph says. Pure."""
+"""Find out from a graph where an output comes from. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from enum import StrEnum
 from batchline.ml.examination.onnx_file import Graph, Labels, Node
 
 PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
-"""Operators whose result has the same entries in the same order."""
+"""These operators keep all entries in their order."""
 RESCALING = {"Normalizer", "Softmax", "Mul", "Div"}
 """Operators that keep the classes in their columns."""
 TAKING = {"ArrayFeatureExtractor", "Gather"}
 """Operators that take entries of their first input by the indexes in the second."""
 CLASSIFIERS = {"TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"}
-"""Operators of ai.onnx.ml whose outputs are a label and a score per class."""
+"""These operators of ai.onnx.ml return a label and a score per class."""
 QUANTIZING = {
     "DynamicQuantizeLinear",
     "DynamicQuantizeMatMul",
@@ -24,7 +24,7 @@ QUANTIZING = {
 
 
 class Role(StrEnum):
-    """What an output is, if its graph says so."""
+    """The role of an output, if its graph says so."""
 
     LABEL = "label"
     SCORES = "scores"
