@@ -86,6 +86,97 @@ def test_a_table_of_another_program_is_named_and_nothing_is_touched(
         assert tables_of(database) == before
 
 
+def test_names_that_differ_in_case_are_foreign_only_if_the_database_ignores_case(
+    database_url: str, database_kind: str
+) -> None:
+    names = ("Runs", "GATE", "Idempotency_Keys")
+    with closing(Database(database_url)) as database:
+        quoted = map(database.engine.dialect.identifier_preparer.quote, names)
+        with database.write() as connection:
+            for name in quoted:
+                connection.exec_driver_sql(f"CREATE TABLE {name} (id INTEGER)")
+        before = tables_of(database)
+        if database_kind == "sqlite":
+            with pytest.raises(ForeignTables, match="GATE, Idempotency_Keys, Runs"):
+                migrations.upgrade(database)
+            assert tables_of(database) == before
+        else:
+            migrations.upgrade(database)
+            after = tables_of(database)
+            assert {name: after[name] for name in names} == before
+
+
+@pytest.mark.parametrize("theirs", ["gate", "items", "runs", "batchline_version"])
+def test_a_view_of_another_program_is_named_and_nothing_is_touched(
+    database_url: str, theirs: str
+) -> None:
+    with closing(Database(database_url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE doors (id INTEGER PRIMARY KEY)")
+            connection.exec_driver_sql(f"CREATE VIEW {theirs} AS SELECT id FROM doors")
+        before = tables_of(database)
+        with pytest.raises(ForeignTables, match=f"views .*: {theirs}$"):
+            migrations.upgrade(database)
+        assert tables_of(database) == before
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT * FROM doors").all() == []
+
+
+def test_a_materialized_view_of_another_program_is_named(servers: Servers) -> None:
+    with closing(Database(servers.get("postgresql").create_database())) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE MATERIALIZED VIEW gate AS SELECT 1 AS id")
+        with pytest.raises(ForeignTables, match="gate"):
+            migrations.upgrade(database)
+
+
+@pytest.mark.parametrize("theirs", ["runs", "gate", "backfills"])
+def test_a_foreign_table_is_found_though_our_first_migration_was_cut_short(
+    database_url: str, theirs: str
+) -> None:
+    """MySQL and MariaDB keep what a killed migration had created: at first, an empty version."""
+    with closing(Database(database_url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql(
+                "CREATE TABLE batchline_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+            )
+            connection.exec_driver_sql(f"CREATE TABLE {theirs} (id INTEGER PRIMARY KEY, km FLOAT)")
+        before = tables_of(database)
+        with pytest.raises(ForeignTables, match=theirs):
+            migrations.upgrade(database)
+        assert tables_of(database) == before
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_tables_of_a_migration_that_was_cut_short_are_ours(
+    database_url: str, revision: str
+) -> None:
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, revision)
+        with database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM batchline_version")
+        migrations.upgrade(database)
+        with database.read() as connection:
+            schema.check(connection)
+
+
+def test_the_first_columns_of_each_table_are_those_that_its_migration_makes(
+    tmp_path: Path,
+) -> None:
+    found: dict[str, set[str]] = {}
+    for number in range(1, int(SCHEMA_REVISION) + 1):
+        revision = f"{number:04}"
+        with closing(Database(f"sqlite:///{tmp_path / revision}.db")) as database:
+            migrations.upgrade(database, revision)
+            new = tables_of(database)
+        added = {name for name in new if name not in found} - {schema.VERSION_TABLE}
+        assert added == {
+            name for name in metadata.tables if schema.CREATED_LATER.get(name, "0001") == revision
+        }
+        found |= {name: new[name] for name in added}
+    assert found == {name: set(text.split()) for name, text in schema.FIRST_COLUMNS.items()}
+
+
 def test_another_programs_alembic_version_neither_blocks_nor_deceives(database_url: str) -> None:
     with closing(Database(database_url)) as database:
         with database.write() as connection:
