@@ -86,6 +86,185 @@ def test_a_table_of_another_program_is_named_and_nothing_is_touched(
         assert tables_of(database) == before
 
 
+def test_names_that_differ_in_case_are_foreign_only_if_the_database_ignores_case(
+    database_url: str, database_kind: str
+) -> None:
+    names = ("Runs", "GATE", "Idempotency_Keys")
+    with closing(Database(database_url)) as database:
+        quoted = map(database.engine.dialect.identifier_preparer.quote, names)
+        with database.write() as connection:
+            for name in quoted:
+                connection.exec_driver_sql(f"CREATE TABLE {name} (id INTEGER)")
+        before = tables_of(database)
+        if database_kind == "sqlite":
+            with pytest.raises(ForeignTables, match="GATE, Idempotency_Keys, Runs"):
+                migrations.upgrade(database)
+            assert tables_of(database) == before
+        else:
+            migrations.upgrade(database)
+            after = tables_of(database)
+            assert {name: after[name] for name in names} == before
+
+
+@pytest.mark.parametrize("theirs", ["gate", "items", "runs", "batchline_version"])
+def test_a_view_of_another_program_is_named_and_nothing_is_touched(
+    database_url: str, theirs: str
+) -> None:
+    with closing(Database(database_url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE doors (id INTEGER PRIMARY KEY)")
+            connection.exec_driver_sql(f"CREATE VIEW {theirs} AS SELECT id FROM doors")
+        before = tables_of(database)
+        with pytest.raises(ForeignTables, match=f"views .*: {theirs}$"):
+            migrations.upgrade(database)
+        assert tables_of(database) == before
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT * FROM doors").all() == []
+
+
+def test_a_materialized_view_of_another_program_is_named(servers: Servers) -> None:
+    with closing(Database(servers.get("postgresql").create_database())) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE MATERIALIZED VIEW gate AS SELECT 1 AS id")
+        with pytest.raises(ForeignTables, match="gate"):
+            migrations.upgrade(database)
+
+
+@pytest.mark.parametrize("theirs", ["runs", "gate", "backfills"])
+def test_a_foreign_table_is_found_though_our_first_migration_was_cut_short(
+    database_url: str, theirs: str
+) -> None:
+    """MySQL and MariaDB keep what a killed migration had created: at first, an empty version."""
+    with closing(Database(database_url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql(
+                "CREATE TABLE batchline_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+            )
+            connection.exec_driver_sql(f"CREATE TABLE {theirs} (id INTEGER PRIMARY KEY, km FLOAT)")
+        before = tables_of(database)
+        with pytest.raises(ForeignTables, match=theirs):
+            migrations.upgrade(database)
+        assert tables_of(database) == before
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_tables_of_a_migration_that_was_cut_short_are_ours(
+    database_url: str, revision: str
+) -> None:
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, revision)
+        with database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM batchline_version")
+        migrations.upgrade(database)
+        with database.read() as connection:
+            schema.check(connection)
+
+
+def test_the_first_columns_of_each_table_are_those_that_its_migration_makes(
+    tmp_path: Path,
+) -> None:
+    found: dict[str, set[str]] = {}
+    for number in range(1, int(SCHEMA_REVISION) + 1):
+        revision = f"{number:04}"
+        with closing(Database(f"sqlite:///{tmp_path / revision}.db")) as database:
+            migrations.upgrade(database, revision)
+            new = tables_of(database)
+        added = {name for name in new if name not in found} - {schema.VERSION_TABLE}
+        assert added == {
+            name for name in metadata.tables if schema.CREATED_LATER.get(name, "0001") == revision
+        }
+        found |= {name: new[name] for name in added}
+    assert found == {name: set(text.split()) for name, text in schema.FIRST_COLUMNS.items()}
+
+
+def test_views_of_the_user_keep_working(database_url: str) -> None:
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, "0001")
+        with database.write() as connection:
+            for statement in (
+                "CREATE VIEW report AS SELECT m.name, m.version FROM models m WHERE m.active",
+                "CREATE VIEW errors AS SELECT f.code FROM failures f",
+                "INSERT INTO models (name, version, sha256, signature, active)"
+                """ VALUES ('a', 1, 'abc', '{"inputs": []}', TRUE)""",
+                "INSERT INTO failures (item_id, model_id, code, detail) VALUES (1, 1, 'x', 'why')",
+            ):
+                connection.exec_driver_sql(statement)
+        migrations.upgrade(database)
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT * FROM report").all() == [("a", 1)]
+            assert connection.exec_driver_sql("SELECT * FROM errors").all() == [("x",)]
+
+
+OBJECTS_OF_THE_USER = (
+    "CREATE TABLE log (code)",
+    "CREATE VIEW report AS SELECT m.name FROM failures f JOIN models m ON m.id = f.model_id",
+    "CREATE VIEW broken AS SELECT * FROM no_such_table",
+    "CREATE TRIGGER on_models AFTER INSERT ON models BEGIN INSERT INTO log VALUES (new.name); END",
+    "CREATE TRIGGER on_fail AFTER INSERT ON failures BEGIN INSERT INTO log VALUES (new.code); END",
+    "CREATE TRIGGER on_report INSTEAD OF INSERT ON report BEGIN SELECT 1; END",
+    "CREATE TRIGGER on_log AFTER DELETE ON log BEGIN DELETE FROM models; DELETE FROM failures; END",
+    "CREATE INDEX by_code ON failures (code)",
+    "CREATE INDEX by_sha256 ON models (sha256) WHERE active",
+)
+
+
+def objects_of_the_user(database: Database) -> set[tuple[str, str]]:
+    with database.read() as connection:
+        found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all()
+    names = {statement.split()[2] for statement in OBJECTS_OF_THE_USER}
+    return {(name, sql) for name, sql in found if name in names}
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_on_sqlite_views_triggers_and_indexes_of_the_user_outlive_the_copy_of_a_table(
+    tmp_path: Path, revision: str
+) -> None:
+    with closing(Database(f"sqlite:///{tmp_path / 'batchline.db'}")) as database:
+        migrations.upgrade(database, revision)
+        with database.write() as connection:
+            for statement in OBJECTS_OF_THE_USER:
+                connection.exec_driver_sql(statement)
+        before = objects_of_the_user(database)
+        migrations.upgrade(database)
+        assert objects_of_the_user(database) == before
+        assert len(before) == len(OBJECTS_OF_THE_USER)
+        with database.write() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO failures (item_id, model_id, code, detail) VALUES (1, 1, 'x', 'why')"
+            )
+            assert connection.exec_driver_sql("SELECT code FROM log").scalars().all() == ["x"]
+
+
+def test_a_view_that_the_migration_would_break_is_named_and_all_is_rolled_back(
+    tmp_path: Path,
+) -> None:
+    view = 'CREATE VIEW "my report" (id, owner, a, b, c, d, e) AS SELECT * FROM runs'
+    with closing(Database(f"sqlite:///{tmp_path / 'batchline.db'}")) as database:
+        migrations.upgrade(database, "0002")
+        with database.write() as connection:
+            connection.exec_driver_sql(view)
+        before = tables_of(database)
+        with pytest.raises(ConfigurationError, match=r"the view my report .* columns") as caught:
+            migrations.upgrade(database)
+        assert "drop" in caught.value.hint
+        assert tables_of(database) == before
+
+
+def test_a_view_that_blocks_on_postgresql_is_named_and_all_is_rolled_back(
+    servers: Servers,
+) -> None:
+    with closing(Database(servers.get("postgresql").create_database())) as database:
+        migrations.upgrade(database, "0001")
+        with database.write() as connection:  # it depends on the primary key
+            connection.exec_driver_sql(
+                "CREATE VIEW report AS SELECT item_id, code FROM failures GROUP BY item_id"
+            )
+        before = tables_of(database)
+        with pytest.raises(ConfigurationError, match=r"blocked: .*\n.*view report depends"):
+            migrations.upgrade(database)
+        assert tables_of(database) == before
+
+
 def test_another_programs_alembic_version_neither_blocks_nor_deceives(database_url: str) -> None:
     with closing(Database(database_url)) as database:
         with database.write() as connection:

@@ -5,9 +5,10 @@ uses. `batchline_migrations` has a row for each migration, with the oldest revis
 on that schema. So code and schema need not change at the same moment.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Connection, Inspector, insert, inspect, select, text
 
 from batchline.constants import SCHEMA_REVISION
 from batchline.db.models import metadata, migrations
@@ -27,17 +28,35 @@ CREATED_LATER = {
 }
 """The revision that created a table. All others come from the first one."""
 
+FIRST_COLUMNS = {
+    "items": "id data status created_at",
+    "predictions": "id item_id model_id prediction created_at",
+    "failures": "item_id model_id code detail created_at",
+    "idempotency_keys": "key_sha256 data_sha256 item_id created_at",
+    "models": "id name version sha256 signature active created_at",
+    "claims": "id owner suspect deaths first_id last_id expires_at created_at",
+    "gate": "id",
+    "runs": "id owner started_at ended_at items_succeeded items_failed rows_per_second",
+    "model_files": "sha256 part content created_at",
+    "backfills": (
+        "id model model_id status since until first_id last_id next_id created_at ended_at"
+    ),
+    "batchline_migrations": "revision oldest_code created_at",
+}
+"""The columns with which a migration creates a table. Later migrations add the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The state of a database: our newest revision, and the tables that have our names.
+    """The state of a database: our newest revision, and the tables and views with our names.
 
     `revision` is None if Batchline has created nothing here, and "" if its first migration was
-    interrupted.
+    interrupted. Each name of ours is mapped to the name in the database, where case may differ.
     """
 
     revision: str | None
-    tables: frozenset[str]
+    tables: Mapping[str, str]
+    views: Mapping[str, str]
 
 
 def check(connection: Connection) -> None:
@@ -62,30 +81,56 @@ def check(connection: Connection) -> None:
 
 
 def read_state(connection: Connection) -> SchemaState:
-    """Find out which of our migrations ran last, and which tables have our names."""
-    found = set(inspect(connection).get_table_names())
-    ours = frozenset(found & set(metadata.tables))
-    if VERSION_TABLE in found:
-        return SchemaState(max(_revisions(connection, VERSION_TABLE), default=""), ours)
-    if OLDER_VERSION_TABLE in found and {"items", "claims", "gate"} <= ours:
+    """Find out which of our migrations ran last, and which tables and views have our names."""
+    found = inspect(connection)
+    fold = str.lower if _ignores_case(connection) else str
+    tables = {fold(name): name for name in found.get_table_names()}
+    views = {fold(name): name for name in _view_names(found)}
+    ours = {name: tables[name] for name in metadata.tables if name in tables}
+    in_the_way = {name: views[name] for name in (VERSION_TABLE, *metadata.tables) if name in views}
+    return SchemaState(_newest_revision(connection, tables), ours, in_the_way)
+
+
+def _ignores_case(connection: Connection) -> bool:
+    """Whether two tables cannot have names that differ only in case."""
+    if connection.dialect.name in ("mysql", "mariadb"):
+        return bool(connection.exec_driver_sql("SELECT @@lower_case_table_names").scalar())
+    return connection.dialect.name == "sqlite"
+
+
+def _view_names(found: Inspector) -> list[str]:
+    """Return what can be read like a table and is none of the database's own."""
+    from sqlalchemy.dialects.postgresql.base import PGInspector  # slow to import, and rarely needed
+
+    if isinstance(found, PGInspector):
+        others = found.get_materialized_view_names() + found.get_foreign_table_names()
+        return found.get_view_names() + others
+    return found.get_view_names()
+
+
+def _newest_revision(connection: Connection, tables: Mapping[str, str]) -> str | None:
+    if VERSION_TABLE in tables:
+        return max(_revisions(connection, VERSION_TABLE), default="")
+    if OLDER_VERSION_TABLE in tables and {"items", "claims", "gate"} <= tables.keys():
         older = set(_revisions(connection, OLDER_VERSION_TABLE)) & OLDER_REVISIONS
-        return SchemaState(max(older, default=None), ours)
-    return SchemaState(None, ours)
+        return max(older, default=None)
+    return None
 
 
 def check_before_migrating(connection: Connection, state: SchemaState) -> None:
     """Check that migrating will touch nothing that is not ours.
 
     Raises:
-        ForeignTables: another program created tables with our names.
+        ForeignTables: another program created tables or views with our names.
         SchemaNewer: a newer Batchline has migrated this database.
     """
     if state.revision is not None and state.revision > SCHEMA_REVISION:
         raise _newer(state.revision)
-    foreign = [name for name in sorted(state.tables) if _is_foreign(connection, name, state)]
+    tables = [name for name in state.tables if _is_foreign(connection, name, state)]
+    foreign = sorted([*(state.tables[name] for name in tables), *state.views.values()])
     if foreign:
         raise ForeignTables(
-            f"the database has tables that Batchline did not create: {', '.join(foreign)}",
+            f"the database has tables or views that Batchline did not create: {', '.join(foreign)}",
             hint="use a database or a schema of its own for Batchline",
         )
 
@@ -126,8 +171,9 @@ def _revisions(connection: Connection, table: str) -> list[str]:
 def _is_foreign(connection: Connection, name: str, state: SchemaState) -> bool:
     if state.revision is None:
         return True
-    if state.revision == "" or CREATED_LATER.get(name, "0001") <= state.revision:
+    if CREATED_LATER.get(name, "0001") <= state.revision:
         return False
-    # A migration that was interrupted may have created it: then it has exactly our columns.
-    columns = {column["name"] for column in inspect(connection).get_columns(name)}
-    return columns != {column.name for column in metadata.tables[name].columns}
+    # A migration that was interrupted may have created it, with these columns at least. All of
+    # ours are allowed, because a later migration may have followed before the version was stored.
+    columns = {column["name"] for column in inspect(connection).get_columns(state.tables[name])}
+    return not set(FIRST_COLUMNS[name].split()) <= columns <= set(metadata.tables[name].c.keys())

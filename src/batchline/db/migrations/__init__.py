@@ -7,6 +7,7 @@ from batchline.constants import MIGRATION_TIMEOUT
 from batchline.db.cruds import schema
 from batchline.db.database import Database
 from batchline.db.dialects.locks import migration_lock
+from batchline.db.migrations import user_objects
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
@@ -15,7 +16,8 @@ def upgrade(database: Database, revision: str = "head") -> None:
     No statement of a migration has a time limit: an index on many rows takes its time.
 
     Raises:
-        ForeignTables: another program created tables with our names. Nothing was changed.
+        ForeignTables: another program created tables or views with our names. Nothing was changed.
+        ConfigurationError: a view or trigger of the user blocks the migration.
         SchemaNewer: a newer Batchline has migrated this database. Nothing was changed.
         DatabaseUnavailable: the database does not respond, or another migration is running.
     """
@@ -35,6 +37,7 @@ def migrate(database: Database, revision: str = "head") -> None:
         schema.check_before_migrating(connection, state)
         schema.adopt_older_version(connection, state)
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        with user_objects.kept(connection):
+            command.upgrade(config, revision)
         if revision == "head":
             schema.record_migration(connection)
