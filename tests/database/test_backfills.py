@@ -146,9 +146,9 @@ def test_an_item_at_which_jobs_die_alone_is_a_failure_of_that_version(
         claims.claim_backfill(connection, owner="dead", max_items=1, lease=-1)
         crashed = 0
         for _ in range(5):
-            taken, set_aside = claims.claim_suspect(connection, owner="dead", lease=-1)
-            crashed += set_aside
-    assert (taken, crashed) == (None, 1)
+            suspects = claims.claim_suspect(connection, owner="dead", lease=-1)
+            crashed += suspects.crashed
+    assert (suspects.claim, crashed) == (None, 1)
     assert read(database, 1).status == "succeeded"
     with database.read() as connection:
         answer = items.get_version_result(connection, 1, 2)

@@ -17,6 +17,7 @@ from batchline.constants import (
     Status,
 )
 from batchline.db import claims
+from batchline.db.claims import Suspects
 from batchline.db.cruds import items, results
 from batchline.db.cruds.items import StoredItem
 from batchline.db.cruds.results import VersionResults
@@ -304,12 +305,12 @@ def test_the_rest_of_a_suspect_claim_that_is_too_large_stays_suspect(database: D
     ids = [i for _ in range(10) for i in register(database, *["y" * (CLAIM_MAX_BYTES // 3)] * 4)]
     die_with(database)
     job = make_job(database)
-    first, _ = job.hand.claim_suspect()
+    first = job.hand.claim_suspect().claim
     assert first is not None
     assert (first.first_id, first.last_id) == (ids[0], ids[3])
     assert job.predict(first).failed == 3
     suspects = []
-    while taken := job.hand.claim_suspect()[0]:
+    while taken := job.hand.claim_suspect().claim:
         suspects.append(taken.first_id)
         job.predict(taken)
     assert ids[3] in suspects
@@ -335,7 +336,7 @@ def test_a_claim_that_ran_out_while_it_is_being_stored_holds_up_nobody(
         taken = make_job(database).hand.claim_pending(1_000)
         assert taken is not None
         assert taken.first_id == first + 1
-        assert make_job(database).hand.claim_suspect()[0] is None
+        assert make_job(database).hand.claim_suspect().claim is None
         with database.write() as renewing:
             claims.renew(renewing, [stored.id, taken.id], 60)
 
@@ -365,7 +366,7 @@ def die_with(database: Database, *, alone: bool = False) -> claims.Claim:
     """A job takes what is next and dies: its claim has run out, and nobody gave it back."""
     with database.write() as connection:
         if alone:
-            taken, _ = claims.claim_suspect(connection, owner="dead", lease=-1)
+            taken = claims.claim_suspect(connection, owner="dead", lease=-1).claim
         else:
             taken = claims.claim_pending(
                 connection, owner="dead", after=0, max_items=1_000, sparse=False, lease=-1
@@ -400,8 +401,9 @@ def test_a_row_at_which_jobs_die_alone_is_set_aside_and_nobody_else_is(database:
     deaths = crashed = 0
     while True:
         with database.write() as connection:
-            taken, set_aside = claims.claim_suspect(connection, owner="somebody", lease=60)
-        crashed += set_aside
+            suspects = claims.claim_suspect(connection, owner="somebody", lease=60)
+        taken = suspects.claim
+        crashed += suspects.crashed
         if taken is None:
             break
         if taken.first_id <= killer <= taken.last_id:
@@ -428,7 +430,7 @@ def test_an_item_set_back_by_hand_can_be_set_aside_although_its_old_failure_is_t
     die_with(database)
     for _ in range(MAX_ISOLATED_CRASHES):
         die_with(database, alone=True)
-    assert job.hand.claim_suspect() == (None, 1)
+    assert job.hand.claim_suspect() == Suspects(None, 1)
     assert read(database, killer).code == "worker_crashed"
 
 
@@ -437,7 +439,7 @@ def test_a_suspect_that_is_given_back_stays_a_suspect(database: Database) -> Non
     die_with(database)
     job = make_job(database)
     job.stop.set()
-    taken, _ = job.hand.claim_suspect()
+    taken = job.hand.claim_suspect().claim
     assert taken is not None
     with pytest.raises(Stopped):
         job.predict(taken)
@@ -452,12 +454,12 @@ def test_a_renewal_that_comes_after_the_giving_back_holds_nothing_up(database: D
     register(database, ROW)
     die_with(database)
     job = make_job(database)
-    taken, _ = job.hand.claim_suspect()
+    taken = job.hand.claim_suspect().claim
     assert taken is not None
     with database.write() as connection:
         claims.release(connection, taken.owner)
         claims.renew(connection, [taken.id], lease=60)
-    assert job.hand.claim_suspect()[0] is not None
+    assert job.hand.claim_suspect().claim is not None
 
 
 def test_a_job_that_is_stopped_gives_its_batch_back(database: Database) -> None:

@@ -41,6 +41,14 @@ class Claim:
     scope: Scope = PENDING
 
 
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """A claim of suspect items, if there are any, and how many others were marked as crashed."""
+
+    claim: Claim | None
+    crashed: int = 0
+
+
 class SuspectsWaiting(Exception):
     """Claims have expired. Their items are predicted first, in isolation."""
 
@@ -95,11 +103,8 @@ def claim_backfill(
     return Claim(claim_id, owner, *ids, scope=scope)
 
 
-def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[Claim | None, int]:
-    """Take an expired claim or a part of it, or None. Also return how many items have crashed.
-
-    Those items are marked as failed.
-    """
+def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspects:
+    """Take an expired claim or a part of it. Mark items as failed that have crashed too often."""
     now = claim_lock.acquire_claim_lock(connection)
     crashed = 0
     for ended in _expired_claims(connection, now):
@@ -125,8 +130,8 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> tuple[
                 deaths=deaths,
                 backfill_id=of_backfill,
             )
-            return Claim(claim_id, owner, *first, suspect=True, scope=scope), crashed
-    return None, crashed
+            return Suspects(Claim(claim_id, owner, *first, suspect=True, scope=scope), crashed)
+    return Suspects(None, crashed)
 
 
 def split(ids: Sequence[int], parts: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from batchline.constants import BEFORE_ALL_IDS, CLAIM_LEASE
 from batchline.db import claims
-from batchline.db.claims import Claim
+from batchline.db.claims import Claim, Suspects
 from batchline.db.database import Database
 from batchline.errors import CommitUnknown, Unavailable
 
@@ -60,8 +60,8 @@ class Hand:
             )
         )
 
-    def claim_suspect(self) -> tuple[Claim | None, int]:
-        """Claim suspect items. Also return how many items were marked as crashed.
+    def claim_suspect(self) -> Suspects:
+        """Claim suspect items.
 
         The caller must hold no other claim. If this process dies too, only these items are suspect.
         """

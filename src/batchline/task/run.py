@@ -70,9 +70,10 @@ class Run:
     def _predict_suspects(self) -> None:
         """Predict suspect items one batch at a time, while this job holds no other claim."""
         while not self._job.stop.is_set():
-            claim, crashed = self._job.hand.claim_suspect()
-            if crashed:
-                self._count(Outcome(failed=crashed))
+            suspects = self._job.hand.claim_suspect()
+            if suspects.crashed:
+                self._count(Outcome(failed=suspects.crashed))
+            claim = suspects.claim
             if claim is None:
                 return
             log.warning("suspect items claimed", first_id=claim.first_id, last_id=claim.last_id)
