@@ -324,7 +324,8 @@ class Jobs(RuleBasedStateMachine):
 
     def take_suspects(self, job: Job) -> Batch | None:
         leftovers = self.leftovers_of(job)
-        claim, set_aside = job.hand.claim_suspect()
+        suspects = job.hand.claim_suspect()
+        claim, set_aside = suspects.claim, suspects.crashed
         self.give_back(*leftovers)
         self.count_losses()
         assert self.set_aside() == set_aside
