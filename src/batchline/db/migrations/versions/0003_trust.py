@@ -2,7 +2,10 @@
 
 It also adds the columns of `items` for custom ids, lanes, keys, request ids and batches.
 
-Revision: 0003, after 0002. Code of 0002 works on this schema.
+Revision: 0003, after 0002. API processes and jobs of 0002 work on this schema. Its `models add` and
+`models activate`, and its start with another MODEL_FILEPATH, may fail: they write FALSE for each
+version that is not active, and the index `models_active` allows one FALSE of a name. They store
+nothing then.
 """
 
 import json
