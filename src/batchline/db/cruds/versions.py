@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, func, select, true, update
 
 from batchline.constants import FINISHED, MODEL_PART_BYTES, NO_VERSION
 from batchline.db.cruds.claim_lock import acquire_claim_lock
@@ -148,7 +148,8 @@ def remove(connection: Connection, model_id: int) -> bool:
     """
     acquire_claim_lock(connection)  # so that it is not activated, and no backfill begins
     needed = exists().where(backfills.c.model_id == model_id, backfills.c.ended_at.is_(None))
-    free = models.c.active.is_(None), models.c.removed_at.is_(None), ~needed
+    # Code of the schema 0002 writes false where this code writes null.
+    free = models.c.active.is_not(true()), models.c.removed_at.is_(None), ~needed
     this = models.c.id == model_id, *free
     done = connection.execute(update(models).where(*this).values(removed_at=utc_now())).rowcount
     if not done:
