@@ -177,6 +177,36 @@ def two_names(path: Path) -> Path:
     return _save(path, [node], inputs, [_floats("sum", "unk__3", 2)])
 
 
+def with_a_switch(path: Path) -> Path:
+    """Rows, and a switch for training that centers them over all rows of the call."""
+    axes = make_tensor("axes", INT64, [1], [0])
+    centered = helper.make_graph(
+        [
+            make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            make_node("Sub", ["x", "mean"], ["a"]),
+        ],
+        "then",
+        [],
+        [make_tensor_value_info("a", FLOAT, None)],
+    )
+    same = helper.make_graph(
+        [make_node("Identity", ["x"], ["b"])],
+        "else",
+        [],
+        [make_tensor_value_info("b", FLOAT, None)],
+    )
+    node = make_node("If", ["training"], ["y"], then_branch=centered, else_branch=same)
+    inputs = [_floats("x", "n", 2), make_tensor_value_info("training", TensorProto.BOOL, [])]
+    return _save(path, [node], inputs, [_floats("y", "n", 2)], [axes])
+
+
+def with_an_unnamed_mask(path: Path) -> Path:
+    """Rows [batch, seq], and a mask of which the file does not say whether it has rows."""
+    node = make_node("Mul", ["x", "mask"], ["y"])
+    inputs = [_floats("x", "batch", "seq"), _floats("mask", None, None)]
+    return _save(path, [node], inputs, [_floats("y", "batch", "seq")])
+
+
 def unnamed(path: Path) -> Path:
     """Rows of two floats along an axis without a name; gives each doubled."""
     node = make_node("Add", ["x", "x"], ["y"])

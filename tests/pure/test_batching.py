@@ -87,8 +87,18 @@ def test_each_kind_of_model_has_its_verdict(
         (models.picture, "the output brightest has no entry per row"),
         (lambda path: models.sequence_first(path, "", ""), "the output last has no entry per row"),
         (lambda path: models.with_positions(path, ("", "")), "fails with 2 rows at once"),
+        (models.with_a_switch, "change when batched"),
+        (models.with_an_unnamed_mask, "fails with 2 rows at once"),
     ],
-    ids=["a sum over the batch", "centered", "a picture", "unnamed steps", "unnamed positions"],
+    ids=[
+        "a sum over the batch",
+        "centered",
+        "a picture",
+        "unnamed steps",
+        "unnamed positions",
+        "a switch for training",
+        "an unnamed mask",
+    ],
 )
 def test_rows_that_influence_each_other_are_refused_and_the_user_is_asked_for_their_axis(
     make: Callable[[Path], Path], reason: str, tmp_path: Path
@@ -127,6 +137,14 @@ def test_rows_may_be_along_the_second_axis(
         states, last = alone(model, x=[[step] for step in steps])
         assert np.allclose(prediction["states"], np.array(states)[:, 0], atol=1e-6)
         assert np.allclose(prediction["last"], last[0], atol=1e-6)
+
+
+def test_an_axis_by_number_is_that_of_all_inputs_whose_names_do_not_contradict(
+    tmp_path: Path,
+) -> None:
+    mask = models.with_an_unnamed_mask(tmp_path / "m.onnx")
+    data = {"x": [[1, 2], [3, 4]], "mask": [[1, 1], [1, 0]]}
+    assert served(mask, data, "0") == [{"y": [1, 2]}, {"y": [3, 0]}]
 
 
 def test_inputs_without_the_batch_dimension_are_given_once_per_item(tmp_path: Path) -> None:

@@ -68,6 +68,23 @@ def test_no_output_is_lost_and_the_label_is_not_repeated() -> None:
     assert (only_label.results, only_label.labels) == (['{"l":"yes"}', '{"l":"no"}'], ["yes", "no"])
 
 
+def test_the_probabilities_of_a_zipmap_are_taken_by_their_keys() -> None:
+    by_key = [{2: 0.25, 9: 0.75}, {2: 1.0, 9: 0.0}]
+    found = convert([by_key], ["p"], labels=("9", "2"), probabilities="p")
+    assert found.results == ['{"9":0.75,"2":0.25}', '{"9":0.0,"2":1.0}']
+    renamed = {"labels": ("nine", "two"), "label_values": ("9", "2"), "probabilities": "p"}
+    assert convert([by_key], ["p"], **renamed).results[0] == '{"nine":0.75,"two":0.25}'
+
+
+def test_a_boolean_label_and_one_that_is_not_known() -> None:
+    roles = {"labels": CLASSES, "probabilities": "p", "label_values": ("0", "1")}
+    found = convert([np.array([True, False]), PROBABILITIES], ["l", "p"], label="l", **roles)
+    assert found.labels == ["yes", "no"]
+    found = convert([np.array([1, 1]), PROBABILITIES], ["flag", "p"], label="", **roles)
+    assert found.labels is None
+    assert found.results[0] == '{"flag":1,"p":{"no":0.25,"yes":0.75}}'
+
+
 def test_a_label_that_is_no_class_fails_its_row_alone() -> None:
     roles = {"labels": CLASSES, "probabilities": "p", "label": "l"}
     found = convert([np.array(["yes", "oops"], object), PROBABILITIES], ["l", "p"], **roles)

@@ -13,6 +13,7 @@ from batchline.errors import ConfigurationError
 from batchline.ml.examination.onnx_file import Graph, read_graph
 from batchline.ml.examination.roles import Roles, Tried, find_roles
 from batchline.ml.examination.sources import Role, class_labels, constant_outputs, source_of
+from batchline.ml.signature import NO_LABEL
 from scripts import example_models
 from tests import models
 
@@ -190,8 +191,75 @@ def test_a_label_that_is_not_the_highest_is_known_by_where_it_comes_from() -> No
     never_highest = np.array([1, 0])
     found = roles(graph=graph, label=never_highest, count=np.array([2, 2]), p=by_name)
     assert (found.label, found.names) == ("label", ("0", "1", "2"))
-    found = roles(graph=graph, count=never_highest, p=by_name)
-    assert found.label is None
+    flag = roles(graph=graph, flag=never_highest, p=by_name)
+    assert flag.label == NO_LABEL  # it may be the label or not, so there is no answer
+
+
+def test_a_model_without_a_label_output_has_the_class_with_the_highest_probability() -> None:
+    by_name = [{0: a, 1: b, 2: c} for a, b, c in PROBABILITIES.tolist()]
+    assert roles(p=by_name).label is None
+
+
+def test_a_label_from_another_head_names_no_probabilities() -> None:
+    nodes = [
+        make_node("MatMul", ["x", "w"], ["a"]),
+        make_node("ArgMax", ["a"], ["intent"], axis=1),
+        make_node("MatMul", ["x", "v"], ["b"]),
+        make_node("Softmax", ["b"], ["sentiment"]),
+    ]
+    graph = graph_of(nodes, ["intent", "sentiment"])
+    assert roles(graph=graph, intent=LABELS, sentiment=PROBABILITIES).names is None
+
+
+def test_names_of_an_inner_classifier_that_the_label_contradicts_are_not_used() -> None:
+    nodes = [
+        make_node(
+            "LinearClassifier",
+            ["x"],
+            ["inner", "scores"],
+            domain="ai.onnx.ml",
+            classlabels_ints=[0, 1, 2],
+        ),
+        make_node("ArgMax", ["scores"], ["index"], axis=1),
+        make_node("ArrayFeatureExtractor", ["classes", "index"], ["label"], domain="ai.onnx.ml"),
+    ]
+    classes = helper.make_tensor("classes", TensorProto.STRING, [3], [b"Mid", b"alpha", b"zeta"])
+    graph = graph_of(nodes, ["label", "scores"], classes)
+    label = np.array(["Mid", "alpha"], object)
+    found = roles(graph=graph, label=label, scores=PROBABILITIES)
+    assert found == Roles("label", "scores", ("Mid", "alpha", "zeta"), ("Mid", "alpha", "zeta"))
+    graph = graph_of(nodes[:2], ["label", "scores"])  # nothing says where these strings come from
+    assert roles(graph=graph, inner=label, scores=PROBABILITIES).names is None
+
+
+def test_class_names_that_appear_twice_are_not_used() -> None:
+    classifier = make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "p"],
+        domain="ai.onnx.ml",
+        classlabels_strings=["a", "a", "b"],
+    )
+    graph = graph_of([classifier], ["label", "p"])
+    found = roles(graph=graph, label=np.array(["a", "b"], object), p=PROBABILITIES)
+    assert (found.names, found.probabilities) == (None, None)
+
+
+def test_the_classes_of_a_zipmap_have_the_models_order() -> None:
+    nodes = [
+        make_node(
+            "LinearClassifier", ["x"], ["label", "s"], domain="ai.onnx.ml", classlabels_ints=[9, 2]
+        ),
+        make_node("ZipMap", ["s"], ["p"], domain="ai.onnx.ml", classlabels_int64s=[9, 2]),
+    ]
+    by_name = [{2: 0.25, 9: 0.75}, {2: 1.0, 9: 0.0}]  # ONNX Runtime sorts the keys
+    found = roles(graph=graph_of(nodes, ["label", "p"]), label=np.array([9, 2]), p=by_name)
+    assert found.names == ("9", "2")
+
+
+def test_a_boolean_may_be_the_label() -> None:
+    found = roles(("no", "yes"), label=np.array([False, True]), p=PROBABILITIES[:, :2])
+    assert (found.label, found.own_names) == ("label", ("0", "1"))
 
 
 def test_a_label_file_renames_the_classes_of_the_label_output() -> None:

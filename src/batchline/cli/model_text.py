@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from batchline.ml.signature import NO_LABEL
+
 if TYPE_CHECKING:
     from batchline.ml.batching import Batching
     from batchline.ml.content import ModelContent
@@ -29,6 +31,8 @@ def print_signature(signature: "Signature") -> None:
         typer.echo(f"output {output.name}: {_output(output, signature)}")
     if signature.labels is not None and signature.probabilities and signature.label is None:
         typer.echo("label: the class with the highest probability")
+    if signature.label == NO_LABEL:
+        typer.echo("label: not known, since the outputs do not show which one has it")
 
 
 def print_batching(batching: "Batching", notes: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from batchline.errors import Failure, ModelFailed
-from batchline.ml.signature import Output, Signature
+from batchline.ml.signature import NO_LABEL, Output, Signature
 
 Result = str | Failure
 """The result of one row: its prediction as JSON text, or why it has none."""
@@ -93,7 +93,8 @@ def _columns(outputs: Sequence[Any], signature: Signature) -> dict[str, Any]:
         if each.name != signature.label and not _is_class_list(each, output, labels)
     }
     if labels is not None and signature.probabilities is not None:
-        found = _distribution(columns[signature.probabilities], labels)
+        own = signature.label_values or labels
+        found = _distribution(columns[signature.probabilities], labels, own)
         if len(columns) == 1:
             return dict(found.columns)
         columns[signature.probabilities] = found
@@ -109,10 +110,17 @@ def _is_class_list(output: Output, column: Any, labels: Sequence[str] | None) ->
     return list(map(str, np.ravel(column[0]).tolist())) == list(labels)
 
 
-def _distribution(found: Any, labels: Sequence[str]) -> _Distribution:
-    """Return the columns of an output (rows, classes), or of a ZipMap."""
+def _distribution(found: Any, labels: Sequence[str], own: Sequence[str] = ()) -> _Distribution:
+    """Return the columns of an output (rows, classes), or of a ZipMap.
+
+    Args:
+        own: the model's own names of the classes. ONNX Runtime sorts those of a ZipMap.
+    """
     if isinstance(found, list):
+        keys = list(map(str, found[0]))
         found = np.array([list(row.values()) for row in found], np.float32)
+        if keys != list(own) and set(keys) == set(own):
+            found = found[:, [keys.index(name) for name in own]]
     if found.shape[1] != len(labels):
         raise ModelFailed(f"the model gave {found.shape[1]} probabilities for {len(labels)} labels")
     return _Distribution(dict(zip(labels, np.ascontiguousarray(found.T), strict=True)))
@@ -126,6 +134,8 @@ def _labels(
     Return None if the model has no labels.
     """
     labels = signature.labels
+    if signature.label == NO_LABEL:
+        return None
     if signature.label is None:
         if labels is None or signature.probabilities is None:
             return None
@@ -142,7 +152,7 @@ def _labels(
     if labels is None:
         return list(map(str, own))
     names: dict[Any, str] = dict(zip(signature.label_values or labels, labels, strict=True))
-    if own and type(own[0]) is int:
+    if own and type(own[0]) in (int, bool):
         names = {int(value): name for value, name in names.items()}
     return list(map(names.get, own))
 

@@ -9,6 +9,8 @@ from batchline.constants import MAX_REPORTED_FAULTS, MAX_ROWS_PER_ITEM
 from batchline.errors import Fault
 from batchline.ml.inputs import Dims, Input, kind_of
 
+NO_LABEL = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -39,7 +41,7 @@ class Signature:
         labels: the class names of a classifier, in the order of their index, otherwise None.
         probabilities: the name of the output that has their probabilities.
         label: the name of the output that has the classifier's own label. If it is None, the label
-            is the name of the highest probability.
+            is the name of the highest probability. `NO_LABEL`: it is not known which output has it.
         label_values: the values of that output in the order of the classes, if they are others than
             the class names.
     """

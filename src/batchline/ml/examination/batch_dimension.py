@@ -45,6 +45,12 @@ class BatchDimension:
     name: str = ""
     origin: Origin = Origin.SHOWN
 
+    @property
+    def has_dynamic_once(self) -> bool:
+        """Whether an input that is given once per item has a dynamic first dimension."""
+        once = [each for each in self.inputs if each.per_item and each.shape]
+        return any(type(each.shape[0]) is str for each in once)
+
     def __str__(self) -> str:
         first = next(each for each in self.inputs if not each.per_item)
         name = f" ({self.name})" if self.name else ""
@@ -101,7 +107,18 @@ def _told(declared: Sequence[Any], rows_axis: str) -> Axes:
         )
     axis = int(rows_axis)
     first = next(each[axis] for each in names if len(each) > axis)
-    return [axis if len(each) > axis and each[axis] == first else None for each in names]
+    same = {first, ""} if first else {""}
+    return [
+        axis if len(each) > axis and each[axis] in same and _agrees(declared, place, axis) else None
+        for place, each in enumerate(names)
+    ]
+
+
+def _agrees(declared: Sequence[Any], place: int, axis: int) -> bool:
+    """Whether this axis is dynamic, or as long as the first input's."""
+    size = declared[place].shape[axis]
+    first = next(each.shape[axis] for each in declared if len(each.shape) > axis)
+    return size == first or not isinstance(size, int)
 
 
 def _named(declared: Sequence[Any]) -> Axes | None:
@@ -109,6 +126,7 @@ def _named(declared: Sequence[Any]) -> Axes | None:
     names = [list(map(_name, each.shape)) for each in declared]
     found = dict.fromkeys(name for each in names for name in each if _is_batch_name(name))
     for choice in (
+        [name for name in found if re.sub(r"[^a-z]", "", name.lower()) in ("batch", "batchsize")],
         [name for name in found if "batch" in name.lower()],
         list(found),
         [name for name in found if any(each[:1] == [name] for each in names)],

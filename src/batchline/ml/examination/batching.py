@@ -60,7 +60,10 @@ def detect_batching(
     reason, worst = _compare(session, rows, trial, batching, batches, alone)
     if not reason:
         return replace(batching, difference=worst.largest)
-    known = layout.origin is not Origin.SHOWN
+    known = layout.origin is not Origin.SHOWN and not (
+        # Such an input may be one with rows whose file does not say so.
+        worst is FAILED and layout.origin is Origin.NAMED and layout.has_dynamic_once
+    )
     explained = worst.is_rounding or (known and quantizes) or layout.origin is Origin.TOLD
     if not explained or (worst is FAILED and not known) or batching.size is not None:
         raise NotABatch(reason)
@@ -108,7 +111,8 @@ def _must_repeat(
             raise ConfigurationError(
                 "the model gives another prediction for the same row each time: they differ by "
                 f"{_told(found.largest)}",
-                hint="export the model without dropout, sampling, or a state that it keeps",
+                hint="export the model for inference: without dropout, sampling, a state, or batch "
+                "normalization in training mode",
             )
 
 

@@ -83,6 +83,7 @@ def read_graph(content: bytes) -> Graph:
             constants[node.outputs[0]] = next(map(_of_attribute, node.attributes.values()), ())
     values = list(all_of(message, INPUT))
     unranked = {name for each in values if not _has_shape(each) for name in texts(each, VALUE_NAME)}
+    unranked -= constants.keys()  # these have a default value, so that they need not be given
     outputs = tuple(name for each in all_of(message, OUTPUT) for name in texts(each, VALUE_NAME))
     return Graph(nodes, constants, outputs, frozenset(unranked))
 

@@ -1,6 +1,6 @@
 """Find out the signature, the roles of the outputs, and the batching mode of a new model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from batchline.ml.examination.batch_dimension import (
 from batchline.ml.examination.batching import NotABatch, detect_batching
 from batchline.ml.examination.label_file import Names
 from batchline.ml.examination.onnx_file import Graph, read_graph
-from batchline.ml.examination.output_rows import try_outputs
+from batchline.ml.examination.output_rows import Trial, try_outputs
 from batchline.ml.examination.roles import Roles, Tried, find_roles
 from batchline.ml.examination.samples import MIN_ROWS
 from batchline.ml.examination.sources import constant_outputs, quantizes
@@ -91,6 +91,7 @@ def examine(
             rows = _accepted_rows(model.session, layout, sample, name)
             trial = try_outputs(model.session, rows, layout, constant_outputs(graph))
             batching = detect_batching(model.session, rows, trial, quantizes=quantizes(graph))
+            _try_other_values(model, rows, trial, batching)
         except NotABatch as error:
             if layout.size is None:
                 raise _ask_for_the_axis(layout, error.detail) from error
@@ -194,6 +195,23 @@ def _accepted_rows(
     raise problem
 
 
+def _try_other_values(model: _Model, rows: RowTensors, trial: Trial, batching: Batching) -> None:
+    """Check that rows stay independent with other values of the per-item inputs.
+
+    Raises:
+        NotABatch: they influence each other, as with a switch for training.
+    """
+    if batching.size is not None:
+        return
+    for other in samples.other_values(rows, trial.layout.inputs):
+        try:
+            for place in range(len(other)):
+                model.session.run(_feeds(other[[place]], trial.layout))
+        except ModelFailed:
+            continue  # not every model accepts every value
+        detect_batching(model.session, other, trial, quantizes=quantizes(model.graph))
+
+
 def _feeds(row: RowTensors, layout: BatchDimension) -> Mapping[str, Tensor]:
     if not layout.axis:
         return to_feeds_of_one(row)
@@ -222,15 +240,27 @@ def _report(
         if isinstance(output, np.ndarray) and not _fits(each.shape, came := output.shape[1:])
     ]
     by_name = {each.name: output for each, output in zip(declared, outputs, strict=True)}
+    _check_names(by_name, "the output")
     _check_sizes(by_name)
     constants = constant_outputs(model.graph)
     per_row = {name: output for name, output in by_name.items() if name not in constants}
     choices = model.choices
     roles = find_roles(Tried(per_row, model.graph), choices.labels, choices.probabilities)
+    _check_names(roles.own_names or (), "the class name")
     notes += [roles.note] if roles.note else []
     signature = _with_roles(replace(tried, outputs=tuple(declared)), roles)
     predictor = Predictor(model.session, signature, batching, choices.allow_non_finite)
     return ModelReport(signature, batching, tuple(notes), _example(predictor, rows, given=given))
+
+
+def _check_names(names: Iterable[str], what: str) -> None:
+    """Check that names can be stored and shown. PostgreSQL holds no NUL."""
+    for name in names:
+        if not name.isprintable():
+            raise ConfigurationError(
+                f"{what} {name!r} has characters that cannot be printed",
+                hint="export the model with another name",
+            )
 
 
 def _check_sizes(outputs: Mapping[str, Any]) -> None:

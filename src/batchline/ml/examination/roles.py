@@ -16,6 +16,7 @@ from batchline.ml.examination.label_file import Names
 from batchline.ml.examination.onnx_file import Graph
 from batchline.ml.examination.sources import Role, Source, class_labels, is_computed_with, source_of
 from batchline.ml.outputs import is_zipmap
+from batchline.ml.signature import NO_LABEL
 
 SLACK = 0.001
 """How far rounded probabilities may be outside 0…1, and each of them from a sum of 1."""
@@ -77,7 +78,9 @@ def find_roles(tried: Tried, labels: Names | None, wanted: str | None = None) ->
     if names is None or own is None:
         return Roles(label=_known_label(tried), note=_unnamed(tried))
     label = _label_output(tried, found[0], own, names)
-    if label is not None and own != names and _has_values(tried.outputs[label], names):
+    if label is None and any(map(_is_label, tried.outputs.values())):
+        label = NO_LABEL  # one of these outputs may be the label, so the highest is no answer
+    elif label is not None and own != names and _has_values(tried.outputs[label], names):
         own = names  # the label output gives the names of the label file itself
     return Roles(label, found[0], names, own)
 
@@ -101,28 +104,29 @@ def _known_label(tried: Tried) -> str | None:
 def _label_output(tried: Tried, probabilities: str, own: Names, names: Names) -> str | None:
     """Return the output with the classifier's own label, or None: its values are always classes.
 
-    Integers may be classes by chance. So the graph must say that they come from where the
-    probabilities come from, or each must be the index of the highest probability.
+    Integers may be classes by chance. So the graph or the output's name must say that it is the
+    label, or it must be computed from what the probabilities come from and have the highest one on
+    every row.
     """
     fitting = [
         name
         for name, output in tried.outputs.items()
         if _is_label(output) and (_has_values(output, own) or _has_values(output, names))
     ]
-    known = [name for name in fitting if tried.has_role(name, Role.LABEL)]
-    if len(known) == 1:
-        return known[0]
     highest = [own[column] for column in _highest(tried.outputs[probabilities])]
-    highest_of = [name for name in fitting if _values(tried.outputs[name]) == highest]
-    if len(highest_of) == 1:
-        return highest_of[0]
-    computed = [
-        name
-        for name in fitting
-        if tried.outputs[name].dtype.kind in "OU"
-        or is_computed_with(tried.graph, name, probabilities)
-    ]
-    return computed[0] if len(computed) == 1 else None
+    for choice in (
+        [name for name in fitting if tried.has_role(name, Role.LABEL)],
+        [name for name in fitting if "label" in name.lower()],
+        [
+            name
+            for name in fitting
+            if _values(tried.outputs[name]) == highest
+            and is_computed_with(tried.graph, name, probabilities)
+        ],
+    ):
+        if len(choice) == 1:
+            return choice[0]
+    return None
 
 
 def _has_values(output: Any, names: Names) -> bool:
@@ -130,12 +134,13 @@ def _has_values(output: Any, names: Names) -> bool:
 
 
 def _values(output: Any) -> list[str]:
-    return list(map(str, np.ravel(output).tolist()))
+    flat = np.ravel(output)
+    return list(map(str, (flat.astype(int) if flat.dtype.kind == "b" else flat).tolist()))
 
 
 def _is_label(output: Any) -> bool:
-    """Whether there is one integer or one string per row."""
-    if not isinstance(output, np.ndarray) or output.dtype.kind not in "iuOU":
+    """Whether there is one integer, boolean or string per row."""
+    if not isinstance(output, np.ndarray) or output.dtype.kind not in "iubOU":
         return False
     return output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1)
 
@@ -179,27 +184,40 @@ def _highest(probabilities: Any) -> list[int]:
 def _own_names(name: str, tried: Tried) -> Names | None:
     """Return the model's own names of the classes for this output with probabilities.
 
-    They are a ZipMap's keys, the labels of the classifier that the graph has before this output, a
-    list in the graph that the label output confirms, or indexes if the label is the index of the
-    highest probability on every row.
+    The graph has them at the label output, or at the classifier or the ZipMap before this output. A
+    list in the graph that the label output confirms has them, too, and so have indexes if the label
+    is the index of the highest probability on every row.
     """
     output = tried.outputs[name]
+    count = _matrix(output).shape[1]
+    labels = {
+        other: _values(each)
+        for other, each in tried.outputs.items()
+        if _is_label(each) and is_computed_with(tried.graph, other, name)
+    }
+    sources = [tried.source(other) for other in (*labels, name)]
+    stated = [source.names for source in sources if source is not None]
     if is_zipmap(output):
-        return tuple(map(str, output[0]))
-    count = output.shape[1]
-    source = tried.source(name)
-    if source is not None and len(source.names) == count:
-        return source.names
-    labels = {name: each for name, each in tried.outputs.items() if _is_label(each)}
+        stated.append(tuple(map(str, output[0])))
+    if any(stated):
+        fitting = [names for names in stated if len(set(names)) == len(names) == count]
+        if labels:
+            seen = list(map(set, labels.values()))
+            fitting = [names for names in fitting if any(each <= set(names) for each in seen)]
+        return fitting[0] if fitting else None
+    return _confirmed(tried, count, _highest(output), list(labels.values()))
+
+
+def _confirmed(
+    tried: Tried, count: int, highest: Sequence[int], labels: Sequence[Sequence[str]]
+) -> Names | None:
+    """Return the list of class labels in the graph that a label output confirms, or indexes."""
     candidates = {names for names in class_labels(tried.graph, count) if len(set(names)) == count}
-    highest = _highest(output)
     if not candidates:
-        are_indexes = any(_values(each) == list(map(str, highest)) for each in labels.values())
+        are_indexes = any(list(each) == list(map(str, highest)) for each in labels)
         return tuple(map(str, range(count))) if are_indexes else None
     fitting = [
-        names
-        for names in candidates
-        if any(_confirms(_values(each), highest, names) for each in labels.values())
+        names for names in candidates if any(_confirms(each, highest, names) for each in labels)
     ]
     return fitting[0] if len(fitting) == 1 else None
 

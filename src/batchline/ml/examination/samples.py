@@ -27,6 +27,10 @@ SIZES = (8, 16, 3, 32, 64, 224, 1, 512)
 """Sizes to try for dynamic dimensions, until the model accepts the rows."""
 
 
+INTEGERS = ((0, 10), (0, 2), (-10, 10))
+"""Ranges of made-up integers: ids of a vocabulary, which may be as small as two, and numbers."""
+
+
 WORDS = ("a", "red", "house", "the quick brown fox", "2026-01-31", "", "12.5", "état")
 
 
@@ -61,8 +65,22 @@ def _values(of: Input, place: int, count: int, random: np.random.Generator | Non
     if random is None or place < MIN_ROWS:
         return np.full(count, place % 2)
     if of.dtype not in FLOATS:
-        return random.integers(10, size=count)
+        low, high = INTEGERS[place % len(INTEGERS)]
+        return random.integers(0 if of.dtype.startswith("u") else low, high, size=count)
     return random.normal(scale=10.0 ** (place % 3), size=count)
+
+
+def other_values(rows: RowTensors, inputs: Sequence[Input]) -> Iterator[RowTensors]:
+    """Return the rows with other values of the per-item inputs, in the same shapes."""
+    if rows.once:
+        for place in (0, 2, 3):
+            once = dict(rows.once)
+            for each in inputs:
+                if each.per_item:
+                    shape = rows.once[each.name].shape
+                    values = _values(each, place, prod(shape), np.random.default_rng(place))
+                    once[each.name] = to_tensor(values, each, *shape)
+            yield RowTensors(rows.tensors, once)
 
 
 def given(text: bytes, signature: Signature, name: str) -> RowTensors:

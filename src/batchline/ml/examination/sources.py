@@ -56,9 +56,12 @@ def source_of(graph: Graph, output: str) -> Source | None:
 
 
 def is_computed_with(graph: Graph, label: str, scores: str) -> bool:
-    """Whether a label output is computed from what the scores of the classes come from."""
+    """Whether a label output is computed from what the scores of the classes come from.
+
+    It is so if the scores come from no node, of which nothing else can be known.
+    """
     _, origin = _walk(graph, scores, PASSING | RESCALING | {"ZipMap"})
-    return origin is not None and any(node is origin for node in _ancestors(graph, label))
+    return origin is None or any(node is origin for node in _ancestors(graph, label))
 
 
 def class_labels(graph: Graph, length: int) -> set[Labels]:
