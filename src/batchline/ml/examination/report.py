@@ -169,17 +169,17 @@ def _accepted_rows(
 ) -> RowTensors:
     """Return rows that the model accepts one by one."""
     problem = ModelFailed("there are not enough rows to try")
-    for rows in _candidates(layout, sample):
-        taken = []
-        for place in range(len(rows)):
-            try:
-                session.run(_feeds(rows[[place]], layout))
-            except ModelFailed as error:
-                problem = error
-            else:
-                taken.append(place)
-        if len(taken) >= MIN_ROWS:
-            return rows[taken]
+    taken: list[int] = []
+    for group in _candidates(layout, sample):
+        best: RowTensors | None = None
+        for rows in group:
+            taken, problem = _accepted(session, rows, layout, problem)
+            if len(taken) >= MIN_ROWS and (best is None or len(taken) > len(best)):
+                best = rows[taken]
+            if 2 * len(taken) >= len(rows):
+                break  # the other rows of the group tell less
+        if best is not None:
+            return best
     if sample is not None and len(rows) < MIN_ROWS:
         raise ConfigurationError(
             f"the sample file {sample[0]} must have at least {MIN_ROWS} rows of one "
@@ -193,6 +193,21 @@ def _accepted_rows(
             hint=f"write rows that it accepts into {sample[0]}",
         )
     raise problem
+
+
+def _accepted(
+    session: Session, rows: RowTensors, layout: BatchDimension, problem: ModelFailed
+) -> tuple[list[int], ModelFailed]:
+    """Return which rows the model accepts, and its last error, or else the one that is given."""
+    taken = []
+    for place in range(len(rows)):
+        try:
+            session.run(_feeds(rows[[place]], layout))
+        except ModelFailed as error:
+            problem = error
+        else:
+            taken.append(place)
+    return taken, problem
 
 
 def _try_other_values(model: _Model, rows: RowTensors, trial: Trial, batching: Batching) -> None:
@@ -218,12 +233,14 @@ def _feeds(row: RowTensors, layout: BatchDimension) -> Mapping[str, Tensor]:
     return to_feeds(filled(row, layout.size), layout.inputs)
 
 
-def _candidates(layout: BatchDimension, sample: tuple[str, bytes] | None) -> Iterator[RowTensors]:
+def _candidates(
+    layout: BatchDimension, sample: tuple[str, bytes] | None
+) -> Iterator[list[RowTensors]]:
     if sample is None:
         yield from samples.made_up(layout.inputs)
     else:
         name, text = sample
-        yield samples.given(text, Signature(layout.inputs), name)
+        yield [samples.given(text, Signature(layout.inputs), name)]
 
 
 def _report(

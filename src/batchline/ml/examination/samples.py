@@ -1,6 +1,7 @@
 """Rows to try a model on: made up from its inputs, or given by the user."""
 
 from collections.abc import Iterator, Sequence
+from enum import Enum, auto
 from math import prod
 from typing import Any
 
@@ -16,6 +17,14 @@ from batchline.ml.signature import Signature
 SAMPLES = 12
 
 
+class Values(Enum):
+    """How the values of made-up rows are chosen."""
+
+    RANDOM = auto()
+    BINARY = auto()  # integers of 0 and 1, for vocabularies of two
+    EQUAL = auto()  # all of a row, either 0 or 1
+
+
 SAMPLES_MAX_VALUES = 2_000_000
 
 
@@ -27,28 +36,30 @@ SIZES = (8, 16, 3, 32, 64, 224, 1, 512)
 """Sizes to try for dynamic dimensions, until the model accepts the rows."""
 
 
-INTEGERS = ((0, 10), (0, 2), (-10, 10))
-"""Ranges of made-up integers: ids of a vocabulary, which may be as small as two, and numbers."""
+TABULAR_VALUES = 64
+"""Rows of more integers than this are most likely ids, which are never negative."""
 
 
 WORDS = ("a", "red", "house", "the quick brown fox", "2026-01-31", "", "12.5", "état")
 
 
-def made_up(inputs: Sequence[Input]) -> Iterator[RowTensors]:
-    """Return rows of several scales, for each size that dynamic dimensions may have."""
+def made_up(inputs: Sequence[Input]) -> Iterator[list[RowTensors]]:
+    """Return rows of several scales for each size that dynamic dimensions may have.
+
+    There are several sets of rows for each size, the most telling one first.
+    """
     free = any(type(size) is str for each in inputs for size in each.shape)
     for size in SIZES if free else SIZES[:1]:
-        for random_values in (True, False):
-            random = np.random.default_rng(size)
-            yield _rows(inputs, size, random if random_values else None)
+        yield [_rows(inputs, size, values) for values in Values]
 
 
-def _rows(inputs: Sequence[Input], size: int, random: np.random.Generator | None) -> RowTensors:
+def _rows(inputs: Sequence[Input], size: int, values: Values) -> RowTensors:
     tensors, once = {}, {}
     shapes = [[s if type(s) is int else size for s in each.shape] for each in inputs]
     count = max(MIN_ROWS, min(SAMPLES, SAMPLES_MAX_VALUES // max(map(prod, shapes))))
     for each, shape in zip(inputs, shapes, strict=True):
-        rows = [_values(each, place, prod(shape), random) for place in range(count)]
+        random = np.random.default_rng(size)
+        rows = [_values(each, place, prod(shape), random, values) for place in range(count)]
         if each.per_item:
             once[each.name] = to_tensor(rows[1], each, *shape)
         else:
@@ -56,17 +67,19 @@ def _rows(inputs: Sequence[Input], size: int, random: np.random.Generator | None
     return RowTensors(tensors, once)
 
 
-def _values(of: Input, place: int, count: int, random: np.random.Generator | None) -> Any:
+def _values(of: Input, place: int, count: int, random: np.random.Generator, values: Values) -> Any:
     """Return the values of one row: all zeros, all ones, then random ones."""
     if of.dtype == "str":
         return [WORDS[(place * 3 + n) % len(WORDS)] for n in range(count)]
     if of.dtype == "bool":
         return (np.arange(count) + place) % 2 == 0
-    if random is None or place < MIN_ROWS:
+    if values is Values.EQUAL or place < MIN_ROWS:
         return np.full(count, place % 2)
     if of.dtype not in FLOATS:
-        low, high = INTEGERS[place % len(INTEGERS)]
-        return random.integers(0 if of.dtype.startswith("u") else low, high, size=count)
+        if values is Values.BINARY:
+            return random.integers(2, size=count)
+        is_signed = not of.dtype.startswith("u") and count <= TABULAR_VALUES
+        return random.integers(-10 if is_signed and place % 3 == 0 else 0, 10, size=count)
     return random.normal(scale=10.0 ** (place % 3), size=count)
 
 
@@ -78,7 +91,8 @@ def other_values(rows: RowTensors, inputs: Sequence[Input]) -> Iterator[RowTenso
             for each in inputs:
                 if each.per_item:
                     shape = rows.once[each.name].shape
-                    values = _values(each, place, prod(shape), np.random.default_rng(place))
+                    random = np.random.default_rng(place)
+                    values = _values(each, place, prod(shape), random, Values.RANDOM)
                     once[each.name] = to_tensor(values, each, *shape)
             yield RowTensors(rows.tensors, once)
 
