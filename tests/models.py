@@ -200,6 +200,28 @@ def with_a_switch(path: Path) -> Path:
     return _save(path, [node], inputs, [_floats("y", "n", 2)], [axes])
 
 
+def of_a_small_vocabulary(path: Path) -> Path:
+    """Rows of four ids, 0 or 1; gives a number for each."""
+    node = make_node("Gather", ["table", "ids"], ["y"])
+    ids = make_tensor_value_info("ids", INT64, ["batch", 4])
+    table = make_tensor("table", FLOAT, [2], [1.0, 2.0])
+    return _save(path, [node], [ids], [_floats("y", "batch", 4)], [table])
+
+
+def shares(path: Path) -> Path:
+    """Rows of four integers; gives the share of each in their sum, and the largest one's place."""
+    axis = make_tensor("axis", INT64, [1], [1])
+    nodes = [
+        make_node("Cast", ["x"], ["floats"], to=FLOAT),
+        make_node("ReduceSum", ["floats", "axis"], ["sum"]),
+        make_node("Div", ["floats", "sum"], ["share"]),
+        make_node("ArgMax", ["floats"], ["largest"], axis=1, keepdims=0),
+    ]
+    outputs = [_floats("share", "n", 4), make_tensor_value_info("largest", INT64, ["n"])]
+    x = make_tensor_value_info("x", INT64, ["n", 4])
+    return _save(path, nodes, [x], outputs, [axis])
+
+
 def with_an_unnamed_mask(path: Path) -> Path:
     """Rows [batch, seq], and a mask of which the file does not say whether it has rows."""
     node = make_node("Mul", ["x", "mask"], ["y"])

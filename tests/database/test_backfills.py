@@ -212,6 +212,17 @@ def test_a_backfill_passes_over_ids_without_items(job: Job, second: Version) -> 
     assert is_done(database, backfill)
 
 
+def test_a_backfill_skips_nothing_after_an_item_with_the_id_0(job: Job, second: Version) -> None:
+    database = job.database
+    sql(database, "UPDATE items SET id = 0 WHERE id = 1")
+    sql(database, "UPDATE predictions SET item_id = 0 WHERE item_id = 1")
+    with database.write() as connection:
+        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"))
+        found = backfills.next_range(connection, 5)
+    assert found is not None
+    assert found[1] == (0, 4)
+
+
 def test_a_backfill_takes_only_items_of_exactly_its_model(job: Job, second: Version) -> None:
     database = job.database
     sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'default ')")

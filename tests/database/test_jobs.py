@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
+from batchline.api.items import label_of
 from batchline.constants import (
     CLAIM_MAX_BYTES,
     IRIS_MODEL,
@@ -166,6 +167,15 @@ def test_a_classifiers_label_is_a_column_beside_its_probabilities(database: Data
     with database.read() as connection:
         labels = connection.exec_driver_sql("SELECT label FROM predictions ORDER BY item_id")
         assert list(labels.scalars()) == ["setosa", '["setosa","virginica"]']
+
+
+def test_a_label_that_a_client_has_written_keeps_the_response_valid(database: Database) -> None:
+    [item] = register(database, "[[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6, 2.5]]")
+    run(make_job(database))
+    assert label_of(read(database, item)) == ["setosa", "virginica"]
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE predictions SET label = '[oops'")
+    assert label_of(read(database, item)) == "[oops"
 
 
 def test_other_labels_for_the_same_file_are_another_version(

@@ -376,3 +376,15 @@ def test_an_old_version_without_its_file_predicts_as_before(database: Database) 
     [renewal] = renew(database, Runtime())
     assert renewal.problem is not None
     assert read_version(database, DEFAULT_MODEL, 1).active
+
+
+def test_a_version_that_older_code_deactivated_can_be_removed(
+    database: Database, tmp_path: Path
+) -> None:
+    first = add_model(database, models.doubling(tmp_path / "a.onnx"))
+    add_model(database, models.zeroed(tmp_path / "b.onnx"))
+    with database.write() as connection:
+        older = update(models_table).where(models_table.c.id == first.id).values(active=False)
+        connection.execute(older)
+    publish.remove(database, first)
+    assert read_version(database, DEFAULT_MODEL, 1).is_removed

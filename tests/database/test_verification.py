@@ -101,6 +101,13 @@ def test_a_version_without_predictions_has_nothing_to_report(job: Job, tmp_path:
     assert verify(job, second, sample=5) == []
 
 
+def test_a_sample_has_as_many_items_as_were_asked_for(job: Job) -> None:
+    verified: list[int] = []
+    verifier = Verifier(job.database, job.models, sample=19)
+    assert list(verifier.verify(active(job), verified.append)) == []
+    assert sum(verified) == 19
+
+
 def test_items_at_the_ends_of_all_ids_are_verified(database: Database) -> None:
     job = make_job(database)
     ids = (1, 2**63 - 1)

@@ -13,9 +13,12 @@ from onnx import TensorProto
 from batchline.errors import ConfigurationError
 from batchline.ml.data_loader import load_batch
 from batchline.ml.differences import difference
+from batchline.ml.examination import samples
+from batchline.ml.examination.accepted_rows import accepted_rows
+from batchline.ml.examination.batch_dimension import batch_dimensions
 from batchline.ml.examination.report import Choices, ModelReport, examine
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import Runtime, Session
+from batchline.ml.session import DTYPES, Runtime, Session
 from batchline.registry.files import read_content
 from tests import models
 
@@ -193,6 +196,17 @@ def test_each_row_has_its_entries_of_a_sequence_of_tensors(tmp_path: Path) -> No
     model = models.with_listed_output(tmp_path / "m.onnx")
     assert served(model, [[1], [2]]) == [{"y": [[1], [1, 1]]}, {"y": [[2], [2, 2]]}]
     assert served(model, [[5]]) == [{"y": [[5], [5, 5]]}]
+
+
+def test_most_rows_are_accepted_by_a_model_with_a_vocabulary_of_two(tmp_path: Path) -> None:
+    path = models.of_a_small_vocabulary(tmp_path / "m.onnx")
+    session = Session.open(read_content(str(path)), "m", Runtime())
+    [layout] = batch_dimensions(session.inputs, DTYPES, "m")
+    assert len(accepted_rows(session, layout, None, "m")) == samples.SAMPLES
+
+
+def test_numbers_that_are_negative_for_some_rows_are_no_probabilities(tmp_path: Path) -> None:
+    assert examined(models.shares(tmp_path / "m.onnx")).signature.probabilities is None
 
 
 def test_the_report_has_an_example_that_was_computed(tmp_path: Path) -> None:

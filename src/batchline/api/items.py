@@ -163,7 +163,7 @@ def _item(record: StoredItem, *, of_version: bool = False) -> dict[str, Any]:
     return {
         "id": record.id,
         "status": record.status,
-        "label": _label(record) if done else None,
+        "label": label_of(record) if done else None,
         "prediction": orjson.Fragment(record.prediction or "null") if done else None,
         "error": {"code": record.code, "detail": record.detail} if failed else None,
         "model": items.text_of(record.model),
@@ -173,7 +173,7 @@ def _item(record: StoredItem, *, of_version: bool = False) -> dict[str, Any]:
     }
 
 
-def _label(record: StoredItem) -> Any:
+def label_of(record: StoredItem) -> Any:
     """Return the label of an item with one row, or the list of those of several rows."""
     label = items.text_of(record.label)
     if label is None or not (record.prediction or "").startswith("["):

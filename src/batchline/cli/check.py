@@ -16,7 +16,7 @@ def findings(flags: dict[str, Any]) -> Iterator["str | BatchlineError"]:
     from batchline.configurations import read_settings
     from batchline.errors import BatchlineError
 
-    logs.configure("CRITICAL", "console")  # what would be logged is a finding here
+    logs.configure("CRITICAL", "console")  # findings are printed, not logged
     try:
         settings = read_settings(**flags)
     except BatchlineError as error:

@@ -44,8 +44,8 @@ def verify(
 ) -> None:
     """Compute stored predictions again, and report every one that differs.
 
-    Versions whose file was removed are not verified. Exit code 3: predictions differ. Exit code 1:
-    a version could not be loaded.
+    Removed versions are not verified. Exit code 3: predictions differ. Exit code 1: a version could
+    not be loaded.
     """
     from batchline.registry.version import read_model, read_versions
     from batchline.task.verification import Verifier

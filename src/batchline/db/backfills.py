@@ -81,18 +81,18 @@ def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | N
         for each in unfinished:
             end_if_done(connection, each.id)
         return None
-    first = _next_item(connection, oldest.next_id) or oldest.last_id  # ids may have large gaps
-    first = min(first, oldest.last_id)
+    first = _next_item(connection, oldest.next_id, oldest.last_id)  # ids may have large gaps
     last = min(first + width - 1, oldest.last_id)
     next_id = {"next_id": last + 1}
     connection.execute(update(backfills).where(backfills.c.id == oldest.id).values(next_id))
     return _scope(oldest), (first, last)
 
 
-def _next_item(connection: Connection, item_id: int) -> int | None:
-    """Return the lowest id of an item from this one on, or None."""
-    query = select(func.min(items.c.id)).where(items.c.id >= item_id)
-    return connection.execute(query).scalar()
+def _next_item(connection: Connection, first: int, last: int) -> int:
+    """Return the lowest id of an item in this range, or else its last id."""
+    query = select(func.min(items.c.id)).where(items.c.id.between(first, last))
+    found = connection.execute(query).scalar()
+    return last if found is None else int(found)
 
 
 def end_if_done(connection: Connection, backfill_id: int) -> bool:

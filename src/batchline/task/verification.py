@@ -83,7 +83,7 @@ class Verifier:
             if ends[1] - ends[0] < size:
                 ids = set(range(ends[0], ends[1] + 1))
             else:
-                starts = [random.randint(*ends) for _ in range(size)]  # noqa: S311, no secret
+                starts = _distinct(ends, size)
                 probes = (verification.next_id(connection, version.id, start) for start in starts)
                 ids = {item_id for item_id in probes if item_id is not None}
         found = sorted(ids)
@@ -93,6 +93,14 @@ class Verifier:
             with self.database.read() as connection:
                 page = verification.read_some(connection, version.id, part, self.since)
             yield page
+
+
+def _distinct(ends: tuple[int, int], size: int) -> set[int]:
+    """Return so many ids of this range, which `random.sample` may find too large."""
+    found: set[int] = set()
+    while len(found) < size:
+        found.add(random.randint(*ends))  # noqa: S311, no secret
+    return found
 
 
 def _compare(

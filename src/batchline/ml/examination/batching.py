@@ -14,7 +14,7 @@ from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.batching import Batching
 from batchline.ml.calls import call
 from batchline.ml.differences import NO_DIFFERENCE, OTHER_VALUE, Difference, difference
-from batchline.ml.examination.batch_dimension import Origin
+from batchline.ml.examination.batch_dimension import BatchDimension, Origin
 from batchline.ml.examination.output_rows import Trial
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Session
@@ -60,14 +60,20 @@ def detect_batching(
     reason, worst = _compare(session, rows, trial, batching, batches, alone)
     if not reason:
         return replace(batching, difference=worst.largest)
-    known = layout.origin is not Origin.SHOWN and not (
-        # Such an input may be one with rows whose file does not say so.
-        worst is FAILED and layout.origin is Origin.NAMED and layout.has_dynamic_once
-    )
-    explained = worst.is_rounding or (known and quantizes) or layout.origin is Origin.TOLD
-    if not explained or (worst is FAILED and not known) or batching.size is not None:
+    if batching.size is not None or not _is_explained(layout, worst, quantizes=quantizes):
         raise NotABatch(reason)
     return replace(batching, size=1, difference=_finite(worst.largest), reason=reason)
+
+
+def _is_explained(layout: BatchDimension, worst: Difference, *, quantizes: bool) -> bool:
+    """Whether rows that cannot be batched are rows all the same, to be predicted one per call."""
+    if layout.origin is Origin.TOLD:
+        return True
+    is_named = layout.origin is Origin.NAMED
+    if worst is FAILED:
+        # A dynamic input that is given once per item may have rows of which the file says nothing.
+        return is_named and not layout.has_dynamic_once
+    return worst.is_rounding or (is_named and quantizes)
 
 
 def _compare(

@@ -13,8 +13,8 @@ from batchline.ml.protobuf import read_fields, read_varint
 Labels = tuple[str, ...]
 
 
-GRAPH, NODE, INITIALIZER, INPUT, OUTPUT, SPARSE_INITIALIZER = 7, 1, 5, 11, 12, 15
-NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
+GRAPH, NODE, INITIALIZER, INPUT, OUTPUT = 7, 1, 5, 11, 12
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE = 1, 2, 4, 5
 ATTRIBUTE_NAME, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 1, 5, 6
 ATTRIBUTE_INTS, ATTRIBUTE_STRINGS, ATTRIBUTE_GRAPHS = 8, 9, 11
 TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 2, 8, 9
@@ -32,7 +32,6 @@ class Node:
     inputs: Labels
     outputs: Labels
     attributes: dict[str, bytes]
-    domain: str = ""
 
     @property
     def class_labels(self) -> Labels:
@@ -83,7 +82,7 @@ def read_graph(content: bytes) -> Graph:
             constants[node.outputs[0]] = next(map(_of_attribute, node.attributes.values()), ())
     values = list(all_of(message, INPUT))
     unranked = {name for each in values if not _has_shape(each) for name in texts(each, VALUE_NAME)}
-    unranked -= constants.keys()  # these have a default value, so that they need not be given
+    unranked -= constants.keys()  # their default value has a shape
     outputs = tuple(name for each in all_of(message, OUTPUT) for name in texts(each, VALUE_NAME))
     return Graph(nodes, constants, outputs, frozenset(unranked))
 
@@ -100,9 +99,8 @@ def _node(message: bytes) -> Node:
         for attribute in all_of(message, NODE_ATTRIBUTE)
     }
     operator = next(iter(texts(message, NODE_OPERATOR)), "")
-    domain = next(iter(texts(message, NODE_DOMAIN)), "")
     inputs, outputs = texts(message, NODE_INPUT), texts(message, NODE_OUTPUT)
-    return Node(operator, inputs, outputs, attributes, domain)
+    return Node(operator, inputs, outputs, attributes)
 
 
 def _of_attribute(attribute: bytes) -> Labels:

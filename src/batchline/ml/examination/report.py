@@ -1,6 +1,6 @@
 """Find out the signature, the roles of the outputs, and the batching mode of a new model."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +10,11 @@ import orjson
 from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.ml.batching import Batching
-from batchline.ml.calls import call, filled, to_feeds, to_feeds_of_one
+from batchline.ml.calls import call
 from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import load_batch, to_item_results
 from batchline.ml.examination import samples
+from batchline.ml.examination.accepted_rows import accepted_rows, which_accepted
 from batchline.ml.examination.batch_dimension import (
     NO_AXIS,
     BatchDimension,
@@ -25,7 +26,6 @@ from batchline.ml.examination.label_file import Names
 from batchline.ml.examination.onnx_file import Graph, read_graph
 from batchline.ml.examination.output_rows import Trial, try_outputs
 from batchline.ml.examination.roles import Roles, Tried, find_roles
-from batchline.ml.examination.samples import MIN_ROWS
 from batchline.ml.examination.sources import constant_outputs, quantizes
 from batchline.ml.external_data import check_ranges, external_tensors
 from batchline.ml.predictor import Predictor
@@ -88,7 +88,7 @@ def examine(
     axis = model.choices.rows_axis
     for layout in batch_dimensions(model.session.inputs, DTYPES, name, axis):
         try:
-            rows = _accepted_rows(model.session, layout, sample, name)
+            rows = accepted_rows(model.session, layout, sample, name)
             trial = try_outputs(model.session, rows, layout, constant_outputs(graph))
             batching = detect_batching(model.session, rows, trial, quantizes=quantizes(graph))
             _try_other_values(model, rows, trial, batching)
@@ -164,52 +164,6 @@ def _why(layout: BatchDimension, reason: str) -> str:
     return ""
 
 
-def _accepted_rows(
-    session: Session, layout: BatchDimension, sample: tuple[str, bytes] | None, name: str
-) -> RowTensors:
-    """Return rows that the model accepts one by one."""
-    problem = ModelFailed("there are not enough rows to try")
-    taken: list[int] = []
-    for group in _candidates(layout, sample):
-        best: RowTensors | None = None
-        for rows in group:
-            taken, problem = _accepted(session, rows, layout, problem)
-            if len(taken) >= MIN_ROWS and (best is None or len(taken) > len(best)):
-                best = rows[taken]
-            if 2 * len(taken) >= len(rows):
-                break  # the other rows of the group tell less
-        if best is not None:
-            return best
-    if sample is not None and len(rows) < MIN_ROWS:
-        raise ConfigurationError(
-            f"the sample file {sample[0]} must have at least {MIN_ROWS} rows of one "
-            f"shape, got {len(rows)}",
-            hint="write more rows of the same shape into it",
-        )
-    if sample is not None:
-        raise ConfigurationError(
-            f"{name} must accept at least {MIN_ROWS} sample rows, got {len(rows)} of which it "
-            f"accepts {len(taken)}: {problem.detail}",
-            hint=f"write rows that it accepts into {sample[0]}",
-        )
-    raise problem
-
-
-def _accepted(
-    session: Session, rows: RowTensors, layout: BatchDimension, problem: ModelFailed
-) -> tuple[list[int], ModelFailed]:
-    """Return which rows the model accepts, and its last error, or else the one that is given."""
-    taken = []
-    for place in range(len(rows)):
-        try:
-            session.run(_feeds(rows[[place]], layout))
-        except ModelFailed as error:
-            problem = error
-        else:
-            taken.append(place)
-    return taken, problem
-
-
 def _try_other_values(model: _Model, rows: RowTensors, trial: Trial, batching: Batching) -> None:
     """Check that rows stay independent with other values of the per-item inputs.
 
@@ -219,28 +173,9 @@ def _try_other_values(model: _Model, rows: RowTensors, trial: Trial, batching: B
     if batching.size is not None:
         return
     for other in samples.other_values(rows, trial.layout.inputs):
-        try:
-            for place in range(len(other)):
-                model.session.run(_feeds(other[[place]], trial.layout))
-        except ModelFailed:
-            continue  # not every model accepts every value
-        detect_batching(model.session, other, trial, quantizes=quantizes(model.graph))
-
-
-def _feeds(row: RowTensors, layout: BatchDimension) -> Mapping[str, Tensor]:
-    if not layout.axis:
-        return to_feeds_of_one(row)
-    return to_feeds(filled(row, layout.size), layout.inputs)
-
-
-def _candidates(
-    layout: BatchDimension, sample: tuple[str, bytes] | None
-) -> Iterator[list[RowTensors]]:
-    if sample is None:
-        yield from samples.made_up(layout.inputs)
-    else:
-        name, text = sample
-        yield [samples.given(text, Signature(layout.inputs), name)]
+        accepted, _ = which_accepted(model.session, other, trial.layout)
+        if len(accepted) == len(other):  # not every model accepts every value
+            detect_batching(model.session, other, trial, quantizes=quantizes(model.graph))
 
 
 def _report(
