@@ -14,16 +14,32 @@ def _save(
     path: Path, nodes: list, inputs: list, outputs: list, constants: list = (), opset: int = 17
 ) -> Path:
     graph = helper.make_graph(nodes, "test", inputs, outputs, constants)
-    opset = [helper.make_opsetid("", opset), helper.make_opsetid("my.operators", 1)]
-    save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    domains = {"": opset, "ai.onnx.ml": 3, "my.operators": 1}
+    imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    save(helper.make_model(graph, opset_imports=imports, ir_version=8), path)
     return path
 
 
-def doubling(path: Path, width: int = 2) -> Path:
-    """Rows of `width` floats; gives each row doubled, as the output `doubled`."""
-    node = make_node("Add", ["x", "x"], ["doubled"])
+def doubling(path: Path, width: int = 2, output: str = "doubled") -> Path:
+    """Rows of `width` floats; gives each row doubled."""
+    node = make_node("Add", ["x", "x"], [output])
     x = make_tensor_value_info("x", FLOAT, ["n", width])
-    return _save(path, [node], [x], [make_tensor_value_info("doubled", FLOAT, ["n", width])])
+    return _save(path, [node], [x], [make_tensor_value_info(output, FLOAT, ["n", width])])
+
+
+def classifier(path: Path, *labels: str) -> Path:
+    """Rows of two floats; gives a label and the probabilities of these classes."""
+    node = make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        classlabels_strings=labels,
+        coefficients=np.linspace(-1, 1, 2 * len(labels)).tolist(),
+        post_transform="SOFTMAX",
+    )
+    label = make_tensor_value_info("label", TensorProto.STRING, ["n"])
+    return _save(path, [node], [_floats("x", "n", 2)], [label, _floats("probabilities", "n", 2)])
 
 
 def negated(path: Path) -> Path:
