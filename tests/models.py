@@ -36,6 +36,7 @@ def classifier(path: Path, *labels: str) -> Path:
         domain="ai.onnx.ml",
         classlabels_strings=labels,
         coefficients=np.linspace(-1, 1, 2 * len(labels)).tolist(),
+        intercepts=[0.0] * len(labels),
         post_transform="SOFTMAX",
     )
     label = make_tensor_value_info("label", TensorProto.STRING, ["n"])
