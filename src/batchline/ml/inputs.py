@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 from batchline.constants import MAX_ROWS_PER_ITEM
 from batchline.errors import Fault
@@ -54,6 +54,13 @@ class Input:
     `shape` is that of one row, without the batch dimension, which is at `axis` in the model's
     tensor. A string in `shape` names a dynamic dimension ("" if it has no name). A `per_item` input
     has no batch dimension and is given once per item.
+
+    Args:
+        missing: which values of a row may be missing: one flag for all of them, or one for each
+            along the last dimension. Empty: none may. Only floats can be missing; the model gets
+            NaN.
+        missing_text: what the model of a string input gets for a missing value, or None if no value
+            may be missing.
     """
 
     name: str
@@ -61,6 +68,13 @@ class Input:
     shape: tuple[int | str, ...]
     per_item: bool = False
     axis: int = 0
+    missing: tuple[bool, ...] = ()
+    missing_text: str | None = None
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        missing = tuple(stored.get("missing", ()))
+        return cls(**{**stored, "shape": tuple(stored["shape"]), "missing": missing})
 
     def values(self, items: Sequence[Any]) -> tuple[list[Any], Dims] | None:
         """Return all values of these items' rows in one flat list, and the shape of each row.

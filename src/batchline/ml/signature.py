@@ -44,6 +44,7 @@ class Signature:
             is the name of the highest probability. `NO_LABEL`: it is not known which output has it.
         label_values: the values of that output in the order of the classes, if they are others than
             the class names.
+        features: the names of the values of a row, if there is one input with rows `[n]`.
     """
 
     inputs: tuple[Input, ...]
@@ -52,6 +53,7 @@ class Signature:
     probabilities: str | None = None
     label: str | None = None
     label_values: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,10 +61,9 @@ class Signature:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
         labels, label_values = stored["labels"], stored.get("label_values")
+        features = stored.get("features")
         return cls(
-            inputs=tuple(
-                Input(**{**each, "shape": tuple(each["shape"])}) for each in stored["inputs"]
-            ),
+            inputs=tuple(map(Input.from_json, stored["inputs"])),
             outputs=tuple(
                 Output(**{**each, "shape": tuple(each["shape"])}) for each in stored["outputs"]
             ),
@@ -70,6 +71,7 @@ class Signature:
             probabilities=stored.get("probabilities"),
             label=stored.get("label"),
             label_values=None if label_values is None else tuple(label_values),
+            features=None if features is None else tuple(features),
         )
 
     @property
