@@ -17,6 +17,11 @@ class Fault:
     pointer: str
     code: str
     detail: str
+    hint: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as a member of `errors`. The hint is that of the whole problem."""
+        return {"pointer": self.pointer, "code": self.code, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True)

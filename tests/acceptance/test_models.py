@@ -103,7 +103,7 @@ def test_the_request_that_show_prints_works(url: str, api: Service, tmp_path: Pa
     command(url, "models", "add", "sums", str(models.two_inputs(tmp_path / "m.onnx")))
     said = command(url, "models", "show", "sums")
     [body] = re.findall(r"-d '(.*)'$", said, re.MULTILINE)
-    assert json.loads(body) == {"model": "sums", "data": {"a": [[1.5]], "b": [[1.5]]}}
+    assert json.loads(body) == {"model": "sums", "data": [{"a": 1.5, "b": 1.5}]}
     assert api.http.post("/predict", content=body).status_code == 202
     assert api.http.get("/models/sums").json()["example"] == json.loads(body)
 

@@ -1,7 +1,9 @@
 """Lines of an upload: cut out of any stream, checked like single bodies, told in runs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
+from math import nan
 
 import orjson
 import pytest
@@ -74,6 +76,63 @@ bodies = st.one_of(
     st.just([]),
 )
 GOOD = {"data": [[1, 2, 3, 4]]}
+PERSON = Signatures(
+    {
+        "default": Signature(
+            (Input("age", "float32", (1,), missing=(True,)), Input("job", "str", (1,)))
+        )
+    }
+)
+record = st.sampled_from(
+    [
+        {"age": 47, "job": "clerk"},
+        {"job": "clerk", "age": None},
+        {"age": nan, "job": "clerk"},
+        {"age": "47", "job": "clerk"},
+        {"age": 47, "job": "clerk", "id": 1},
+        {"age": 47, "agee": nan},
+    ]
+)
+persons = st.fixed_dictionaries(
+    {
+        "data": record
+        | st.lists(record, min_size=1, max_size=2)
+        | st.sampled_from([{"age": [1, 2], "job": ["a", "b"]}, {"age": [[1]], "job": [["a"]]}]),
+    },
+    optional={"extra": st.sampled_from(["ignore", "ignore", "ignore", None, [], "drop"])},
+)
+
+
+@given(st.lists(persons, min_size=1, max_size=8))
+def test_a_line_of_records_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
+    lines = [json.dumps(body).encode() for body in sent]
+    together = check_lines(lines, 1, PERSON, 0)
+    alone = [check_lines([line], number, PERSON, 0) for number, line in enumerate(lines, start=1)]
+    for name in ("numbers", "data", "rejected"):
+        assert getattr(together, name) == [x for group in alone for x in getattr(group, name)]
+
+
+def test_nan_counts_as_null_and_is_stored_as_such() -> None:
+    line = b'{"data": [{"age": NaN, "job": "NaN"}]}'
+    assert check_lines([line], 1, PERSON, 0).data == ['[{"age":null,"job":"NaN"}]']
+    for bad in (b"Infinity", b"-Infinity", b"1e999"):
+        ((_, rejected),) = check_lines([line.replace(b": NaN", b": " + bad)], 1, PERSON, 0).rejected
+        assert rejected["errors"][0]["code"] == "not_finite"
+    half = b'{"data": [{"age": NaN, "job": "\\ud800"}]}'
+    ((_, rejected),) = check_lines([half], 1, PERSON, 0).rejected
+    assert rejected["code"] == "invalid_json"
+
+
+def test_names_that_the_model_does_not_have_are_left_out_only_if_the_request_says_so() -> None:
+    body = {"data": [{"id": 7, "age": 1, "job": "a"}]}
+    ((_, rejected),) = check_lines([orjson.dumps(body)], 1, PERSON, 0).rejected
+    assert rejected["errors"][0] == {
+        "pointer": "/data/0/id",
+        "code": "unknown_input",
+        "detail": "the model has no id, only age, job",
+    }
+    lines = [orjson.dumps(body | {"extra": "ignore"})] * 2
+    assert check_lines(lines, 1, PERSON, 0).data == ['[{"age":1,"job":"a"}]'] * 2
 
 
 @given(st.lists(bodies | st.just(GOOD), min_size=1))

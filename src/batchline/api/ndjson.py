@@ -5,14 +5,14 @@ fast for many lines.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 from typing import Any, TypeVar
 
 import orjson
 
-from batchline.api.requests import NewItem, parse, to_item, to_key
+from batchline.api.requests import IGNORE, NewItem, parse, to_item, to_key
 from batchline.api.signatures import Signatures
 from batchline.constants import (
     DEFAULT_MODEL,
@@ -23,6 +23,7 @@ from batchline.constants import (
 )
 from batchline.db.cruds.idempotency import Key
 from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
+from batchline.ml.forms import accepts, stored_form, without_extra
 from batchline.ml.inputs import kind_of
 
 CHECK_CHUNK_LINES = 100
@@ -118,13 +119,20 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
         data = [body.pop("data") for body in bodies]
         sent_keys = [body.pop("idempotency_key", None) for body in bodies]
         model = bodies[0].get("model", DEFAULT_MODEL)
+        extra = [body.pop("extra", "") for body in bodies]
         if any(body.pop("model", DEFAULT_MODEL) != model or body for body in bodies):
             return False
-        if not isinstance(model, str):
+        if not isinstance(model, str) or extra.count(extra[0]) < len(extra):
+            return False
+        if extra[0] not in ("", IGNORE):
             return False
         signature = signatures.of(model)
-        if set(map(type, data)) == {dict} or signature.columns(data) is None:
+        if extra[0] == IGNORE:
+            data = [without_extra(each, signature) for each in data]
+        if not accepts(data, signature):
             return False
+        if signature.is_plain:
+            data = [stored_form(each, signature) for each in data]
         texts = [text.decode() for text in map(orjson.dumps, data)]
         none = sent_keys.count(None) == len(sent_keys)
         keys = (
@@ -188,7 +196,7 @@ def rejection(error: BatchlineError, *, in_full: bool = True) -> Rejection:
     if error.public_hint:
         told["hint"] = error.public_hint
     if isinstance(error, InvalidData):
-        told["errors"] = [asdict(fault) for fault in error.faults]
+        told["errors"] = [fault.to_json() for fault in error.faults]
     return told
 
 

@@ -1,7 +1,6 @@
 """Turn each error into an RFC 9457 problem document: Batchline's, the framework's, and bugs."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -116,7 +115,7 @@ def _problem(
     if hint:
         body["hint"] = hint
     if status == InvalidData.status:
-        body["errors"] = [asdict(fault) for fault in faults]
+        body["errors"] = [fault.to_json() for fault in faults]
     return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
 
 

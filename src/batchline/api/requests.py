@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -25,10 +27,15 @@ from batchline.errors import (
     InvalidIdempotencyKey,
     InvalidJson,
 )
+from batchline.ml.faults import escape, faults
+from batchline.ml.forms import stored_form, without_extra
 from batchline.ml.inputs import kind_of
-from batchline.ml.signature import escape
 
-FIELDS = {"data", "model"}
+FIELDS = {"data", "extra", "model"}
+IGNORE = "ignore"
+
+STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
+NULL = {b"NaN": b"null"}
 
 
 EXAMPLE = 'send {"data": [[…], …]}'
@@ -95,14 +102,16 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
         UnknownModel: no model has this name.
         BodyTooLarge: the data is too large as the JSON text that would be stored.
     """
-    model, data = _fields_of(parsed)
+    model, data, ignores_extra = _fields_of(parsed)
     signature = signatures.of(model)
-    faults = signature.faults(data)
-    if faults:
-        raise _invalid([Fault("/data" + f.pointer, f.code, f.detail) for f in faults])
+    if ignores_extra:
+        data = without_extra(data, signature)
+    found = faults(data, signature)
+    if found:
+        raise _invalid([replace(each, pointer=f"/data{each.pointer}") for each in found])
     if reason:
         raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE)
-    text = orjson.dumps(signature.first(data) if signature.is_plain else data)
+    text = orjson.dumps(stored_form(data, signature))
     if len(text) > MAX_BODY_BYTES:  # 1e15 becomes 1000000000000000.0
         raise too_large()
     return NewItem(model, text.decode())
@@ -111,7 +120,8 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
 def parse(body: bytes) -> tuple[Any, str]:
     """Return the parsed body, and the parse error if it is not valid JSON.
 
-    If it is not valid JSON, the parsed body serves only to point to invalid values.
+    NaN, which many libraries write, counts as null. If the body is not valid otherwise, the parsed
+    body serves only to point to invalid values.
 
     Raises:
         InvalidJson: it cannot be parsed at all.
@@ -121,8 +131,10 @@ def parse(body: bytes) -> tuple[Any, str]:
         return orjson.loads(body), ""
     except orjson.JSONDecodeError as error:
         reason = str(error)
-    # NaN and 1e999 are not valid JSON, but many libraries write them. Their users need a pointer to
-    # the value more than a position in the text.
+    with suppress(orjson.JSONDecodeError):
+        return orjson.loads(_without_nan(body)), ""
+    # 1e999 and Infinity are not valid JSON, but some libraries write them. Their users need a
+    # pointer to the value more than a position in the text.
     try:
         return json.loads(body, parse_int=_to_number), reason
     except RecursionError:
@@ -132,28 +144,39 @@ def parse(body: bytes) -> tuple[Any, str]:
         raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE) from None
 
 
+def _without_nan(body: bytes) -> bytes:
+    """Write null for each NaN outside of strings."""
+    return STRING_OR_NAN.sub(lambda found: NULL.get(found[0], found[0]), body)
+
+
 def _to_number(digits: str) -> float:
     return int(digits) if len(digits) < len(str(2**63)) else float(digits)
 
 
-def _fields_of(body: Any) -> tuple[str, Any]:
+def _fields_of(body: Any) -> tuple[str, Any, bool]:
+    """Return the model, the data, and whether names that the model does not have are ignored."""
     if not isinstance(body, dict):
         raise _invalid([Fault("", "wrong_shape", 'expected an object {"data": rows}')])
-    faults = [_unknown(key) for key in islice(body, MAX_REPORTED_FAULTS) if key not in FIELDS]
+    found = [_unknown(key) for key in islice(body, MAX_REPORTED_FAULTS) if key not in FIELDS]
     if "data" not in body:
-        faults.insert(0, Fault("/data", "missing", "is missing"))
+        found.insert(0, Fault("/data", "missing", "is missing"))
     model = body.get("model", DEFAULT_MODEL)
     if not isinstance(model, str):
-        faults.append(Fault("/model", "not_a_text", f"expected a string, got {kind_of(model)}"))
-    if faults:
-        raise _invalid(faults)
-    return model, body["data"]
+        found.append(Fault("/model", "not_a_text", f"expected a string, got {kind_of(model)}"))
+    extra = body.get("extra", IGNORE)
+    if extra != IGNORE:
+        detail = f'expected "{IGNORE}", got {kind_of(extra)}'
+        found.append(Fault("/extra", "unknown_value", detail))
+    if found:
+        raise _invalid(found)
+    return model, body["data"], "extra" in body
 
 
 def _unknown(key: str) -> Fault:
     return Fault(f"/{escape(key)}", "unknown_field", "unknown field")
 
 
-def _invalid(faults: list[Fault]) -> InvalidData:
-    detail = "; ".join(f"{fault.pointer or 'the body'}: {fault.detail}" for fault in faults[:3])
-    return InvalidData(detail, faults=faults)
+def _invalid(found: list[Fault]) -> InvalidData:
+    detail = "; ".join(f"{fault.pointer or 'the body'}: {fault.detail}" for fault in found[:3])
+    hint = next((fault.hint for fault in found if fault.hint), "")
+    return InvalidData(detail, hint=hint, faults=found)

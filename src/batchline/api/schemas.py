@@ -1,7 +1,7 @@
 """Request and response bodies, as OpenAPI shows them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,7 +9,7 @@ from batchline.constants import DEFAULT_MODEL, MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM
 
 Rows = Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS_PER_ITEM)]
 Data = Rows | dict[str, Any]
-"""A list of rows, or an object: input name → rows, or one value if the input is per item."""
+"""A list of rows, one record, or columns: name → values."""
 
 
 KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
@@ -17,12 +17,18 @@ KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
 
 
 class PredictRequest(BaseModel):
-    """Rows to predict. Nest each row like the model's input: for iris, a list of four numbers."""
+    """Rows to predict: as objects, feature or input name → value, or nested like the input.
+
+    `GET /models/{name}` shows an example for each model.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
+    data: Data = Field(examples=[[{"age": 47, "job": "clerk"}], [[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
+    extra: Literal["ignore"] = Field(
+        "ignore", description="leave out the names that the model does not have"
+    )
 
 
 class Registered(BaseModel):
@@ -96,8 +102,11 @@ class Line(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
+    data: Data = Field(examples=[[{"age": 47, "job": "clerk"}], [[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
+    extra: Literal["ignore"] = Field(
+        "ignore", description="leave out the names that the model does not have"
+    )
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern=KEY_PATTERN)] | None
     ) = Field(None, examples=["flower-1"])

@@ -1,17 +1,23 @@
 """Turn stored items into tensors, and results of rows into results of items. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
 from typing import Any, cast
 
+import numpy as np
 import orjson
 
 from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import Failure, ModelFailed
-from batchline.ml.outputs import Labels, Result, RowResults, joined
-from batchline.ml.rows import RowTensors, to_tensor
+from batchline.ml import outputs
+from batchline.ml.faults import faults
+from batchline.ml.forms import read, split_rows
+from batchline.ml.outputs import Labels, Result, RowResults
+from batchline.ml.rows import RowTensors
 from batchline.ml.signature import Signature
+from batchline.ml.table import Mask, Table, joined, tensors
+
+IntArray = np.ndarray[Any, np.dtype[np.int_]]
 
 UTF8_BYTES = 4
 """Bytes that a character takes at most."""
@@ -75,92 +81,143 @@ def load_batch(stored: Stored, signature: Signature) -> Batch:
 
     The API has checked the items that it registered, but SQL clients may insert anything.
     """
-    try:
-        items = [orjson.loads(text or b"") for text in stored.values()]
-    except orjson.JSONDecodeError:
-        return _load_one_by_one(stored, signature)
-    columns = signature.columns(items)
-    if columns is None:
-        return _load_one_by_one(stored, signature)
-    tensors = {
-        each.name: to_tensor(values, each, -1, *dims)
-        for each, (values, dims) in zip(signature.inputs, columns, strict=True)
-    }
-    rows = RowTensors(tensors)
-    item_ids = list(stored)
-    row_counts = list(map(len, _first_columns(items, signature)))
-    return Batch([UniformRows(rows, range(len(rows)))], item_ids, row_counts, {})
-
-
-def _first_columns(items: Sequence[Any], signature: Signature) -> Sequence[Any]:
-    """The rows of each item for the first input, of items that are all lists or all objects."""
-    if type(items[0]) is list:
-        return items
-    return list(map(itemgetter(signature.row_inputs[0].name), items))
-
-
-def _load_one_by_one(stored: Stored, signature: Signature) -> Batch:
-    good: list[Any] = []
-    item_ids: list[int] = []
     failures: dict[int, Failure] = {}
-    for item_id, text in stored.items():
-        data = _parse(text, signature)
-        if isinstance(data, Failure):
-            failures[item_id] = data
-        else:
-            item_ids.append(item_id)
-            good.append(data)
-    row_counts = [len(signature.first(data)) for data in good]
-    return Batch(_parts(good, signature), item_ids, row_counts, failures)
-
-
-def _parse(text: str | bytes | None, signature: Signature) -> Any:
-    if text is None:
-        return Failure("too_large", f"data is larger than {MAX_BODY_BYTES} bytes")
     try:
-        data = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return Failure("invalid_json", f"data is not JSON: {error}")
-    faults = signature.faults(data)
-    if faults:
-        return Failure("invalid_data", f"data{faults[0].pointer}: {faults[0].detail}")
-    return data
+        items = dict(zip(stored, map(orjson.loads, map(_or_empty, stored.values())), strict=True))
+    except orjson.JSONDecodeError:
+        items = _parse_each(stored, failures)
+    if not items:
+        return Batch([], [], [], failures)
+    found = read(list(items.values()), signature)
+    if found is not None:
+        table, counts = found
+        rows, good = tensors(table, signature)
+        if good is None:
+            return Batch([UniformRows(rows, range(len(rows)))], list(items), counts, failures)
+    return _load_in_parts(items, signature, failures)
 
 
-def _parts(items: Sequence[Any], signature: Signature) -> list[UniformRows]:
-    """Divide the rows of items by their shapes, and by the inputs that are given once per item."""
-    divided: dict[Any, list[tuple[int, Any, int]]] = {}
-    place = 0
-    for number, data in enumerate(items):
-        keys = _shapes(data, signature)
+def _or_empty(text: str | bytes | None) -> str | bytes:
+    return b"" if text is None else text
+
+
+def _parse_each(stored: Stored, failures: dict[int, Failure]) -> dict[int, Any]:
+    items: dict[int, Any] = {}
+    for item_id, text in stored.items():
+        if text is None:
+            failures[item_id] = Failure("too_large", f"data is larger than {MAX_BODY_BYTES} bytes")
+            continue
+        try:
+            items[item_id] = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            failures[item_id] = Failure("invalid_json", f"data is not JSON: {error}{_hint(text)}")
+    return items
+
+
+def _hint(text: str | bytes) -> str:
+    has_nan = "NaN" in text if isinstance(text, str) else b"NaN" in text
+    return ". Hint: write null for a missing value" if has_nan else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Rows that were read together.
+
+    `owners` has the position of each row's item, and `numbers` the row's number within its item.
+    """
+
+    table: Table
+    owners: IntArray
+    numbers: IntArray
+    is_split: bool = False
+
+    @property
+    def key(self) -> tuple[Any, ...]:
         # An item with rows of several shapes has parts of its own.
-        own = number if len(set(keys)) > 1 else None
-        once = orjson.dumps([signature.rows(data, each) for each in signature.once])
-        for row, key in enumerate(keys):
-            divided.setdefault((key, once, own), []).append((place, data, row))
-            place += 1
-    return [_part(rows, signature) for rows in divided.values()]
+        return (*self.table.key, int(self.owners[0]) if self.is_split else None)
 
 
-def _shapes(data: Any, signature: Signature) -> list[Any]:
-    count = len(signature.first(data))
-    if signature.is_fixed:
-        return [None] * count
-    columns = [(each, signature.rows(data, each)) for each in signature.row_inputs]
-    return [tuple(each.dims(rows[row]) for each, rows in columns) for row in range(count)]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of one shape as tensors, and which of them are valid."""
+
+    rows: RowTensors
+    good: Mask | None
+    owners: IntArray
+    numbers: IntArray
 
 
-def _part(rows: Sequence[tuple[int, Any, int]], signature: Signature) -> UniformRows:
-    _, data, _ = rows[0]
-    tensors = {}
-    for each in signature.row_inputs:
-        values = [signature.rows(item, each)[row] for _, item, row in rows]
-        tensors[each.name] = to_tensor(values, each, len(rows), *each.dims(values[0]))
-    once = {}
-    for each in signature.once:
-        value = signature.rows(data, each)
-        once[each.name] = to_tensor(value, each, *each.dims(value))
-    return UniformRows(RowTensors(tensors, once), [place for place, _, _ in rows])
+def _load_in_parts(
+    items: Mapping[int, Any], signature: Signature, failures: dict[int, Failure]
+) -> Batch:
+    """Divide the rows by their shapes, and fail the items that the model does not accept."""
+    ids, data = list(items), list(items.values())
+    groups: dict[Any, list[_Piece]] = {}
+    for piece in _read_pieces(data, 0, len(data), signature):
+        groups.setdefault(piece.key, []).append(piece)
+    parts = [_to_part(pieces, signature) for pieces in groups.values()]
+    counts = np.bincount(_concatenated([each.owners for each in parts]), minlength=len(data))
+    bad = counts == 0
+    for part in parts:
+        bad[part.owners[_invalid_rows(part)]] = True
+    for place in np.flatnonzero(bad).tolist():
+        failures[ids[place]] = _invalid(data[place], signature)
+    counts[bad] = 0
+    starts = np.cumsum(counts) - counts
+    uniform = [_without(part, bad, starts) for part in parts]
+    item_ids = [ids[place] for place in np.flatnonzero(~bad).tolist()]
+    return Batch([e for e in uniform if len(e.rows)], item_ids, counts[~bad].tolist(), failures)
+
+
+def _read_pieces(
+    data: Sequence[Any], start: int, end: int, signature: Signature
+) -> Iterator[_Piece]:
+    """Read these items, halving them until those that do not fit are isolated."""
+    found = read(data[start:end], signature)
+    if found is not None:
+        table, counts = found
+        owners = np.repeat(np.arange(start, end), counts)
+        numbers = np.arange(table.rows) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield _Piece(table, owners, numbers)
+    elif end - start > 1:
+        middle = (start + end) // 2
+        yield from _read_pieces(data, start, middle, signature)
+        yield from _read_pieces(data, middle, end, signature)
+    elif not faults(data[start], signature):
+        for number, row in enumerate(split_rows(data[start], signature)):
+            single = read([row], signature)
+            if single is not None:
+                yield _Piece(single[0], np.array([start]), np.array([number]), is_split=True)
+
+
+def _to_part(pieces: Sequence[_Piece], signature: Signature) -> _Part:
+    rows, good = tensors(joined([each.table for each in pieces]), signature)
+    owners = _concatenated([each.owners for each in pieces])
+    return _Part(rows, good, owners, _concatenated([each.numbers for each in pieces]))
+
+
+def _concatenated(arrays: Sequence[IntArray]) -> IntArray:
+    return np.concatenate(arrays) if arrays else np.array([], int)
+
+
+def _invalid_rows(part: _Part) -> IntArray:
+    return np.array([], int) if part.good is None else np.flatnonzero(~part.good)
+
+
+def _without(part: _Part, bad: Mask, starts: IntArray) -> UniformRows:
+    """Return the rows of the valid items, with their places."""
+    keep = np.flatnonzero(~bad[part.owners])
+    places = (starts[part.owners] + part.numbers)[keep].tolist()
+    rows = part.rows if len(keep) == len(part.rows) else part.rows[keep]
+    return UniformRows(rows, places)
+
+
+def _invalid(data: Any, signature: Signature) -> Failure:
+    found = faults(data, signature)
+    if not found:
+        return Failure("invalid_data", "the model does not accept the data")
+    hint = f". Hint: {found[0].hint}" if found[0].hint else ""
+    return Failure("invalid_data", f"data{found[0].pointer}: {found[0].detail}{hint}")
 
 
 def predict_rows(predict: Callable[[RowTensors], RowResults], rows: RowTensors) -> RowResults:
@@ -175,7 +232,9 @@ def predict_rows(predict: Callable[[RowTensors], RowResults], rows: RowTensors) 
         if len(rows) == 1:
             return RowResults([Failure(error.code, error.detail)])
     middle = len(rows) // 2
-    return joined(predict_rows(predict, rows[:middle]), predict_rows(predict, rows[middle:]))
+    return outputs.joined(
+        predict_rows(predict, rows[:middle]), predict_rows(predict, rows[middle:])
+    )
 
 
 def to_item_results(batch: Batch, found: RowResults) -> ItemResults:

@@ -24,7 +24,7 @@ class RowTensors:
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
 
-    def __getitem__(self, part: slice | Sequence[int]) -> "RowTensors":
+    def __getitem__(self, part: slice | Sequence[int] | Tensor) -> "RowTensors":
         return RowTensors({name: tensor[part] for name, tensor in self.tensors.items()}, self.once)
 
     @property

@@ -7,6 +7,7 @@ import pytest
 
 from batchline.constants import MAX_REPORTED_FAULTS
 from batchline.errors import SchemaNewer
+from batchline.ml.faults import faults
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Output, Signature
 from batchline.registry.version import SIGNATURE_FORMAT, parse_signature, signature_text
@@ -32,7 +33,7 @@ SOUND = Signature((Input("x", "float32", ("",)), Input("rate", "int64", (), per_
 
 
 def codes(signature: Signature, data: object) -> list[tuple[str, str]]:
-    return [(fault.pointer, fault.code) for fault in signature.faults(data)]
+    return [(fault.pointer, fault.code) for fault in faults(data, signature)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_good_rows_have_no_faults(signature: Signature, data: object) -> None:
         (IMAGE, [[[1, 2, 3], [4, 5]]], [("/0/1", "wrong_width")]),
         (IMAGE, [[[1, 2, 3], [4, 5, "6"]]], [("/0/1/2", "not_a_number")]),
         (IMAGE, [[[1, 2, 3], 4]], [("/0/1", "wrong_shape")]),
-        (COUNTS, [[1, 2.0]], [("/0/1", "not_an_integer")]),
+        (COUNTS, [[1, 2.5]], [("/0/1", "not_an_integer")]),
         (COUNTS, [[1, 2**63]], [("/0/1", "out_of_range")]),
         (DOUBLES, [[1.5, 10**309]], [("/0/1", "out_of_range")]),
         (DOUBLES, [[1.5, inf]], [("/0/1", "not_finite")]),
@@ -108,7 +109,7 @@ def test_each_fault_has_its_place_and_its_kind(
 
 
 def test_only_the_first_faults_are_listed() -> None:
-    assert len(IRIS.faults([[None] * 4] * 1_000)) == MAX_REPORTED_FAULTS
+    assert len(faults([[None] * 4] * 1_000, IRIS)) == MAX_REPORTED_FAULTS
 
 
 def test_a_signature_survives_its_storage() -> None:
