@@ -61,7 +61,7 @@ def print_features(signature: "Signature") -> None:
 def _names(names: Sequence[str]) -> str:
     rest = len(names) - MAX_NAMES
     more = f", … ({len(names)} in all)" if rest > 0 else ""
-    return ", ".join(names[:MAX_NAMES]) + more
+    return ", ".join(f'"{name}"' if "," in name else name for name in names[:MAX_NAMES]) + more
 
 
 def print_batching(batching: "Batching", notes: Sequence[str]) -> None:

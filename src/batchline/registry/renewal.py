@@ -1,5 +1,6 @@
 """Examine versions again that an older Batchline stored before it looked for what it stores now."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ from batchline.db.cruds import versions
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
 from batchline.ml.batching import Batching
+from batchline.ml.examination.report import ModelReport
 from batchline.ml.session import Runtime
 from batchline.ml.signature import Signature
 from batchline.registry.loaded import read_version_content
@@ -44,7 +46,7 @@ def _renew(database: Database, version: Version, runtime: Runtime) -> Renewal:
     try:
         content = read_version_content(database, version)
         file = ModelFile(version.location or "", content, choices)
-        found = file.examine(None, runtime)
+        found = _examined(file, version, runtime)
     except (ConfigurationError, ModelUnavailable) as error:
         return Renewal(version, problem=error)
     if _form(version.signature, version.batching) != _form(found.signature, found.batching):
@@ -52,6 +54,21 @@ def _renew(database: Database, version: Version, runtime: Runtime) -> Renewal:
     new = to_new_version(file, found)
     database.transaction(lambda c: versions.renew(c, version.id, new))
     return Renewal(version)
+
+
+def _examined(file: ModelFile, version: Version, runtime: Runtime) -> ModelReport:
+    """Return the report of a file. Its sample is not stored, so its example must do, if needed.
+
+    Then the batching mode stays, which that sample has confirmed.
+    """
+    try:
+        return file.examine(None, runtime)
+    except ConfigurationError:
+        if version.example is None or version.batching is None:
+            raise
+    row = json.dumps({"data": version.example["data"]})
+    found = file.examine(("of its example", f"{row}\n{row}".encode()), runtime)
+    return replace(found, batching=version.batching)
 
 
 def _form(signature: Signature, batching: Batching | None) -> tuple[Any, ...]:
