@@ -274,6 +274,30 @@ def test_the_model_must_give_finite_numbers_in_a_trial(tmp_path: Path) -> None:
     assert any("in a trial the model failed or gave no finite numbers" in e for e in found.notes)
 
 
+def test_rows_that_get_no_finite_number_anyway_do_not_count(tmp_path: Path) -> None:
+    nodes = [
+        make_node("Split", ["x"], ["l", "r"], axis=1),
+        imputer("l", "filled", 0.0),
+        make_node("Log", ["r"], ["log"]),
+        make_node("Concat", ["filled", "log"], ["y"], axis=1),
+    ]
+    path = models.of_nodes(tmp_path / "m.onnx", *nodes, width=2)
+    assert missing(path, allow_non_finite=True) == (True, False)
+
+
+def test_a_model_that_is_called_with_one_row_or_three_is_tried_so(tmp_path: Path) -> None:
+    path = models.tracking(tmp_path / "m.onnx", 1, 0)
+    for size in (1, 3):
+        model = load(path)
+        for value in (model.graph.input[0], model.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_value = size
+        fixed = tmp_path / f"{size}.onnx"
+        save(model, fixed)
+        found = report(fixed)
+        assert found.batching.size == size
+        assert found.signature.inputs[0].missing == (True, False)
+
+
 def test_onnx_runtime_gives_what_the_flags_promise(tmp_path: Path) -> None:
     path = models.tracking(tmp_path / "m.onnx", 1, 0, 1)
     rows = np.array([[np.nan, 1, 0], [0, 1, np.nan], [0, 1, 0]], np.float32)

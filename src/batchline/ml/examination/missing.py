@@ -91,19 +91,22 @@ def _flagged(signature: Signature, features: Sequence[Feature]) -> Signature:
 
 def _confirmed(trial: MissingTrial, shown: Sequence[Feature]) -> tuple[list[Feature], list[str]]:
     """Return the features for which a trial confirms what the graph shows, and notes."""
+    if not shown:
+        return [], []
+    trial = trial.of_finite_rows()
+    each_alone = [[each] for each in shown for _ in range(ROWS)]
+    if trial.accepts([*each_alone, shown]):
+        return list(shown), []
     good = [each for each in shown if trial.accepts([[each]] * ROWS)]
+    if not good or not trial.accepts([good]):
+        good = []
     names = {each.name for each in good}
     bad = [each for each in shown if each.name not in names]
-    notes = []
-    if bad:
-        notes.append(
-            f"{_listed(bad)} may be missing by the graph, but in a trial the model failed or gave "
-            "no finite numbers"
-        )
-    if good and not trial.accepts([*[[each] for each in good], good]):
-        notes.append(f"predictions change if {_listed(good)} are missing in several rows")
-        return [], notes
-    return good, notes
+    note = (
+        f"{_listed(bad)} may be missing by the graph, but in a trial the model failed or gave no "
+        "finite numbers"
+    )
+    return good, [note]
 
 
 def _warning(trial: MissingTrial, forced: Sequence[Feature]) -> list[str]:

@@ -25,32 +25,39 @@ class MissingTrial:
     batching: Batching
     rows: RowTensors
 
+    def of_finite_rows(self) -> "MissingTrial":
+        """Return a trial with the rows that get finite numbers if nothing is missing."""
+        rows = [self.rows[[place]] for place in range(len(self.rows))]
+        finite = [place for place, row in enumerate(rows) if _is_finite(self._alone(row))]
+        return replace(self, rows=self.rows[finite])
+
     def accepts(self, sets: Sequence[Sequence[Feature]]) -> bool:
         """Whether rows without some features get finite numbers, in batches as one by one.
 
         Args:
-            sets: the features that are missing in one row each. Between these rows, there are rows
-                that lack nothing.
+            sets: the features that are missing in one row each. Each batch also has rows that lack
+                nothing.
         """
+        if not len(self.rows):
+            return False
         try:
             return all(map(self._agree, self._batches(sets)))
         except ModelFailed:
             return False
 
     def _batches(self, sets: Sequence[Sequence[Feature]]) -> Iterator[list[RowTensors]]:
-        """Return rows in turn with and without missing values, as many as a call may have."""
-        rows = []
-        for place, features in enumerate(sets):
-            row = self.rows[[place % len(self.rows)]]
-            rows += [_without(row, features), row]
-        most = self.batching.call_rows
-        yield from (rows[at : at + most] for at in range(0, len(rows), most))
+        """Return rows with missing values next to others, as many as a call may have."""
+        most, count = self.batching.call_rows, len(self.rows)
+        company = [self.rows[[place]] for place in range(min(count, most // 2))]
+        size = most - len(company)
+        for start in range(0, len(sets), size):
+            part = enumerate(sets[start : start + size], start)
+            lacking = [_without(self.rows[[place % count]], features) for place, features in part]
+            yield [*lacking, *company]
 
     def _agree(self, rows: Sequence[RowTensors]) -> bool:
-        size = self.batching.size
-        single = replace(self.batching, size=1) if size is None else self.batching
-        alone = [call(self.session, row, single, self.signature) for row in rows]
-        if not all(_is_finite(output) for outputs in alone for output in outputs):
+        alone = list(map(self._alone, rows))
+        if not _is_finite(alone):
             return False
         together = call(self.session, _joined(rows), self.batching, self.signature)
         for place, outputs in enumerate(alone):
@@ -58,6 +65,11 @@ class MissingTrial:
             if difference(found, expected).exceeds:
                 return False
         return True
+
+    def _alone(self, row: RowTensors) -> list[Any]:
+        size = self.batching.size
+        single = replace(self.batching, size=1) if size is None else self.batching
+        return call(self.session, row, single, self.signature)
 
 
 def _without(row: RowTensors, features: Sequence[Feature]) -> RowTensors:
