@@ -24,6 +24,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris, load_wine
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -91,6 +92,17 @@ def string_labels() -> bytes:
     options = {id(model): {"zipmap": False}}
     example = np.zeros((1, 4), np.float32)
     return to_onnx(model, example, options=options, target_opset=OPSET).SerializeToString()
+
+
+def imputed() -> bytes:
+    """A pipeline for iris with a fifth of the values missing."""
+    iris = load_iris()
+    gaps = np.random.default_rng(0).random(iris.data.shape) < 0.2
+    data = np.where(gaps, np.nan, iris.data).astype(np.float32)
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
+    model.fit(data, iris.target)
+    options = {id(model): {"zipmap": False}}
+    return to_onnx(model, data[:1], options=options, target_opset=OPSET).SerializeToString()
 
 
 def mixed() -> bytes:

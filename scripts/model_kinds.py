@@ -17,6 +17,7 @@ from onnx import TensorProto
 
 from batchline.errors import ConfigurationError
 from batchline.ml.examination.report import Choices, ModelReport, examine
+from batchline.ml.features import features_of
 from batchline.registry.files import read_content
 from scripts import example_models
 from tests import models
@@ -36,13 +37,28 @@ def exported(make: Callable[[], bytes]) -> Make:
     return write
 
 
+def tracking(*tracks: int) -> Make:
+    """Return a function that writes trees, of which each tracks missing values or does not."""
+    return lambda path: models.tracking(path, *tracks)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of model, how to make one, and the option with which it is added."""
+    """A kind of model, how to make one, and the options with which it is added."""
 
     what: str
     make: Make
     rows_axis: str | None = None
+    missing: str | None = None
+
+    @property
+    def choices(self) -> Choices:
+        return Choices(rows_axis=self.rows_axis, missing=(self.missing,) if self.missing else ())
+
+    @property
+    def options(self) -> str:
+        given = {"--rows-axis": self.rows_axis, "--missing": self.missing}
+        return "".join(f", with `{name} {value}`" for name, value in given.items() if value)
 
 
 KINDS = [
@@ -83,6 +99,11 @@ KINDS = [
         "A row that no request can hold", lambda path: models.of_shape(path, "n", 100_000, 100_000)
     ),
     Kind("A prediction that is too large", partial(models.repeating, times=10_000_000)),
+    Kind("Imputer for two of three named columns of numbers", models.imputing),
+    Kind("Imputer and a linear model", exported(example_models.imputed)),
+    Kind("Trees that track missing values of two of three values", tracking(1, 0, 1)),
+    Kind("Trees that track none", tracking(0, 0, 0)),
+    Kind("The same", tracking(0, 0, 0), missing="all"),
     Kind("Noise or dropout in the model", models.by_chance),
     Kind("An operator of a library", models.of_an_unknown_operator),
     Kind("Weights in a file that is missing", models.with_external_data),
@@ -112,13 +133,11 @@ def page() -> str:
 
 
 def _row(kind: Kind, folder: Path) -> str:
-    what = (
-        kind.what if kind.rows_axis is None else f"{kind.what}, with `--rows-axis {kind.rows_axis}`"
-    )
+    what = kind.what + kind.options
     path = kind.make(folder / "model.onnx")
     try:
         content = read_content(str(path))
-        found = examine(content, "model.onnx", Choices(rows_axis=kind.rows_axis))
+        found = examine(content, "model.onnx", kind.choices)
     except ConfigurationError as error:
         sentence = f"{error.detail}. Hint: {error.hint}".replace(f"{folder}/", "")
         sentence = re.sub(r" by \d[\d.e+]*", " by …", sentence)  # noise is never the same
@@ -128,7 +147,11 @@ def _row(kind: Kind, folder: Path) -> str:
 
 def _served(found: ModelReport) -> str:
     reason = found.batching.reason.partition(", by ")[0].partition(": [ONNX")[0]
-    return found.batching.verdict + (f": {reason}" if reason else "")
+    features = features_of(found.signature)
+    missing = [each.name for each in features if each.may_be_missing]
+    names = "all values" if len(missing) == len(features) else ", ".join(missing)
+    told = f"; may be missing: {names}" if missing else ""
+    return found.batching.verdict + (f": {reason}" if reason else "") + told
 
 
 def _example(found: ModelReport) -> str:

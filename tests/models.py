@@ -49,6 +49,73 @@ def negated(path: Path) -> Path:
     return _save(path, [node], [_floats("x", "n", 2)], [_floats("negated", "n", 2)])
 
 
+def of_nodes(path: Path, *nodes: Any, width: int = 3, **constants: Any) -> Path:
+    """Rows x of `width` floats, of which these nodes and constants make the output y."""
+    values = [numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()]
+    return _save(path, [*nodes], [_floats("x", "n", width)], [_floats("y", "n", None)], values)
+
+
+def ml_node(operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
+    """A node of ai.onnx.ml."""
+    return make_node(operator, inputs, outputs, domain="ai.onnx.ml", **attributes)
+
+
+def imputer(given: str, output: str, *values: float, replaced: float = np.nan) -> Any:
+    """An Imputer, by default of NaN."""
+    attributes = {"imputed_value_floats": values, "replaced_value_float": replaced}
+    return ml_node("Imputer", [given], [output], **attributes)
+
+
+def trees(given: str, output: str, *tests: tuple[int, int], leaf_tracks: int = 0) -> Any:
+    """A regressor with a tree for each test: its feature, and whether it tracks NaN."""
+    count = len(tests)
+    return ml_node(
+        "TreeEnsembleRegressor",
+        [given],
+        [output],
+        n_targets=1,
+        nodes_treeids=[tree for tree in range(count) for _ in range(3)],
+        nodes_nodeids=[0, 1, 2] * count,
+        nodes_featureids=[each for feature, _ in tests for each in (feature, 0, 0)],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * count,
+        nodes_values=[0.5, 0.0, 0.0] * count,
+        nodes_truenodeids=[1, 0, 0] * count,
+        nodes_falsenodeids=[2, 0, 0] * count,
+        nodes_missing_value_tracks_true=[
+            each for _, tracks in tests for each in (tracks, leaf_tracks, leaf_tracks)
+        ],
+        target_treeids=[tree for tree in range(count) for _ in range(2)],
+        target_nodeids=[1, 2] * count,
+        target_ids=[0, 0] * count,
+        target_weights=[weight for tree in range(count) for weight in (1.0, 2.0 + tree)],
+    )
+
+
+def imputing(path: Path) -> Path:
+    """Named columns: age and income, which are imputed, and height, which is not; and a city."""
+    nodes = [
+        make_node("Concat", ["age", "income"], ["both"], axis=1),
+        imputer("both", "filled", 40.0, 1000.0),
+        make_node("Concat", ["filled", "height"], ["all"], axis=1),
+        make_node("ReduceSum", ["all", "axis"], ["sum"]),
+    ]
+    names = ("age", "income", "height")
+    inputs = [_floats(name, "n", 1) for name in names]
+    inputs.append(make_tensor_value_info("city", TensorProto.STRING, ["n", 1]))
+    nodes.append(make_node("Identity", ["city"], ["town"]))
+    outputs = [_floats("sum", "n", 1), make_tensor_value_info("town", TensorProto.STRING, ["n", 1])]
+    return _save(path, nodes, inputs, outputs, [make_tensor("axis", INT64, [1], [1])])
+
+
+def tracking(path: Path, *tracks: int, **metadata: str) -> Path:
+    """Trees that test each value of a row, and track NaN for those with 1."""
+    of_nodes(path, trees("x", "y", *enumerate(tracks)), width=len(tracks))
+    model = load(path)
+    helper.set_model_props(model, metadata)
+    save(model, path)
+    return path
+
+
 def picky(path: Path, first: int = 0) -> Path:
     """Rows of one integer, ten from `first` on: gives the square of its place; raises at others."""
     squares = make_tensor("squares", FLOAT, [10], np.arange(10.0) ** 2)

@@ -149,6 +149,48 @@ def test_the_request_that_show_prints_is_of_the_sample(url: str, tmp_path: Path)
     assert '"prediction": {"doubled": [10.2, 5.0]}' in said
 
 
+def test_what_may_be_missing_and_the_names_of_features_are_shown(
+    url: str, api: Service, tmp_path: Path
+) -> None:
+    path = str(models.tracking(tmp_path / "m.onnx", 1, 0, 1))
+    header = tmp_path / "rows.csv"
+    header.write_text('age,"income, EUR",height\n1,2,3\n')
+    said = command(url, "models", "add", "m", path, "--features", str(header))
+    for text in (said, command(url, "models", "show", "m")):
+        assert 'features: age, "income, EUR", height' in text
+        assert "may be missing: age, height" in text
+        assert "note: the features are named by --features" in text
+        assert "note: the graph and trials show that age, height may be missing" in text
+    wait_for(lambda: api.http.get("/models/m").status_code == 200, "the model")
+    found = api.http.get("/models/m").json()
+    assert found["features"] == ["age", "income, EUR", "height"]
+    assert found["inputs"][0]["missing"] == [True, False, True]
+    assert found["inputs"][0]["missing_text"] is None
+    assert found["notes"][0] == "the features are named by --features"
+
+
+def test_the_user_decides_what_may_be_missing(url: str, tmp_path: Path) -> None:
+    path = str(models.imputing(tmp_path / "m.onnx"))
+    check = ("models", "check", path)
+    said = command(url, *check, "--missing", "height", "--no-missing", "age,income")
+    assert "may be missing: height\n" in said
+    assert "note: the model fails or gives no finite numbers for some of these" in said
+    said = command(url, *check, "--missing-text", "city=unknown")
+    assert 'may be missing: city, for which the model gets "unknown"' in said
+    said = command(url, *check, "--missing", "hight", status=1)
+    assert "the model has no feature hight" in said
+    assert "name a feature: height" in said
+
+
+def test_other_options_make_another_version(url: str, tmp_path: Path) -> None:
+    add = ("models", "add", "m", str(models.tracking(tmp_path / "m.onnx", 1, 0)))
+    assert "version 1 of m is active" in command(url, *add)
+    assert "version 2 of m is active" in command(url, *add, "--no-missing", "all")
+    assert "version 3 of m is active" in command(url, *add, "--features", "a,b")
+    assert "version 1 of m has this file already" in command(url, *add)
+    assert "version 3 of m has this file already" in command(url, *add, "--features", "a,b")
+
+
 def test_checking_stores_nothing(url: str, api: Service, tmp_path: Path) -> None:
     assert "batched" in command(url, "models", "check", str(models.doubling(tmp_path / "m.onnx")))
     assert [model["name"] for model in api.http.get("/models").json()["models"]] == ["default"]

@@ -16,13 +16,20 @@ from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.db.models import models as models_table
 from batchline.errors import ConfigurationError, ModelUnavailable, UnknownModel
+from batchline.ml.examination.report import Choices
 from batchline.ml.session import Runtime
 from batchline.registry import publish
 from batchline.registry.files import read_file
 from batchline.registry.loaded import ModelCache
 from batchline.registry.publish import ModelFile
 from batchline.registry.renewal import renew
-from batchline.registry.version import KnownVersions, Version, read_model, read_version
+from batchline.registry.version import (
+    SIGNATURE_FORMAT,
+    KnownVersions,
+    Version,
+    read_model,
+    read_version,
+)
 from batchline.task.job import Job
 from tests import models
 from tests.database.test_jobs import count, read, run
@@ -357,6 +364,48 @@ def test_an_old_version_whose_predictions_keep_their_form_is_renewed_in_place(
     assert read_version(database, DEFAULT_MODEL, 1).signature == added.signature
     assert list(renew(database, Runtime())) == []
     assert add_model(database).number == 1
+
+
+def to_format_2(database: Database, version: Version) -> None:
+    """Store a version as a Batchline did that knew no missing values and no names of features."""
+    signature = version.signature.to_json()
+    del signature["features"]
+    for each in signature["inputs"]:
+        del each["missing"], each["missing_text"]
+    options = json.loads(version.options or "{}") | {"format": 2}
+    signature |= {"format": 2, "example": version.example}
+    values = {"signature": json.dumps(signature), "options": json.dumps(options, sort_keys=True)}
+    with database.write() as connection:
+        connection.execute(update(models_table).values(values))
+
+
+def test_a_renewed_version_accepts_missing_values_from_then_on(
+    database: Database, tmp_path: Path
+) -> None:
+    added = add_model(database, models.tracking(tmp_path / "m.onnx", 1, 0, feature_names="a,b"))
+    assert added.signature.inputs[0].missing == (True, False)
+    to_format_2(database, added)
+    old = read_version(database, DEFAULT_MODEL, 1)
+    assert (old.format, old.signature.inputs[0].missing, old.signature.features) == (2, (), None)
+    [renewal] = renew(database, Runtime())
+    assert (renewal.successor, renewal.problem) == (None, None)
+    renewed = read_version(database, DEFAULT_MODEL, 1)
+    assert (renewed.signature, renewed.notes) == (added.signature, added.notes)
+    assert list(renew(database, Runtime())) == []
+
+
+def test_a_version_is_renewed_with_its_options_and_by_its_example(
+    database: Database, tmp_path: Path
+) -> None:
+    path, sample = models.picky(tmp_path / "m.onnx", first=1000), b"[[1001], [1002], [1003]]"
+    file = ModelFile.read(str(path), choices=Choices(rows_axis="0"))
+    added = publish.add(database, "m", file, file.examine(("rows", sample), None), active=True)
+    to_format_2(database, added)
+    [renewal] = renew(database, Runtime())
+    assert (renewal.successor, renewal.problem) == (None, None)
+    renewed = read_version(database, "m", 1)
+    assert (renewed.options, renewed.batching) == (added.options, added.batching)
+    assert (renewed.example, renewed.format) == (added.example, SIGNATURE_FORMAT)
 
 
 def test_an_old_version_whose_predictions_get_another_form_is_added_anew(

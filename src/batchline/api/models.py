@@ -39,5 +39,6 @@ def _model(version: Version) -> dict[str, Any]:
         "created_at": version.created_at,
         **version.signature.to_json(),
         "batching": None if version.batching is None else version.batching.to_json(),
+        "notes": version.notes,
         "example": {"model": version.name, "data": version.signature.example()},
     }

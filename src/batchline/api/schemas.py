@@ -165,6 +165,12 @@ class ModelInput(BaseModel):
     shape: list[int | str] = Field(description="shape of one row", examples=[[4]])
     per_item: bool = Field(description="whether you send it once per item, not once per row")
     axis: int = Field(description="the batch dimension of the model's tensor", examples=[0])
+    missing: list[bool] = Field(
+        description="whether null is accepted: one flag for all values, or one for each value of a "
+        "row; empty if it never is",
+        examples=[[True, False, False, True]],
+    )
+    missing_text: str | None = Field(description="the string that the model gets for null")
 
 
 class ModelOutput(BaseModel):
@@ -208,7 +214,12 @@ class Model(BaseModel):
     label_values: list[str] | None = Field(
         description="values of that output by class, if they are not the labels"
     )
+    features: list[str] | None = Field(
+        description="names of the values of a row, if there is one input and they are known",
+        examples=[["age", "income"]],
+    )
     batching: ModelBatching | None
+    notes: list[str] = Field(description="what the validation found out, in words")
     example: PredictRequest
     versions: list[int] | None = None
 

@@ -1,11 +1,15 @@
 """Print the description of a model: inputs, outputs and their roles, batching mode."""
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from batchline.ml.signature import NO_LABEL
+
+MAX_NAMES = 10
+"""Names that a line lists."""
 
 if TYPE_CHECKING:
     from batchline.ml.batching import Batching
@@ -33,6 +37,31 @@ def print_signature(signature: "Signature") -> None:
         typer.echo("label: the class with the highest probability")
     if signature.label == NO_LABEL:
         typer.echo("label: not known, since the outputs do not show which one has it")
+    print_features(signature)
+
+
+def print_features(signature: "Signature") -> None:
+    """Print the names of the features, and which of them may be missing, if there are any."""
+    from batchline.ml.features import features_of
+
+    if signature.features is not None:
+        typer.echo(f"features: {_names(signature.features)}")
+    features = features_of(signature)
+    floats = [each for each in features if each.of.dtype != "str"]
+    missing = [each.name for each in floats if each.may_be_missing]
+    if missing:
+        every = "all of them" if len(missing) == len(features) > 1 else _names(missing)
+        typer.echo(f"may be missing: {every}")
+    for given in signature.inputs:
+        if given.missing_text is not None:
+            text = json.dumps(given.missing_text, ensure_ascii=False)
+            typer.echo(f"may be missing: {given.name}, for which the model gets {text}")
+
+
+def _names(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_NAMES
+    more = f", … ({len(names)} in all)" if rest > 0 else ""
+    return ", ".join(f'"{name}"' if "," in name else name for name in names[:MAX_NAMES]) + more
 
 
 def print_batching(batching: "Batching", notes: Sequence[str]) -> None:

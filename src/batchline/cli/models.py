@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 models_app = typer.Typer(help="Add, compare and choose models.", no_args_is_help=True)
 
-File = Annotated[str, typer.Argument(help="Path of an ONNX file, or a URL that fsspec reads.")]
+File = Annotated[str, typer.Argument(help="Path of an ONNX file or an MLflow model, or a URL.")]
 Labels = Annotated[
     Path | None, typer.Option(help="Name the classes with a JSON file: index to name, or a list.")
 ]
@@ -39,6 +40,28 @@ RowsAxis = Annotated[
 AllowNonFinite = Annotated[
     bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
 ]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Name the values of a row, separated by commas, or by the header of a CSV file.",
+    ),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAMES", help="Accept null for these features, or all."),
+]
+NoMissing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAMES", help="Reject null for these features, or all."),
+]
+MissingText = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Pass this to the model for null in string inputs. NAME=TEXT: in this input.",
+    ),
+]
 
 
 @models_app.command()
@@ -53,6 +76,10 @@ def add(
     probabilities: Probabilities = None,
     rows_axis: RowsAxis = None,
     allow_non_finite: AllowNonFinite = False,
+    features: Features = None,
+    missing: Missing = None,
+    no_missing: NoMissing = None,
+    missing_text: MissingText = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Validate an ONNX model and add it as a new version.
@@ -63,7 +90,13 @@ def add(
     from batchline.registry import publish
 
     publish.check_name(name)
-    choices = _choices(probabilities, rows_axis, allow_non_finite=allow_non_finite)
+    choices = _choices(features, missing, no_missing, missing_text)
+    choices = replace(
+        choices,
+        probabilities=probabilities,
+        rows_axis=rows_axis,
+        allow_non_finite=allow_non_finite,
+    )
     model = publish.ModelFile.read(file, labels, choices)
     with opened(settings) as database:
         known = publish.find(database, name, model)
@@ -89,12 +122,22 @@ def check(
     probabilities: Probabilities = None,
     rows_axis: RowsAxis = None,
     allow_non_finite: AllowNonFinite = False,
+    features: Features = None,
+    missing: Missing = None,
+    no_missing: NoMissing = None,
+    missing_text: MissingText = None,
 ) -> None:
     """Validate a model as `add` does, and store nothing."""
     settings = configure({})
     from batchline.registry.publish import ModelFile
 
-    choices = _choices(probabilities, rows_axis, allow_non_finite=allow_non_finite)
+    choices = _choices(features, missing, no_missing, missing_text)
+    choices = replace(
+        choices,
+        probabilities=probabilities,
+        rows_axis=rows_axis,
+        allow_non_finite=allow_non_finite,
+    )
     model = ModelFile.read(file, labels, choices)
     print_report(model.examine(_read_sample(sample), runtime_of(settings)), model.content)
 
@@ -267,8 +310,18 @@ def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
 
 
 def _choices(
-    probabilities: str | None, rows_axis: str | None, *, allow_non_finite: bool
+    features: str | None,
+    missing: list[str] | None,
+    no_missing: list[str] | None,
+    missing_text: list[str] | None,
 ) -> "Choices":
+    """Return the choices about features, each with its names as one flat list."""
+    from batchline.ml.examination.feature_names import read_features, split_names
     from batchline.ml.examination.report import Choices
 
-    return Choices(None, probabilities, rows_axis, allow_non_finite)
+    return Choices(
+        features=None if features is None else read_features(features),
+        missing=tuple(name for text in missing or () for name in split_names(text)),
+        no_missing=tuple(name for text in no_missing or () for name in split_names(text)),
+        missing_text=tuple(missing_text or ()),
+    )

@@ -108,6 +108,12 @@ class Session:
         _check_outputs(session, name)
         return cls(session)
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Return the metadata properties in the file."""
+        found: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        return found
+
     def run(self, feeds: Mapping[str, Tensor]) -> list[Any]:
         """Return the outputs in their declared order.
 

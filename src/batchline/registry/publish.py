@@ -1,7 +1,7 @@
 """Add versions of models to the database."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from batchline.constants import MODEL_STORED_MAX_BYTES
@@ -15,6 +15,7 @@ from batchline.ml.examination.label_file import Names, read_labels
 from batchline.ml.examination.report import Choices, ModelReport, examine
 from batchline.ml.session import Runtime
 from batchline.registry.files import is_url, read_content
+from batchline.registry.mlflow import is_mlflow, read_mlflow
 from batchline.registry.version import (
     SIGNATURE_FORMAT,
     Version,
@@ -41,12 +42,17 @@ class ModelFile:
     ) -> "ModelFile":
         """Read the model file, by path or URL, the files that it names, and its label file.
 
+        `location` may also be the folder of an MLflow model, or its file `MLmodel`.
+
         Raises:
             ConfigurationError: one of the files cannot be read.
         """
         choices = choices or Choices()
         if labels is not None:
             choices = replace(choices, labels=read_labels(labels))
+        if is_mlflow(location):
+            packaged = read_mlflow(location)
+            location, choices = packaged.location, replace(choices, columns=packaged.columns)
         return cls(location, read_content(location), choices)
 
     @property
@@ -86,6 +92,14 @@ def options_text(choices: Choices) -> str:
     """Return what a user chose as JSON, with the format of the signature that comes of it."""
     given = {name: value for name, value in asdict(choices).items() if value}
     return json.dumps(given | {"format": SIGNATURE_FORMAT}, sort_keys=True)
+
+
+def read_choices(options: str | None) -> Choices:
+    """Return what a user chose, from the options of a version."""
+    stored = json.loads(options or "{}")
+    names = {each.name for each in fields(Choices)}
+    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+    return Choices(**{name: value for name, value in (stored | lists).items() if name in names})
 
 
 def check_name(name: str) -> None:

@@ -1,19 +1,19 @@
-"""Examine versions again that an older Batchline stored before it knew the roles of all outputs."""
+"""Examine versions again that an older Batchline stored before it looked for what it stores now."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchline.db.cruds import versions
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
 from batchline.ml.batching import Batching
-from batchline.ml.examination.report import Choices
+from batchline.ml.examination.report import ModelReport
 from batchline.ml.session import Runtime
 from batchline.ml.signature import Signature
 from batchline.registry.loaded import read_version_content
-from batchline.registry.publish import ModelFile, add, to_new_version
+from batchline.registry.publish import ModelFile, add, read_choices, to_new_version
 from batchline.registry.version import SIGNATURE_FORMAT, Version, read_versions
 
 
@@ -42,17 +42,11 @@ def renew(database: Database, runtime: Runtime) -> Iterator[Renewal]:
 
 
 def _renew(database: Database, version: Version, runtime: Runtime) -> Renewal:
-    stored = json.loads(version.options or "{}")
-    labels = stored.get("labels")
-    choices = Choices(
-        labels=None if labels is None else tuple(labels),
-        probabilities=stored.get("probabilities"),
-        allow_non_finite=version.allow_non_finite,
-    )
+    choices = replace(read_choices(version.options), allow_non_finite=version.allow_non_finite)
     try:
         content = read_version_content(database, version)
         file = ModelFile(version.location or "", content, choices)
-        found = file.examine(None, runtime)
+        found = _examined(file, version, runtime)
     except (ConfigurationError, ModelUnavailable) as error:
         return Renewal(version, problem=error)
     if _form(version.signature, version.batching) != _form(found.signature, found.batching):
@@ -62,8 +56,27 @@ def _renew(database: Database, version: Version, runtime: Runtime) -> Renewal:
     return Renewal(version)
 
 
+def _examined(file: ModelFile, version: Version, runtime: Runtime) -> ModelReport:
+    """Return the report of a file. Its sample is not stored, so its example must do, if needed.
+
+    Then the batching mode stays, which that sample has confirmed.
+    """
+    try:
+        return file.examine(None, runtime)
+    except ConfigurationError:
+        if version.example is None or version.batching is None:
+            raise
+    row = json.dumps({"data": version.example["data"]})
+    found = file.examine(("of its example", f"{row}\n{row}".encode()), runtime)
+    return replace(found, batching=version.batching)
+
+
 def _form(signature: Signature, batching: Batching | None) -> tuple[Any, ...]:
-    """Return all that decides which data a version takes and how its prediction is built."""
+    """Return all that decides how data is read and how a prediction is built.
+
+    Which values may be missing, and the names of features, are no part of it: data that a version
+    took before, it takes in the same way.
+    """
     inputs = [(e.name, e.dtype, e.shape, e.per_item, e.axis) for e in signature.inputs]
     return inputs, batching is None or batching.axis, _values(signature)
 

@@ -15,8 +15,12 @@ from batchline.ml.signature import Signature
 
 ADD_HINT = "add one: batchline models add NAME FILE"
 
-SIGNATURE_FORMAT = 2
-"""The format of a stored signature: 1 or no number, before the roles of all outputs were known."""
+SIGNATURE_FORMAT = 3
+"""The format of a stored signature.
+
+1 or no number: before the roles of all outputs were known. 2: before missing values and the names
+of features were known.
+"""
 
 
 def signature_text(signature: Signature, example: dict[str, Any] | None = None) -> str:

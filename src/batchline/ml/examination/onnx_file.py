@@ -7,6 +7,7 @@ everything else.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from struct import iter_unpack
 
 from batchline.ml.protobuf import read_fields, read_varint
 
@@ -14,10 +15,10 @@ Labels = tuple[str, ...]
 
 
 GRAPH, NODE, INITIALIZER, INPUT, OUTPUT = 7, 1, 5, 11, 12
-NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE = 1, 2, 4, 5
-ATTRIBUTE_NAME, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 1, 5, 6
-ATTRIBUTE_INTS, ATTRIBUTE_STRINGS, ATTRIBUTE_GRAPHS = 8, 9, 11
-TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 2, 8, 9
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
+ATTRIBUTE_NAME, ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 1, 2, 3, 5, 6
+ATTRIBUTE_FLOATS, ATTRIBUTE_INTS, ATTRIBUTE_STRINGS, ATTRIBUTE_GRAPHS = 7, 8, 9, 11
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW = 1, 2, 8, 9
 TENSOR_INT32S, TENSOR_STRINGS, TENSOR_INT64S = 5, 6, 7
 VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_SHAPE = 1, 2, 1, 2
 WORD_BYTES = {6: 4, 7: 8}
@@ -32,6 +33,7 @@ class Node:
     inputs: Labels
     outputs: Labels
     attributes: dict[str, bytes]
+    domain: str = ""
 
     @property
     def class_labels(self) -> Labels:
@@ -44,21 +46,52 @@ class Node:
     @property
     def has_subgraphs(self) -> bool:
         """Whether it is a loop or a condition, which may read any tensor of the graph."""
-        graphs = (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS)
-        return any(
-            number in graphs for each in self.attributes.values() for number, _ in read_fields(each)
+        return any(True for _ in self._subgraphs())
+
+    @cached_property
+    def captured(self) -> frozenset[str]:
+        """Return all names of tensors in its subgraphs, some of which are of the graph around."""
+        return frozenset(name for graph in self._subgraphs() for name in _names_in(graph))
+
+    def integer(self, name: str, default: int) -> int:
+        """Return an attribute that is an integer."""
+        return next(iter(_integers(self.attributes.get(name, b""), ATTRIBUTE_INT)), default)
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """Return an attribute that is a list of integers, or a tensor of them, or ()."""
+        return tuple(map(int, _of_attribute(self.attributes.get(name, b""))))
+
+    def floats(self, name: str) -> tuple[float, ...]:
+        """Return an attribute that is one float or a list of them, or ()."""
+        attribute = self.attributes.get(name, b"")
+        packed = b"".join(
+            part
+            for number in (ATTRIBUTE_FLOAT, ATTRIBUTE_FLOATS)
+            for part in all_of(attribute, number)
         )
+        return tuple(number for (number,) in iter_unpack("<f", packed[: len(packed) // 4 * 4]))
+
+    def strings(self, name: str) -> Labels:
+        """Return an attribute that is a list of strings, or ()."""
+        return texts(self.attributes.get(name, b""), ATTRIBUTE_STRINGS)
+
+    def _subgraphs(self) -> Iterator[bytes]:
+        for attribute in self.attributes.values():
+            for number in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
+                yield from all_of(attribute, number)
 
 
 @dataclass(frozen=True)
 class Graph:
     """The nodes of a model, the values of its constants by name, and the names of its outputs.
 
-    `unranked` are the inputs without a shape, which ONNX Runtime shows like scalars.
+    `shapes` are those of the constants. `unranked` are the inputs without a shape, which ONNX
+    Runtime shows like scalars.
     """
 
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Labels] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     outputs: Labels = ()
     unranked: frozenset[str] = frozenset()
 
@@ -72,19 +105,20 @@ def read_graph(content: bytes) -> Graph:
     """Return the graph of a model that ONNX Runtime can load. It is empty if there is none."""
     message = next(all_of(content, GRAPH), b"")
     nodes = [_node(each) for each in all_of(message, NODE)]
-    constants = {
-        name: _of_tensor(tensor)
-        for tensor in all_of(message, INITIALIZER)
-        for name in texts(tensor, TENSOR_NAME)
-    }
+    constants, shapes = {}, {}
+    for tensor in all_of(message, INITIALIZER):
+        for name in texts(tensor, TENSOR_NAME):
+            constants[name], shapes[name] = _of_tensor(tensor), _shape(tensor)
     for node in nodes:
         if node.operator == "Constant" and node.outputs:
-            constants[node.outputs[0]] = next(map(_of_attribute, node.attributes.values()), ())
+            value = next(iter(node.attributes.values()), b"")
+            constants[node.outputs[0]] = _of_attribute(value)
+            shapes[node.outputs[0]] = _shape_of_attribute(value)
     values = list(all_of(message, INPUT))
     unranked = {name for each in values if not _has_shape(each) for name in texts(each, VALUE_NAME)}
     unranked -= constants.keys()  # their default value has a shape
     outputs = tuple(name for each in all_of(message, OUTPUT) for name in texts(each, VALUE_NAME))
-    return Graph(nodes, constants, outputs, frozenset(unranked))
+    return Graph(nodes, constants, shapes, outputs, frozenset(unranked))
 
 
 def _has_shape(value: bytes) -> bool:
@@ -100,13 +134,35 @@ def _node(message: bytes) -> Node:
     }
     operator = next(iter(texts(message, NODE_OPERATOR)), "")
     inputs, outputs = texts(message, NODE_INPUT), texts(message, NODE_OUTPUT)
-    return Node(operator, inputs, outputs, attributes)
+    domain = next(iter(texts(message, NODE_DOMAIN)), "")
+    return Node(operator, inputs, outputs, attributes, domain)
+
+
+def _names_in(graph: bytes) -> Iterator[str]:
+    for node in map(_node, all_of(graph, NODE)):
+        yield from node.inputs
+        yield from node.captured
+    for value in all_of(graph, OUTPUT):
+        yield from texts(value, VALUE_NAME)
 
 
 def _of_attribute(attribute: bytes) -> Labels:
     for tensor in all_of(attribute, ATTRIBUTE_TENSOR):
         return _of_tensor(tensor)
-    return texts(attribute, ATTRIBUTE_STRINGS) or _numbers(attribute, ATTRIBUTE_INTS)
+    numbers = _numbers(attribute, ATTRIBUTE_INTS) or _numbers(attribute, ATTRIBUTE_INT)
+    return texts(attribute, ATTRIBUTE_STRINGS) or numbers
+
+
+def _shape_of_attribute(attribute: bytes) -> tuple[int, ...]:
+    for tensor in all_of(attribute, ATTRIBUTE_TENSOR):
+        return _shape(tensor)
+    fields = [number for number, _ in read_fields(attribute)]
+    is_list = bool({ATTRIBUTE_FLOATS, ATTRIBUTE_INTS, ATTRIBUTE_STRINGS} & set(fields))
+    return (len(_of_attribute(attribute)),) if is_list else ()
+
+
+def _shape(tensor: bytes) -> tuple[int, ...]:
+    return _integers(tensor, TENSOR_DIMS)
 
 
 def _of_tensor(tensor: bytes) -> Labels:
@@ -126,6 +182,10 @@ def texts(message: bytes, number: int) -> Labels:
 
 
 def _numbers(message: bytes, number: int) -> Labels:
+    return tuple(map(str, _integers(message, number)))
+
+
+def _integers(message: bytes, number: int) -> tuple[int, ...]:
     """Return integers, each in a field of its own or all packed into one."""
     found: list[int] = []
     for each, value in read_fields(message):
@@ -136,7 +196,7 @@ def _numbers(message: bytes, number: int) -> Labels:
             while place < len(value):
                 one, place = read_varint(value, place)
                 found.append(one)
-    return tuple(str(one - 2**64 if one >= 2**63 else one) for one in found)
+    return tuple(one - 2**64 if one >= 2**63 else one for one in found)
 
 
 def all_of(message: bytes, number: int) -> Iterator[bytes]:

@@ -22,7 +22,10 @@ from batchline.ml.examination.batch_dimension import (
     batch_dimensions,
 )
 from batchline.ml.examination.batching import NotABatch, detect_batching
+from batchline.ml.examination.feature_names import find_feature_names
 from batchline.ml.examination.label_file import Names
+from batchline.ml.examination.missing import MissingChoices, find_missing
+from batchline.ml.examination.missing_trial import MissingTrial
 from batchline.ml.examination.onnx_file import Graph, read_graph
 from batchline.ml.examination.output_rows import Trial, try_outputs
 from batchline.ml.examination.roles import Roles, Tried, find_roles
@@ -45,12 +48,22 @@ class Choices:
         probabilities: the name of the output with the class probabilities, or None to find it.
         rows_axis: number or name of the batch dimension, `none`, or None to find it.
         allow_non_finite: whether NaN and infinity are written as strings.
+        features: the names of the values of a row, or None to find them.
+        columns: the names in the signature of an MLflow model, if it is one.
+        missing: names of the features that may be missing, or `all`.
+        no_missing: names of the features that may not, or `all`.
+        missing_text: `VALUE` for the missing values of all string inputs, or `NAME=VALUE`.
     """
 
     labels: Names | None = None
     probabilities: str | None = None
     rows_axis: str | None = None
     allow_non_finite: bool = False
+    features: Names | None = None
+    columns: Names | None = None
+    missing: Names = ()
+    no_missing: Names = ()
+    missing_text: Names = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +214,8 @@ def _report(
     _check_names(roles.own_names or (), "the class name")
     notes += [roles.note] if roles.note else []
     signature = _with_roles(replace(tried, outputs=tuple(declared)), roles)
+    signature, more = _with_features(model, signature, batching, rows)
+    notes += more
     predictor = Predictor(model.session, signature, batching, choices.allow_non_finite)
     return ModelReport(signature, batching, tuple(notes), _example(predictor, rows, given=given))
 
@@ -235,6 +250,20 @@ def _with_roles(signature: Signature, roles: Roles) -> Signature:
         label=roles.label,
         label_values=None if roles.own_names == roles.names else roles.own_names,
     )
+
+
+def _with_features(
+    model: _Model, signature: Signature, batching: Batching, rows: RowTensors
+) -> tuple[Signature, list[str]]:
+    """Return the signature with its features and which of them may be missing, and notes."""
+    choices = model.choices
+    found = find_feature_names(
+        signature.inputs, choices.features, choices.columns, model.session.metadata
+    )
+    trial = MissingTrial(model.session, replace(signature, features=found.names), batching, rows)
+    told = MissingChoices(choices.missing, choices.no_missing, choices.missing_text)
+    signature, notes = find_missing(model.graph, trial, told)
+    return signature, [found.note, *notes] if found.note else notes
 
 
 def _example(predictor: Predictor, rows: RowTensors, *, given: bool) -> dict[str, Any] | None:
