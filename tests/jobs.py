@@ -7,7 +7,7 @@ from pathlib import Path
 from batchline.constants import DEFAULT_MODEL, IRIS_LABELS, IRIS_MODEL
 from batchline.db.database import Database
 from batchline.ml.examination.report import Choices
-from batchline.ml.outputs import RowResults
+from batchline.ml.prediction_texts import RowResults
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime

@@ -12,7 +12,7 @@ from batchline.ml.data_loader import (
     to_item_results,
 )
 from batchline.ml.inputs import Input
-from batchline.ml.outputs import RowResults
+from batchline.ml.prediction_texts import RowResults
 from batchline.ml.rows import RowTensors
 from batchline.ml.signature import Signature
 

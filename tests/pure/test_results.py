@@ -8,9 +8,10 @@ import orjson
 import pytest
 
 from batchline.errors import Failure, ModelFailed
-from batchline.ml import outputs as output_columns
 from batchline.ml.inputs import Input
-from batchline.ml.outputs import RowResults
+from batchline.ml.outputs import to_predictions
+from batchline.ml.prediction_texts import RowResults
+from batchline.ml.prediction_texts import to_results as to_texts
 from batchline.ml.signature import Output, Signature
 
 OTHER = None
@@ -33,7 +34,7 @@ def convert(
 ) -> RowResults:
     declared = tuple(Output(name, "float32") for name in names)
     signature = Signature((Input("x", "float32", ()),), declared, **roles)
-    return output_columns.to_results(outputs, signature, allow_non_finite=allow_non_finite)
+    return to_texts(to_predictions(outputs, signature, allow_non_finite=allow_non_finite))
 
 
 CLASSES = ("no", "yes")
@@ -107,10 +108,10 @@ def test_a_constant_list_of_the_classes_is_no_further_output() -> None:
         probabilities="p",
     )
     names = [np.array(CLASSES, object)] * 2
-    found = output_columns.to_results([PROBABILITIES, names], signature)
+    found = to_texts(to_predictions([PROBABILITIES, names], signature))
     assert found.results == ['{"no":0.25,"yes":0.75}', '{"no":1.0,"yes":0.0}']
     others = [np.array(["a", "b"], object)] * 2
-    found = output_columns.to_results([PROBABILITIES, others], signature)
+    found = to_texts(to_predictions([PROBABILITIES, others], signature))
     assert found.results[0] == '{"p":{"no":0.25,"yes":0.75},"classes":["a","b"]}'
 
 

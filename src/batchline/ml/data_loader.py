@@ -9,10 +9,11 @@ import orjson
 
 from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import Failure, ModelFailed
-from batchline.ml import outputs
+from batchline.ml import prediction_texts
 from batchline.ml.faults import faults
 from batchline.ml.forms import read, split_rows
-from batchline.ml.outputs import Labels, Result, RowResults
+from batchline.ml.outputs import Labels
+from batchline.ml.prediction_texts import Result, RowResults
 from batchline.ml.rows import RowTensors
 from batchline.ml.signature import Signature
 from batchline.ml.table import Mask, Table, joined, tensors
@@ -232,7 +233,7 @@ def predict_rows(predict: Callable[[RowTensors], RowResults], rows: RowTensors) 
         if len(rows) == 1:
             return RowResults([Failure(error.code, error.detail)])
     middle = len(rows) // 2
-    return outputs.joined(
+    return prediction_texts.joined(
         predict_rows(predict, rows[:middle]), predict_rows(predict, rows[middle:])
     )
 

@@ -1,85 +1,76 @@
-"""Turn a model's outputs into predictions, row by row. Pure."""
+"""Turn a model's outputs into predictions, which are columns with one value per row. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
-import orjson
 
 from batchline.errors import Failure, ModelFailed
 from batchline.ml.signature import NO_LABEL, Output, Signature
-
-Result = str | Failure
-"""The result of one row: its prediction as JSON text, or why it has none."""
 
 Labels = Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class RowResults:
-    """The results of rows, and their labels if the model is a classifier.
-
-    A result is None if the row was left out.
-    """
-
-    results: Sequence[Result | None]
-    labels: Labels | None = None
-
-
-def joined(one: RowResults, other: RowResults) -> RowResults:
-    """Return the results of two parts of a batch, in which a failed row has no label."""
-    labels: Labels | None = None
-    if one.labels is not None or other.labels is not None:
-        labels = [label for each in (one, other) for label in _or_none(each)]
-    return RowResults([*one.results, *other.results], labels)
-
-
-def _or_none(found: RowResults) -> Labels:
-    return found.labels if found.labels is not None else [None] * len(found.results)
-
-
-@dataclass(frozen=True, slots=True)
-class _Distribution:
-    """The probabilities of each class, by class name."""
+class Distribution:
+    """The probabilities of each class, by class name, one per row."""
 
     columns: Mapping[str, Any]
 
 
-def to_results(
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The predictions of rows, column by column.
+
+    Args:
+        columns: name → one value per row: an array, a list, or a `Distribution`.
+        labels: a classifier's own label of each row, otherwise None.
+        failures: row → why it has no prediction.
+        finite: whether all numbers of a row are finite.
+    """
+
+    rows: int
+    columns: Mapping[str, Any]
+    labels: Labels | None
+    failures: Mapping[int, Failure]
+    finite: Any
+
+
+def to_predictions(
     outputs: Sequence[Any], signature: Signature, *, allow_non_finite: bool = False
-) -> RowResults:
-    """Return one result per row of a batch. Outputs have the batch dimension first.
+) -> Predictions:
+    """Return one prediction per row of a batch. Outputs have the batch dimension first.
 
     A classifier gives label → probability. Any other model gives output name → value, and so does a
     classifier with further outputs, one of which is label → probability. A classifier's own label
     is beside the prediction.
 
     Args:
-        allow_non_finite: write the strings NaN, Infinity and -Infinity, instead of failing the row.
+        allow_non_finite: accept NaN and infinity, instead of failing the row.
 
     Raises:
         ModelFailed: the probabilities do not fit the labels.
     """
+    rows = len(outputs[0])
     columns = _columns(outputs, signature)
-    try:
-        texts = _objects(columns, [_texts(column) for column in columns.values()])
-    except TypeError as error:  # JSON has no complex numbers, for example
-        why = f"the prediction cannot be written as JSON: {error}"
-        failure: Result = Failure(ModelFailed.code, why)
-        return RowResults([failure] * len(outputs[0]))
-    results: list[Result | None] = list(texts)
-    finite = np.logical_and.reduce([_finite_rows(each, len(texts)) for each in columns.values()])
-    for row in [] if finite.all() else np.flatnonzero(~finite).tolist():
-        values = {name: _entry(column, row) for name, column in columns.items()}
-        results[row] = _dump(_with_words(values)) if allow_non_finite else _not_finite(values)
+    finite = np.logical_and.reduce([_finite_rows(each, rows) for each in columns.values()])
+    failures: dict[int, Failure] = {}
+    if not allow_non_finite and not finite.all():
+        for row in np.flatnonzero(~finite).tolist():
+            failures[row] = _not_finite(row_of(columns, row))
     labels = _labels(outputs, columns, signature)
-    if labels is not None and None in labels:
+    if labels is not None and None in labels and signature.label is not None:
         for row, label in enumerate(labels):
-            if label is None and signature.label is not None:
-                results[row] = _no_class(outputs, signature, row)
-    return RowResults(results, labels)
+            if label is None:
+                failures[row] = _no_class(outputs, signature, row)
+    return Predictions(rows, columns, labels, failures, finite)
+
+
+def row_of(columns: Mapping[str, Any], row: int) -> dict[str, Any]:
+    """Return the values of one row."""
+    return {name: _entry(column, row) for name, column in columns.items()}
 
 
 def _columns(outputs: Sequence[Any], signature: Signature) -> dict[str, Any]:
@@ -110,7 +101,7 @@ def _is_class_list(output: Output, column: Any, labels: Sequence[str] | None) ->
     return list(map(str, np.ravel(column[0]).tolist())) == list(labels)
 
 
-def _distribution(found: Any, labels: Sequence[str], own: Sequence[str] = ()) -> _Distribution:
+def _distribution(found: Any, labels: Sequence[str], own: Sequence[str] = ()) -> Distribution:
     """Return the columns of an output (rows, classes), or of a ZipMap.
 
     Args:
@@ -123,7 +114,7 @@ def _distribution(found: Any, labels: Sequence[str], own: Sequence[str] = ()) ->
             found = found[:, [keys.index(name) for name in own]]
     if found.shape[1] != len(labels):
         raise ModelFailed(f"the model gave {found.shape[1]} probabilities for {len(labels)} labels")
-    return _Distribution(dict(zip(labels, np.ascontiguousarray(found.T), strict=True)))
+    return Distribution(dict(zip(labels, np.ascontiguousarray(found.T), strict=True)))
 
 
 def _labels(
@@ -140,7 +131,7 @@ def _labels(
         if labels is None or signature.probabilities is None:
             return None
         found = columns.get(signature.probabilities)
-        by_class = found.columns if isinstance(found, _Distribution) else columns
+        by_class = found.columns if isinstance(found, Distribution) else columns
         numbers = np.stack(list(by_class.values()))
         highest = numbers.argmax(axis=0).tolist()
         finite = np.isfinite(numbers).all(axis=0)
@@ -171,7 +162,7 @@ def _no_class(outputs: Sequence[Any], signature: Signature, row: int) -> Failure
 
 
 def _entry(column: Any, row: int) -> Any:
-    if isinstance(column, _Distribution):
+    if isinstance(column, Distribution):
         return {name: each[row] for name, each in column.columns.items()}
     return column[row]
 
@@ -191,45 +182,9 @@ def is_zipmap(output: Any) -> bool:
     return isinstance(output, list) and bool(output) and isinstance(output[0], dict)
 
 
-def _objects(names: Iterable[str], columns: Sequence[Sequence[str]]) -> list[str]:
-    """Return JSON objects, name → value, from one column of values per name."""
-    keys = [orjson.dumps(name).decode().replace("%", "%%") for name in names]
-    template = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
-    return [template % row for row in zip(*columns, strict=True)]
-
-
-def _texts(output: Any) -> Sequence[str]:
-    """Return each row of an output as JSON, floats in the shortest form that reads back the same.
-
-    All numbers are written at once and then cut apart, which takes a third of the time.
-    """
-    if isinstance(output, _Distribution):
-        return _objects(output.columns, [_texts(each) for each in output.columns.values()])
-    if isinstance(output, list) and all(each is output[0] for each in output):
-        return [_dump(_plain(output[0]))] * len(output)  # a constant
-    if not (isinstance(output, np.ndarray) and output.dtype.kind in "fiub" and output.size):
-        return [_dump(_plain(row)) for row in output]
-    opening, closing = "[" * (output.ndim - 1), "]" * (output.ndim - 1)
-    text = _dump(np.ascontiguousarray(output))
-    rows = text[output.ndim : -output.ndim].split(f"{closing},{opening}")
-    return [f"{opening}{row}{closing}" for row in rows] if opening else rows
-
-
-def _plain(value: Any) -> Any:
-    """Turn arrays of strings, which numpy holds as objects, into lists."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
-        return value.tolist()
-    return [_plain(each) for each in value] if isinstance(value, list) else value
-
-
-def _dump(value: Any) -> str:
-    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(value, option=options).decode()
-
-
 def _finite_rows(output: Any, rows: int) -> Any:
     """Return for each row of an output whether all of its numbers are finite."""
-    if isinstance(output, _Distribution):
+    if isinstance(output, Distribution):
         return np.isfinite(list(output.columns.values())).all(axis=0)
     if not isinstance(output, np.ndarray):
         return np.array([_is_finite(row) for row in output], dtype=bool)
@@ -243,27 +198,11 @@ def _not_finite(values: Mapping[str, Any]) -> Failure:
     name, value = next((n, v) for n, v in values.items() if not _is_finite(v))
     found = np.asarray(list(value.values()) if isinstance(value, dict) else value, dtype=float)
     first = found[~np.isfinite(found)].flat[0]
-    return Failure(
-        "prediction_not_finite", f"expected finite numbers in {name}, got {_word(first)}"
-    )
+    return Failure("prediction_not_finite", f"expected finite numbers in {name}, got {word(first)}")
 
 
-def _with_words(value: Any) -> Any:
-    """Write the numbers that JSON does not have as strings."""
-    if isinstance(value, dict):
-        return {key: _with_words(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        if value.ndim == 0:
-            return _with_words(value[()])
-        return value if np.isfinite(value).all() else [_with_words(each) for each in value]
-    if isinstance(value, list | tuple):
-        return [_with_words(each) for each in value]
-    if isinstance(value, float | np.floating) and not isfinite(value):
-        return _word(float(value))
-    return _plain(value)
-
-
-def _word(value: float) -> str:
+def word(value: float) -> str:
+    """Return a number that JSON does not have."""
     if value != value:
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"

@@ -12,7 +12,8 @@ from batchline.ml.batching import Batching
 from batchline.ml.calls import call
 from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import Batch, load_batch, predict_rows
-from batchline.ml.outputs import Result, RowResults, to_results
+from batchline.ml.outputs import Predictions, to_predictions
+from batchline.ml.prediction_texts import Result, RowResults, to_results
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime, Session
 from batchline.ml.signature import Signature
@@ -86,8 +87,16 @@ class Predictor:
         Raises:
             ModelFailed: the model raised an error, or gave another number of results than rows.
         """
+        return to_results(self.predict_columns(rows))
+
+    def predict_columns(self, rows: RowTensors) -> Predictions:
+        """Return the predictions of up to `batching.call_rows` rows as columns.
+
+        Raises:
+            ModelFailed: the model raised an error, or gave another number of results than rows.
+        """
         outputs = call(self.session, rows, self.batching, self.signature)
-        return to_results(outputs, self.signature, allow_non_finite=self.allow_non_finite)
+        return to_predictions(outputs, self.signature, allow_non_finite=self.allow_non_finite)
 
 
 def _put(all_values: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:

@@ -1,0 +1,107 @@
+"""Write predictions as JSON, row by row. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import orjson
+
+from batchline.errors import Failure, ModelFailed
+from batchline.ml.outputs import Distribution, Labels, Predictions, row_of, word
+
+Result = str | Failure
+"""The result of one row: its prediction as JSON text, or why it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowResults:
+    """The results of rows, and their labels if the model is a classifier.
+
+    A result is None if the row was left out.
+    """
+
+    results: Sequence[Result | None]
+    labels: Labels | None = None
+
+
+def joined(one: RowResults, other: RowResults) -> RowResults:
+    """Return the results of two parts of a batch, in which a failed row has no label."""
+    labels: Labels | None = None
+    if one.labels is not None or other.labels is not None:
+        labels = [label for each in (one, other) for label in _or_none(each)]
+    return RowResults([*one.results, *other.results], labels)
+
+
+def _or_none(found: RowResults) -> Labels:
+    return found.labels if found.labels is not None else [None] * len(found.results)
+
+
+def to_results(predictions: Predictions) -> RowResults:
+    """Return one result per row. Numbers that JSON does not have become strings."""
+    columns = predictions.columns
+    try:
+        texts = _objects(columns, [_texts(column) for column in columns.values()])
+    except TypeError as error:  # JSON has no complex numbers, for example
+        why = f"the prediction cannot be written as JSON: {error}"
+        failure: Result = Failure(ModelFailed.code, why)
+        return RowResults([failure] * predictions.rows)
+    results: list[Result | None] = list(texts)
+    if not predictions.finite.all():
+        for row in np.flatnonzero(~predictions.finite).tolist():
+            results[row] = _dump(_with_words(row_of(columns, row)))
+    for row, failed in predictions.failures.items():
+        results[row] = failed
+    return RowResults(results, predictions.labels)
+
+
+def _objects(names: Iterable[str], columns: Sequence[Sequence[str]]) -> list[str]:
+    """Return JSON objects, name → value, from one column of values per name."""
+    keys = [orjson.dumps(name).decode().replace("%", "%%") for name in names]
+    template = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
+    return [template % row for row in zip(*columns, strict=True)]
+
+
+def _texts(output: Any) -> Sequence[str]:
+    """Return each row of an output as JSON, floats in the shortest form that reads back the same.
+
+    All numbers are written at once and then cut apart, which takes a third of the time.
+    """
+    if isinstance(output, Distribution):
+        return _objects(output.columns, [_texts(each) for each in output.columns.values()])
+    if isinstance(output, list) and all(each is output[0] for each in output):
+        return [_dump(_plain(output[0]))] * len(output)  # a constant
+    if not (isinstance(output, np.ndarray) and output.dtype.kind in "fiub" and output.size):
+        return [_dump(_plain(row)) for row in output]
+    opening, closing = "[" * (output.ndim - 1), "]" * (output.ndim - 1)
+    text = _dump(np.ascontiguousarray(output))
+    rows = text[output.ndim : -output.ndim].split(f"{closing},{opening}")
+    return [f"{opening}{row}{closing}" for row in rows] if opening else rows
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays of strings, which numpy holds as objects, into lists."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
+        return value.tolist()
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+def _dump(value: Any) -> str:
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(value, option=options).decode()
+
+
+def _with_words(value: Any) -> Any:
+    """Write the numbers that JSON does not have as strings."""
+    if isinstance(value, dict):
+        return {key: _with_words(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        if value.ndim == 0:
+            return _with_words(value[()])
+        return value if np.isfinite(value).all() else [_with_words(each) for each in value]
+    if isinstance(value, list | tuple):
+        return [_with_words(each) for each in value]
+    if isinstance(value, float | np.floating) and not isfinite(value):
+        return word(float(value))
+    return _plain(value)
