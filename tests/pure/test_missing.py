@@ -12,7 +12,10 @@ from onnx.helper import make_node
 
 from batchline.errors import ConfigurationError
 from batchline.ml.examination.feature_names import read_features
+from batchline.ml.examination.nan_paths import shown_missing
+from batchline.ml.examination.onnx_file import read_graph
 from batchline.ml.examination.report import Choices, ModelReport, examine
+from batchline.ml.inputs import Input
 from batchline.registry.files import read_content
 from batchline.registry.publish import ModelFile, options_text, read_choices
 from tests import models
@@ -33,8 +36,17 @@ def missing(path: Path, **choices: Any) -> tuple[bool, ...]:
 
 
 def graph(tmp_path: Path, *nodes: Any, width: int = 3, **constants: Any) -> tuple[bool, ...]:
+    """Return what the graph alone shows of the columns of x, which a trial confirms."""
     path = models.of_nodes(tmp_path / "model.onnx", *nodes, width=width, **constants)
-    return missing(path)
+    return shown(path, width)
+
+
+def shown(path: Path, width: int = 3) -> tuple[bool, ...]:
+    inputs = [Input("x", "float32", (width,))]
+    flags = tuple(shown_missing(read_graph(path.read_bytes()), inputs, axis=True)["x"])
+    flags = (flags if not all(flags) else (True,)) if any(flags) else ()
+    assert missing(path) == flags
+    return flags
 
 
 # The graph --------------------------------------------------------------------------------------
@@ -100,23 +112,26 @@ def test_a_value_is_followed_through_operators_that_keep_nan(
     assert graph(tmp_path, *nodes, fill, SUM, **constants) == (True, False, False)
 
 
-def test_a_column_that_is_sliced_by_a_negative_index_is_the_last_one(tmp_path: Path) -> None:
-    constants = {"start": np.array([-1]), "end": np.array([2**31]), "axis": np.array([1])}
-    nodes = [
-        make_node("Slice", ["x", "start", "end", "axis"], ["last"]),
-        imputer("last", "filled", 0.0),
-        make_node("Slice", ["x", "zero", "start", "axis"], ["rest"]),
-        make_node("Concat", ["rest", "filled"], ["a"], axis=1),
-        SUM,
-    ]
-    found = graph(tmp_path, *nodes, **constants, zero=np.array([0]), w=WEIGHTS)
-    assert found == (False, False, True)
+def test_columns_that_are_sliced_by_negative_indexes_count_from_the_end(tmp_path: Path) -> None:
+    constants = {"start": np.array([-2]), "end": np.array([-1]), "axis": np.array([-1])}
+    nodes = [make_node("Slice", ["x", "start", "end", "axis"], ["b"]), imputer("b", "y", 0.0)]
+    assert graph(tmp_path, *nodes, **constants) == (False, True, False)
+    nodes[0] = make_node("Slice", ["x", "end", "last", "axis", "end"], ["b"])
+    backwards = constants | {"last": np.array([-(2**63)])}
+    nodes[1] = imputer("b", "y", 0.0, np.inf, np.inf)
+    # Turned around, the first column is the last one. The others stay NaN.
+    assert graph(tmp_path, *nodes, **backwards) == (False, False, True)
 
 
 def test_a_value_with_another_path_to_a_sum_may_not_be_missing(tmp_path: Path) -> None:
     nodes = [imputer("x", "a", 0.0), make_node("MatMul", ["a", "w"], ["b"])]
     nodes += [make_node("MatMul", ["x", "w"], ["c"]), make_node("Add", ["b", "c"], ["y"])]
     assert graph(tmp_path, *nodes, w=WEIGHTS) == ()
+
+
+def test_a_value_that_is_in_an_output_itself_may_not_be_missing(tmp_path: Path) -> None:
+    nodes = [imputer("x", "a", 0.0), make_node("Concat", ["a", "x"], ["y"], axis=1)]
+    assert graph(tmp_path, *nodes) == ()
 
 
 def test_a_path_that_reaches_no_output_does_not_count(tmp_path: Path) -> None:
@@ -149,7 +164,7 @@ def test_an_operator_of_another_domain_is_no_imputer(tmp_path: Path) -> None:
     model.graph.node[0].domain = "my.operators"
     model.functions.append(function)
     save(model, path)
-    assert missing(path) == ()
+    assert shown(path) == ()
 
 
 def test_trees_know_the_features_for_which_they_track_missing_values(tmp_path: Path) -> None:
@@ -216,6 +231,15 @@ def test_isnan_counts_with_a_where_that_chooses_by_it(tmp_path: Path) -> None:
     assert graph(tmp_path, check, negated, where, SUM, w=WEIGHTS, zero=zero) == (True,)
     wrong_way = make_node("Where", ["n", "x", "zero"], ["a"])
     assert graph(tmp_path, check, wrong_way, SUM, w=WEIGHTS, zero=zero) == ()
+
+
+def test_a_where_passes_on_the_values_that_it_puts_in_place_of_nan(tmp_path: Path) -> None:
+    nodes = [
+        make_node("Split", ["x"], ["l", "r"], axis=1),
+        make_node("IsNaN", ["l"], ["n"]),
+        make_node("Where", ["n", "r", "l"], ["y"]),
+    ]
+    assert graph(tmp_path, *nodes, width=2) == (True, False)
 
 
 def test_isnan_beside_the_value_or_without_use_says_nothing(tmp_path: Path) -> None:
