@@ -24,7 +24,7 @@ IRIS_FLOWERS = IRIS / "flowers.csv"
 DEFAULT_MODEL = "default"
 """The model that predicts items without a model name. `MODEL_FILEPATH` is added under this name."""
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The newest migration. The API compares this string instead of importing Alembic."""
 
 BEFORE_ALL_IDS = -(2**63)
@@ -142,6 +142,11 @@ IDLE_TIMEOUT = 30
 """Time after which the server ends an idle transaction. It is shorter than `CLAIM_LEASE`."""
 MIGRATION_TIMEOUT = 600
 """Time to wait for another migration."""
+INDEX_BUILD_INTERVAL = 0.5
+"""Interval at which a migration that cannot build an index tries again."""
+TABLE_LOCK_WAIT = 2
+"""Time that building an index on MySQL or MariaDB may keep writers waiting. It is shorter than
+`API_STATEMENT_TIMEOUT`."""
 POOL_TIMEOUT = 3
 """Time to wait for a pooled connection."""
 SQLITE_BUSY_TIMEOUT = 5.0
