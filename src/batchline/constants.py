@@ -84,6 +84,12 @@ MAX_UPLOADS = 4
 # Limits of one claim, which bound the memory of a worker thread.
 CLAIM_FIRST_ITEMS = 256
 CLAIM_MAX_ITEMS = 5_000
+CLAIMS_IN_A_ROW = 3
+"""Claims of a lane before a higher lane gets one. While both have items, an upload gets a quarter
+of the claims. More in a row would help single requests little: they wait for a batch anyway."""
+SPARSE_SHARE = 0.25
+"""If fewer of a claim's ids were pending, the next claim covers a number of pending items instead
+of a span of ids."""
 STORE_ATTEMPTS = 5
 """Attempts to store a batch while other clients change its items. Then its claim is released."""
 CLAIM_MAX_BYTES = 4 * 1024 * 1024

@@ -143,6 +143,7 @@ claims = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     created_at(),
     Column("backfill_id", Integer, nullable=True),  # null: a claim of pending items
+    Column("lane", SmallInteger, nullable=True),  # null: of all lanes, as jobs of 0003 claim
     CheckConstraint("first_id <= last_id", name="claims_range"),
     **TABLE_OPTIONS,
 )

@@ -1,6 +1,6 @@
-"""Which items of a range are to be predicted: those that are pending, or those of a backfill."""
+"""Which items of a range are to be predicted: pending ones of a lane, or those of a backfill."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists
@@ -14,11 +14,21 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The pending items. The active version of their model predicts them."""
+    """The pending items of a lane. The active version of their model predicts them.
+
+    Without a lane, it is those of all lanes: jobs of schema 0003 claim them without regard to it.
+    """
+
+    lane: int | None = field(default=None, kw_only=True)
 
     def within(self, first_id: int, last_id: int) -> Conditions:
-        """Return the conditions for an unpredicted item of this range."""
-        return items.c.status == Status.PENDING, items.c.id.between(first_id, last_id)
+        """Return the conditions for an unpredicted item of this range and lane."""
+        lane = () if self.lane is None else (items.c.lane == self.lane,)
+        return (*self.unpredicted(), *lane, items.c.id.between(first_id, last_id))
+
+    def unpredicted(self) -> Conditions:
+        """Return the conditions for an unpredicted item. A client may have changed its lane."""
+        return (items.c.status == Status.PENDING,)
 
 
 PENDING = Scope()
@@ -35,9 +45,8 @@ class Backfill(Scope):
     since: datetime | None
     until: datetime | None
 
-    def within(self, first_id: int, last_id: int) -> Conditions:
+    def unpredicted(self) -> Conditions:
         conditions = [
-            items.c.id.between(first_id, last_id),
             same_text(items.c.model, self.model),
             items.c.status == self.status,
             ~exists().where(

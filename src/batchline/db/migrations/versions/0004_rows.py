@@ -1,12 +1,13 @@
-"""Rows as clients read them: the view `results`, and an index with the lanes.
+"""Rows as clients read them: the view `results`, and an index with the lanes; claims have a lane.
 
 Revision: 0004, after 0003. API processes and jobs of 0003 work on this schema, but an index that
-they use is gone, so with many items they are slower.
+they use is gone, so with many items they are slower. Their claims have no lane and cover all lanes.
 
 The indexes are not built here: PostgreSQL cannot build an index in a transaction without blocking
 writers. See `batchline.db.migrations.indexes`.
 """
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
@@ -45,6 +46,9 @@ LEFT JOIN models ON models.id = COALESCE(predictions.model_id, failures.model_id
 
 
 def upgrade() -> None:
+    existing = {found["name"] for found in sa.inspect(op.get_bind()).get_columns("claims")}
+    if "lane" not in existing:
+        op.add_column("claims", sa.Column("lane", sa.SmallInteger, nullable=True))
     op.execute(f"{_create_view()} {RESULTS}")
 
 
@@ -63,5 +67,6 @@ def _create_view() -> str:
 
 def downgrade() -> None:
     op.execute("DROP VIEW results")
+    op.drop_column("claims", "lane")
     op.create_index("items_status_id", "items", ["status", "id"])
     op.drop_index("items_status_lane_id", "items")
