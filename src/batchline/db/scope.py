@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, exists
 
 from batchline.constants import Status
-from batchline.db.dialects.types import same_text
+from batchline.db.dialects.types import not_indexed, same_text
 from batchline.db.models import failures, items, predictions
 
 Conditions = tuple[ColumnElement[bool], ...]
@@ -23,12 +23,14 @@ class Scope:
 
     def within(self, first_id: int, last_id: int) -> Conditions:
         """Return the conditions for an unpredicted item of this range and lane."""
-        lane = () if self.lane is None else (items.c.lane == self.lane,)
-        return (*self.unpredicted(), *lane, items.c.id.between(first_id, last_id))
+        ids = items.c.id.between(first_id, last_id)
+        if self.lane is None:
+            return (*self.unpredicted(), ids)
+        return items.c.status == Status.PENDING, items.c.lane == self.lane, ids
 
     def unpredicted(self) -> Conditions:
-        """Return the conditions for an unpredicted item. A client may have changed its lane."""
-        return (items.c.status == Status.PENDING,)
+        """Return the conditions for an unpredicted item that its id finds, whatever its lane is."""
+        return (not_indexed(items.c.status) == Status.PENDING,)
 
 
 PENDING = Scope()
@@ -48,7 +50,7 @@ class Backfill(Scope):
     def unpredicted(self) -> Conditions:
         conditions = [
             same_text(items.c.model, self.model),
-            items.c.status == self.status,
+            not_indexed(items.c.status) == self.status,
             ~exists().where(
                 predictions.c.item_id == items.c.id, predictions.c.model_id == self.model_id
             ),
