@@ -39,6 +39,7 @@ bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a pl
 	$(BIN)/python -m benchmarks.bulk
 	$(BIN)/python -m benchmarks.backlog
 	$(BIN)/python -m benchmarks.slow_model
+	$(BIN)/python -m benchmarks.lanes
 	$(BIN)/python -m benchmarks.api
 	$(BIN)/python -m benchmarks.picture
 

@@ -19,6 +19,7 @@ from batchline.db.claims import Claim
 from batchline.db.cruds import items, pending
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
+from batchline.db.lanes import LaneProgress
 from batchline.db.migrations import upgrade
 from batchline.db.work import Predicted
 from benchmarks import results as figures_file
@@ -91,16 +92,15 @@ def take(connection: Connection, after: int) -> Claim | None:
     return claims.claim_pending(
         connection,
         owner=OWNER,
-        after=after,
-        max_items=CLAIM_MAX_ITEMS,
-        sparse=False,
+        max_items=lambda lane: CLAIM_MAX_ITEMS,
+        known={0: LaneProgress(after)},
         lease=CLAIM_LEASE,
     )
 
 
 def store(connection: Connection, claim: Claim) -> None:
     ids = claim.first_id, claim.last_id
-    [read] = pending.read_unpredicted(connection, ids)
+    [read] = pending.read_unpredicted(connection, ids, claim.scope)
     found = VersionResults(MODEL_ID, dict.fromkeys(read.texts, PREDICTION), {})
     work.store_in(connection, claim, [Predicted(read, found)])
 

@@ -24,7 +24,7 @@ IRIS_FLOWERS = IRIS / "flowers.csv"
 DEFAULT_MODEL = "default"
 """The model that predicts items without a model name. `MODEL_FILEPATH` is added under this name."""
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The newest migration. The API compares this string instead of importing Alembic."""
 
 BEFORE_ALL_IDS = -(2**63)
@@ -84,6 +84,12 @@ MAX_UPLOADS = 4
 # Limits of one claim, which bound the memory of a worker thread.
 CLAIM_FIRST_ITEMS = 256
 CLAIM_MAX_ITEMS = 5_000
+CLAIMS_IN_A_ROW = 3
+"""Claims of a lane before a higher lane gets one. While both have items, an upload gets a quarter
+of the claims. More in a row would help single requests little: they wait for a batch anyway."""
+SPARSE_SHARE = 0.25
+"""If fewer of a claim's ids were pending, the next claim covers a number of pending items instead
+of a span of ids."""
 STORE_ATTEMPTS = 5
 """Attempts to store a batch while other clients change its items. Then its claim is released."""
 CLAIM_MAX_BYTES = 4 * 1024 * 1024
@@ -142,6 +148,11 @@ IDLE_TIMEOUT = 30
 """Time after which the server ends an idle transaction. It is shorter than `CLAIM_LEASE`."""
 MIGRATION_TIMEOUT = 600
 """Time to wait for another migration."""
+INDEX_BUILD_INTERVAL = 0.5
+"""Interval at which a migration that cannot build an index tries again."""
+TABLE_LOCK_WAIT = 2
+"""Time that building an index on MySQL or MariaDB may keep writers waiting. It is shorter than
+`API_STATEMENT_TIMEOUT`."""
 POOL_TIMEOUT = 3
 """Time to wait for a pooled connection."""
 SQLITE_BUSY_TIMEOUT = 5.0

@@ -131,7 +131,7 @@ def test_the_range_of_a_job_that_died_is_divided_and_finished(job: Job, second: 
     assert dead is not None
     assert not is_done(database, backfill)
     with pytest.raises(claims.SuspectsWaiting):
-        job.hand.claim_backfill(job.pace.items)
+        job.hand.claim_backfill(job.pace.items(None))
     assert run(job) == Outcome(succeeded=20, rows=20)
     assert is_done(database, backfill)
     assert len(answers(database, 2)) == 20
@@ -160,7 +160,7 @@ def test_an_item_at_which_jobs_die_alone_is_a_failure_of_that_version(
 def test_a_range_that_was_given_back_is_not_forgotten(job: Job, second: Version) -> None:
     database = job.database
     backfill = begin(database, second)
-    claim = job.hand.claim_backfill(job.pace.items)
+    claim = job.hand.claim_backfill(job.pace.items(None))
     assert claim is not None
     job.hand.release(claim)
     assert not is_done(database, backfill)
@@ -172,7 +172,10 @@ def test_two_backfills_of_one_version_store_each_answer_once(job: Job, second: V
     database = job.database
     for _ in range(2):
         begin(database, second)
-    first, other = job.hand.claim_backfill(job.pace.items), job.hand.claim_backfill(job.pace.items)
+    first, other = (
+        job.hand.claim_backfill(job.pace.items(None)),
+        job.hand.claim_backfill(job.pace.items(None)),
+    )
     assert first is not None
     assert other is not None
     assert first.scope != other.scope

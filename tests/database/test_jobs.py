@@ -23,6 +23,7 @@ from batchline.db.cruds import items, results
 from batchline.db.cruds.items import StoredItem
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
+from batchline.db.lanes import LaneProgress
 from batchline.errors import ClaimLost, Failure, ValueRejected
 from batchline.ml.examination.report import Choices
 from batchline.registry import publish
@@ -228,7 +229,11 @@ def claim(
 ) -> claims.Claim | None:
     with database.write() as connection:
         return claims.claim_pending(
-            connection, owner=owner, after=0, max_items=max_items, sparse=sparse, lease=lease
+            connection,
+            owner=owner,
+            max_items=lambda lane: max_items,
+            known={0: LaneProgress(sparse=sparse)},
+            lease=lease,
         )
 
 
@@ -343,7 +348,7 @@ def test_a_claim_that_ran_out_while_it_is_being_stored_holds_up_nobody(
     assert stored is not None
     with database.write() as connection:
         claims.hold(connection, stored)
-        taken = make_job(database).hand.claim_pending(1_000)
+        taken = make_job(database).hand.claim_pending(lambda lane: 1_000)
         assert taken is not None
         assert taken.first_id == first + 1
         assert make_job(database).hand.claim_suspect().claim is None
@@ -379,7 +384,7 @@ def die_with(database: Database, *, alone: bool = False) -> claims.Claim:
             taken = claims.claim_suspect(connection, owner="dead", lease=-1).claim
         else:
             taken = claims.claim_pending(
-                connection, owner="dead", after=0, max_items=1_000, sparse=False, lease=-1
+                connection, owner="dead", max_items=lambda lane: 1_000, known={}, lease=-1
             )
     assert taken is not None
     return taken

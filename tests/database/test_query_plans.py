@@ -14,14 +14,16 @@ from batchline.db.cruds import items, pending, results
 from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
+from batchline.db.lanes import LaneProgress
 from batchline.db.migrations import upgrade
-from batchline.db.scope import Backfill
+from batchline.db.scope import Backfill, Scope
 from batchline.db.work import Predicted
 from batchline.errors import Failure
 from tests.conftest import KINDS, Servers, new_database
 
 HISTORY = 20_000
 PENDING = 200
+LANES = (0, 1)
 
 EXPLAIN = {
     "sqlite": "EXPLAIN QUERY PLAN",
@@ -49,9 +51,12 @@ def history(
 
 def fill(database: Database) -> None:
     with database.write() as connection:
+        statement = text(
+            "INSERT INTO items (data, status, lane) VALUES ('[[1, 2, 3, 4]]', :status, :lane)"
+        )
         for status, count in (("succeeded", HISTORY), ("pending", PENDING)):
-            statement = text("INSERT INTO items (data, status) VALUES ('[[1, 2, 3, 4]]', :status)")
-            connection.execute(statement, [{"status": status}] * count)
+            of_lanes = [{"status": status, "lane": n % len(LANES)} for n in range(count)]
+            connection.execute(statement, of_lanes)
         connection.exec_driver_sql(
             "INSERT INTO predictions (item_id, model_id, prediction)"
             " SELECT id, 1, '{}' FROM items WHERE status = 'succeeded'"
@@ -96,24 +101,59 @@ def predicted(read: ModelItems, model_id: int) -> Predicted:
 
 
 def work_off_a_batch(connection: Connection) -> None:
-    for sparse in (False, True):
+    for lane, sparse in enumerate((False, True)):
+        known = {each: LaneProgress(after=10, sparse=sparse) for each in LANES}
         claim = claims.claim_pending(
-            connection, owner="me", after=0, max_items=PENDING // 2, sparse=sparse, lease=60
+            connection, owner="me", max_items=lambda lane: PENDING, known=known, lease=60
         )
         assert claim is not None
+        assert claim.scope == Scope(lane=lane)
         ids = claim.first_id, claim.last_id
-        pending.summarize_range(connection, ids)
-        pending.last_within(connection, ids, 2**20)
-        pending.unpredicted_ids(connection, ids)
-        pending.read_unpredicted(connection, ids, model="default")
-        [read] = pending.read_unpredicted(connection, ids)
-        work.store_in(connection, claim, [predicted(read, model_id=1)])
+        pending.summarize_range(connection, ids, claim.scope)
+        pending.last_within(connection, ids, 2**20, claim.scope)
+        pending.unpredicted_ids(connection, ids, claim.scope)
+        pending.read_unpredicted(connection, ids, claim.scope, model="default")
+        [read] = pending.read_unpredicted(connection, ids, claim.scope)
+        assert len(read.texts) == PENDING // len(LANES)
+        store = [predicted(read, model_id=1)]
+        pending.still_unpredicted(connection, store[0].results.item_ids, claim.scope)
+        work.store_in(connection, claim, store)
 
 
 def test_a_batch_scans_and_sorts_nothing(history: Database) -> None:
     with statements_of(history) as said, rolled_back(history) as connection:
         work_off_a_batch(connection)
-    assert len(said) > 10
+    assert len(said) > 20
+    with history.read() as connection:
+        for sql, values in said:
+            plan = plan_of(connection, sql, values)
+            assert not faults_of(plan), sql
+            assert "LIMIT" in sql or not any(map(reads_a_status, plan)), sql
+
+
+def test_suspects_of_all_lanes_are_found_without_a_scan(history: Database) -> None:
+    """Jobs of the previous version claim without regard to lanes."""
+    ids = HISTORY + 1, HISTORY + 100
+    with statements_of(history) as said, history.read() as connection:
+        assert len(pending.unpredicted_ids(connection, ids, Scope())) == 100
+        pending.summarize_range(connection, ids, Scope())
+        pending.read_unpredicted(connection, ids, Scope())
+    with history.read() as connection:
+        for sql, values in said:
+            plan = plan_of(connection, sql, values)
+            assert not faults_of(plan), sql
+            assert not any(map(reads_a_status, plan)), sql
+
+
+def test_the_lanes_are_found_by_probes(history: Database) -> None:
+    with statements_of(history) as said, history.read() as connection:
+        assert pending.exists(connection)
+        found = [
+            pending.next_lane(connection, above, below)
+            for above, below in ((None, None), (0, None), (None, 1), (0, 1), (1, None), (None, 0))
+        ]
+    assert found == [0, 1, 0, None, None, None]
+    assert len(said) == 7
     with history.read() as connection:
         for sql, values in said:
             assert not faults_of(plan_of(connection, sql, values)), sql
@@ -135,7 +175,9 @@ def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> Non
     assert len(said) > 5
     with history.read() as connection:
         for sql, values in said:
-            assert not faults_of(plan_of(connection, sql, values)), sql
+            plan = plan_of(connection, sql, values)
+            assert not faults_of(plan), sql
+            assert not any(map(reads_a_status, plan)), sql
 
 
 @pytest.mark.parametrize("status", [None, Status.SUCCEEDED, Status.PENDING, Status.FAILED])
@@ -144,8 +186,8 @@ def test_a_page_scans_and_sorts_nothing(history: Database, status: Status | None
         records = items.list_page(connection, after=100, limit=50, status=status)
     assert len(records) == (0 if status == Status.FAILED else 50)
     with history.read() as connection:
-        [(sql, values)] = said
-        assert not faults_of(plan_of(connection, sql, values)), sql
+        for sql, values in said:
+            assert not faults_of(plan_of(connection, sql, values)), sql
 
 
 def test_lookups_scan_and_sort_nothing(history: Database) -> None:
@@ -176,11 +218,25 @@ def is_scan(step: dict[str, Any]) -> bool:
     return words.startswith("SCAN items") or "Seq Scan on items" in words
 
 
+def reads_a_status(step: dict[str, Any]) -> bool:
+    """Whether it reads the index entries of all items of a status, in all lanes."""
+    if "type" in step:
+        return step["key"] == "items_status_lane_id" and step["ref"] == "const"
+    words = step.get("detail") or step["query plan"]
+    return "(status=?)" in words or ("Index Cond: ((status)" in words and "lane" not in words)
+
+
 def is_sort(step: dict[str, Any]) -> bool:
     if "type" in step:
         return "filesort" in (step["extra"] or "")
     words = step.get("detail") or step["query plan"]
     return "TEMP B-TREE" in words or "Sort" in words
+
+
+def test_what_reads_all_items_of_a_status_is_seen(history: Database) -> None:
+    sql = "SELECT data FROM items WHERE status = 'pending'"
+    with history.read() as connection:
+        assert any(map(reads_a_status, plan_of(connection, sql, ())))
 
 
 @pytest.mark.parametrize(

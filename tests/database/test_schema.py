@@ -70,7 +70,7 @@ def tables_of(database: Database) -> dict[str, set[str]]:
         return {name: {column["name"] for column in found.get_columns(name)} for name in names}
 
 
-@pytest.mark.parametrize("theirs", ["items", "runs", "models"])
+@pytest.mark.parametrize("theirs", ["items", "runs", "models", "results"])
 def test_a_table_of_another_program_is_named_and_nothing_is_touched(
     database_url: str, theirs: str
 ) -> None:
@@ -106,7 +106,7 @@ def test_names_that_differ_in_case_are_foreign_only_if_the_database_ignores_case
             assert {name: after[name] for name in names} == before
 
 
-@pytest.mark.parametrize("theirs", ["gate", "items", "runs", "batchline_version"])
+@pytest.mark.parametrize("theirs", ["gate", "items", "runs", "batchline_version", "results"])
 def test_a_view_of_another_program_is_named_and_nothing_is_touched(
     database_url: str, theirs: str
 ) -> None:
@@ -120,6 +120,20 @@ def test_a_view_of_another_program_is_named_and_nothing_is_touched(
         assert tables_of(database) == before
         with database.read() as connection:
             assert connection.exec_driver_sql("SELECT * FROM doors").all() == []
+
+
+@pytest.mark.parametrize("kind", ["TABLE", "VIEW"])
+def test_results_of_the_user_in_a_database_of_an_older_batchline_are_named(
+    database_url: str, kind: str
+) -> None:
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, "0003")
+        with database.write() as connection:
+            connection.exec_driver_sql(f"CREATE {kind} results AS SELECT id, model FROM items")
+        with pytest.raises(ForeignTables, match="results"):
+            migrations.upgrade(database)
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT id, model FROM results").all() == []
 
 
 def test_a_materialized_view_of_another_program_is_named(servers: Servers) -> None:

@@ -32,6 +32,7 @@ from tests.service import PATIENCE, run, wait_for
 
 CLIENTS = 4
 NAMES = ("default", "other")
+LANES = (-3, 0, 0, 1, 1)
 LONGEST_PAUSE = 0.03
 """Seconds that a client's transaction stays open between two statements, at most."""
 
@@ -79,12 +80,12 @@ class Client:
 
     def insert(self, connection: Connection) -> None:
         for _ in range(self.dice.randint(1, 20)):
-            statement = text("INSERT INTO items (data, model) VALUES (:data, :model)")
+            statement = text("INSERT INTO items (data, model, lane) VALUES (:data, :model, :lane)")
             connection.execute(statement, self._new())
 
     def correct(self, connection: Connection) -> None:
-        """Another number, and perhaps another model, for an item that waits."""
-        self._update(connection, "data = :data, model = :model", "pending")
+        """Another number, and perhaps another model or lane, for an item that waits."""
+        self._update(connection, "data = :data, model = :model, lane = :lane", "pending")
 
     def cancel(self, connection: Connection) -> None:
         self._update(connection, "status = 'canceled'", "pending")
@@ -105,9 +106,13 @@ class Client:
         new = {**self._new(), "id": self._any_id(connection)}
         connection.execute(statement, {k: v for k, v in new.items() if f":{k}" in str(statement)})
 
-    def _new(self) -> dict[str, str]:
-        number = self.dice.randrange(1_000)
-        return {"data": f"[[{number}, {number}]]", "model": self.dice.choice(NAMES)}
+    def _new(self) -> dict[str, str | int]:
+        number, lane = self.dice.randrange(1_000), self.dice.choice(LANES)
+        return {
+            "data": f"[[{number}, {number}]]",
+            "model": self.dice.choice(NAMES),
+            "lane": lane,
+        }
 
     def _any_id(self, connection: Connection) -> int:
         newest = connection.execute(text("SELECT max(id) FROM items")).scalar() or 1

@@ -59,10 +59,11 @@ class KillLoop:
     """Items in the claims of killed jobs: at most these were computed twice."""
 
     def top_up(self) -> None:
-        """Keep a backlog, for SQL clients register too."""
+        """Keep a backlog as uploads leave it, next to the single requests of the registrars."""
         if load.count_pending(self.database) < BACKLOG:
             first = FIRST_BULK_NUMBER + len(self.acknowledged)
-            self.acknowledged |= load.store(self.database, range(first, first + BACKLOG))
+            numbers = range(first, first + BACKLOG)
+            self.acknowledged |= load.store(self.database, numbers, lane=1)
 
     def kill_api(self, api: Kept) -> None:
         time.sleep(self.dice.uniform(0, 0.1))  # the very moment is what chance shall choose
@@ -76,8 +77,8 @@ class KillLoop:
         wait_for(lambda: self._claims_after_top_up(mark), "a claim of the job")
         time.sleep(self.dice.uniform(0, 0.1))
         job.kill()
-        for claim_id, first, last in self._claims(mark):
-            self.interrupted += self._count_pending(first, last)
+        for claim_id, first, last, lane in self._claims(mark):
+            self.interrupted += self._count_pending(first, last, lane)
             self._let_run_out(claim_id)
 
     def _claims_after_top_up(self, mark: str) -> load.Rows:
@@ -85,12 +86,15 @@ class KillLoop:
         return self._claims(mark)
 
     def _claims(self, mark: str) -> load.Rows:
-        rows = load.read(self.database, "SELECT owner, id, first_id, last_id FROM claims")
+        rows = load.read(self.database, "SELECT owner, id, first_id, last_id, lane FROM claims")
         return [(*ids,) for owner, *ids in rows if owner and mark in owner]
 
-    def _count_pending(self, first: int, last: int) -> int:
-        query = "SELECT count(*) FROM items WHERE status = 'pending' AND id BETWEEN {} AND {}"
-        return int(load.read(self.database, query.format(first, last))[0][0])
+    def _count_pending(self, first: int, last: int, lane: int) -> int:
+        query = (
+            "SELECT count(*) FROM items"
+            f" WHERE status = 'pending' AND lane = {lane} AND id BETWEEN {first} AND {last}"
+        )
+        return int(load.read(self.database, query)[0][0])
 
     def _let_run_out(self, claim_id: int) -> None:
         """A minute passes, for this claim alone."""

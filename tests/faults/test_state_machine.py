@@ -40,6 +40,7 @@ from batchline.db import models
 from batchline.db.claims import WORKER_CRASHED, Claim, SuspectsWaiting
 from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
+from batchline.db.lanes import LaneProgress
 from batchline.db.models import Record
 from batchline.errors import ClaimLost, DatabaseUnavailable
 from batchline.ml.session import Runtime
@@ -67,6 +68,9 @@ PREDICTIONS = {
 FAILURES = {"[[77]]": "model_error", "oops": "invalid_json"}
 """What an item may hold, and what has to come of it."""
 DATA = st.sampled_from([*PREDICTIONS, *FAILURES])
+LANES = st.sampled_from([0, 1])
+Suspect = tuple[int | None, int]
+"""The lane of a claim, and its only item."""
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Item:
     """What the database should know about an item."""
 
     data: str
+    lane: int = 0
     status: str = Status.PENDING
     predicted_by: int | None = None
     code: str | None = None
@@ -142,7 +147,8 @@ def some(name: str) -> Callable[[T], T]:
 
 
 def overlap(one: Record, other: Record) -> bool:
-    return bool(one.first_id <= other.last_id and other.first_id <= one.last_id)
+    shared = one.first_id <= other.last_id and other.first_id <= one.last_id
+    return bool(shared and one.lane == other.lane)
 
 
 def version_of(job: Job) -> int:
@@ -199,7 +205,7 @@ class Jobs(RuleBasedStateMachine):
         self.batches: list[Batch] = []
         self.given: dict[int, Claim] = {}  # handed out, and neither over nor lost
         self.expired: set[int] = set()
-        self.deaths: Counter[int] = Counter()  # of jobs that had only this item in hand
+        self.deaths: Counter[Suspect] = Counter()  # of jobs that had only this item in hand
         self.counted["examples"] += 1
 
     # What the rules choose from ------------------------------------------------------------------
@@ -235,12 +241,20 @@ class Jobs(RuleBasedStateMachine):
 
     @initialize(data=st.lists(DATA, min_size=4, max_size=12))
     def begin(self, data: list[str]) -> None:
-        self.register(data)
+        self.register(data, 0)
 
-    @rule(data=st.lists(DATA, min_size=1, max_size=4))
-    def register(self, data: list[str]) -> None:
+    @rule(data=st.lists(DATA, min_size=1, max_size=4), lane=LANES)
+    def register(self, data: list[str], lane: int) -> None:
         ids = self.world.database.transaction(lambda c: items.register(c, data))
         self.items |= {i: Item(text) for i, text in zip(ids, data, strict=True)}
+        for item_id in ids if lane else []:
+            self.a_client_moves_an_item(item_id, lane)
+
+    @some("known")
+    @rule(item_id=one_of("known"), lane=LANES)
+    def a_client_moves_an_item(self, item_id: int, lane: int) -> None:
+        self.world.sql(f"UPDATE items SET lane = {lane} WHERE id = {item_id}")
+        self.items[item_id].lane = lane
 
     @rule(data=DATA)
     def a_client_picks_an_id_by_hand(self, data: str) -> None:
@@ -307,8 +321,9 @@ class Jobs(RuleBasedStateMachine):
     def take_pending(self, job: Job) -> Batch | None:
         leftovers = self.leftovers_of(job)
         sparse = len(self.items) % 2 == 1  # as good as chance, and the same in each repetition
+        known = {lane: LaneProgress(sparse=sparse) for lane in (0, 1)}
         try:
-            claim, suspects_wait = job.hand.claim_pending(job.pace.items, sparse=sparse), False
+            claim, suspects_wait = job.hand.claim_pending(job.pace.items, known), False
         except SuspectsWaiting:
             claim, suspects_wait = None, True
         self.give_back(*leftovers)
@@ -339,16 +354,17 @@ class Jobs(RuleBasedStateMachine):
     def check_suspect(self, claim: Claim) -> None:
         """Something in it is pending, and it has not killed too many jobs yet."""
         assert claim.suspect
-        assert any(claim.first_id <= i <= claim.last_id for i in self.pending)
+        assert self.covered_by(claim)
         if claim.first_id == claim.last_id:
-            assert self.deaths[claim.first_id] < MAX_ISOLATED_CRASHES
+            assert self.deaths[claim.scope.lane, claim.first_id] < MAX_ISOLATED_CRASHES
 
     def check_pending(self, claim: Claim, sparse: bool) -> None:
-        """It begins at the first item that nobody has, and is bounded."""
-        free = self.free_ids(without=claim.id)
-        covered = [i for i in self.pending if claim.first_id <= i <= claim.last_id]
-        assert claim.first_id == covered[0] == free[0]
-        assert covered[-1] <= claim.last_id <= self.pending[-1]
+        """It begins at the first item of the lowest lane that nobody has, and is bounded."""
+        free = [(self.items[i].lane, i) for i in self.free_ids(without=claim.id)]
+        covered = self.covered_by(claim)
+        of_lane = [i for i in self.pending if self.items[i].lane == claim.scope.lane]
+        assert (claim.scope.lane, claim.first_id) == (claim.scope.lane, covered[0]) == min(free)
+        assert covered[-1] <= claim.last_id <= of_lane[-1]
         size = len(covered) if sparse else claim.last_id - claim.first_id + 1
         assert size <= CLAIM_ITEMS
 
@@ -360,7 +376,16 @@ class Jobs(RuleBasedStateMachine):
     def free_ids(self, without: int | None = None) -> list[int]:
         """Pending items that no claim covers."""
         claims = [c for c in self.world.rows(models.claims)[0] if c.id != without]
-        return [i for i in self.pending if not any(c.first_id <= i <= c.last_id for c in claims)]
+        ranges = [(c.lane, range(c.first_id, c.last_id + 1)) for c in claims]
+        return [
+            i
+            for i in self.pending
+            if not any(lane == self.items[i].lane and i in ids for lane, ids in ranges)
+        ]
+
+    def covered_by(self, claim: Claim) -> list[int]:
+        ids = range(claim.first_id, claim.last_id + 1)
+        return [i for i in self.pending if self.items[i].lane == claim.scope.lane and i in ids]
 
     def ended_claims(self) -> list[Record]:
         """Claims that have run out, or that nobody holds."""
@@ -373,7 +398,7 @@ class Jobs(RuleBasedStateMachine):
         for claim_id in self.expired - there:
             claim = self.given.pop(claim_id)
             if claim.suspect and claim.first_id == claim.last_id:
-                self.deaths[claim.first_id] += 1
+                self.deaths[claim.scope.lane, claim.first_id] += 1
         self.expired &= there
 
     def set_aside(self) -> int:
@@ -383,14 +408,15 @@ class Jobs(RuleBasedStateMachine):
         statuses = {row.id: row.status for row in self.world.rows(models.items)[0]}
         new = [i for i in self.pending if i in crashed and statuses[i] == Status.FAILED]
         for item_id in new:
-            assert self.deaths.pop(item_id) == MAX_ISOLATED_CRASHES
+            assert self.deaths.pop((self.items[item_id].lane, item_id)) == MAX_ISOLATED_CRASHES
             self.items[item_id].becomes_failed(WORKER_CRASHED)
         self.counted["set_aside"] += len(new)
         return len(new)
 
     def forget_deaths(self) -> None:
         """A suspect that a client deleted or canceled is none any more."""
-        alone = {c.first_id for c in self.world.rows(models.claims)[0] if c.first_id == c.last_id}
+        claims = self.world.rows(models.claims)[0]
+        alone = {(c.lane, c.first_id) for c in claims if c.first_id == c.last_id}
         self.deaths = Counter({i: n for i, n in self.deaths.items() if i in alone})
 
     # Jobs that predict ---------------------------------------------------------------------------
@@ -399,8 +425,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(batch=one_of("unstarted"), stop=st.booleans())
     def start(self, batch: Batch, stop: bool) -> None:
         """The job reads and predicts, and stands before its first transaction; or it is stopped."""
-        claim = batch.claim
-        batch.seen = [i for i in self.pending if claim.first_id <= i <= claim.last_id]
+        batch.seen = self.covered_by(batch.claim)
         reaches_the_model = any(self.items[i].data != "oops" for i in batch.seen)
         batch.stopped = stop and reaches_the_model
         self.run(batch, stop)
@@ -461,7 +486,7 @@ class Jobs(RuleBasedStateMachine):
         for item_id in set(batch.seen).intersection(self.pending):
             self.items[item_id].is_answered(version_of(batch.job))
         for item_id in range(batch.claim.first_id, batch.claim.last_id + 1):
-            self.deaths.pop(item_id, None)
+            self.deaths.pop((batch.claim.scope.lane, item_id), None)
         self.end_claim(batch.claim)
         self.counted["stored"] += 1
 
@@ -544,7 +569,7 @@ class Jobs(RuleBasedStateMachine):
         assert all(self.items[i].set_back for i in found.keys() - expected.keys())
 
     def check_claims(self, rows: Sequence[Record]) -> None:
-        """What was handed out stands until it is over or was lost; no two claims overlap."""
+        """What was handed out stands until it is over or lost; claims of a lane do not overlap."""
         held = {r.id: (r.owner, r.first_id, r.last_id) for r in rows if r.owner is not None}
         given = {c.id: (c.owner, c.first_id, c.last_id) for c in self.given.values()}
         assert held == given
@@ -559,7 +584,7 @@ class Jobs(RuleBasedStateMachine):
             self.a_fresh_job_brings_every_item_to_an_end()
 
     def a_fresh_job_brings_every_item_to_an_end(self) -> None:
-        self.register(["[[3]]"])  # a run that finds nothing pending does not tidy up
+        self.register(["[[3]]"], 0)  # a run that finds nothing pending does not tidy up
         self.expire(*self.given)
         job = self.world.job(self.world.model_ids[0])
         Run(job, threads=1, on_batch=lambda outcome: None).execute()

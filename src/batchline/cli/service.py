@@ -134,4 +134,4 @@ def _is_idle(database: "Database") -> bool:
     from batchline.db.cruds import pending
 
     with database.read() as connection:
-        return pending.first(connection) is None and not backfills.has_unfinished(connection)
+        return not pending.exists(connection) and not backfills.has_unfinished(connection)

@@ -1,7 +1,8 @@
 """Claims: which job may predict which items, and until when.
 
-A claim covers a range of ids, so it costs one table row however many items it covers. It lasts for
-a lease, which its job renews while it works. Claimers hold the claim lock in turn.
+A claim covers the items of one lane in a range of ids, so it costs one table row however many items
+it covers. Claims of different lanes may cover the same ids. A claim lasts for a lease, which its
+job renews while it works. Claimers hold the claim lock in turn.
 
 An expired claim has lost its job: it crashed, was killed, or its machine is gone. One of its items
 may be the reason, so they become *suspects*. The claim is divided into smaller ones. A job that
@@ -9,7 +10,7 @@ holds no other claim takes them one at a time, until the item that kills is isol
 item can be blamed. An item with `MAX_ISOLATED_CRASHES` crashes in isolation is marked as failed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,10 +18,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, select, update
 
 from batchline.constants import MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
-from batchline.db import backfills
+from batchline.db import backfills, lanes
 from batchline.db.cruds import claim_lock, pending, results, versions
 from batchline.db.cruds.results import VersionResults
 from batchline.db.dialects.inserts import insert_one
+from batchline.db.lanes import LaneProgress
 from batchline.db.models import Record, claims
 from batchline.db.scope import PENDING, Backfill, Scope
 from batchline.errors import ClaimLost, Failure
@@ -57,13 +59,18 @@ class SuspectsWaiting(Exception):
 
 
 def claim_pending(
-    connection: Connection, *, owner: str, after: int, max_items: int, sparse: bool, lease: float
+    connection: Connection,
+    *,
+    owner: str,
+    max_items: Callable[[int], int],
+    known: Mapping[int, LaneProgress],
+    lease: float,
 ) -> Claim | None:
-    """Claim the next pending items above the id `after` that no other claim covers, or None.
+    """Claim the next pending items of the lane whose turn it is, or None.
 
     Args:
-        sparse: look up the id of the last of `max_items` pending items. Otherwise the claim covers
-            the next `max_items` ids, which is faster if most of them are pending.
+        max_items: the size of a claim, by lane.
+        known: how far the run is with lanes. Others are found all the same.
 
     Raises:
         SuspectsWaiting: take those first, with `claim_suspect`.
@@ -73,14 +80,12 @@ def claim_pending(
         raise SuspectsWaiting
     of_pending = claims.c.backfill_id.is_(None)
     taken = connection.execute(_claims().where(of_pending)).all()
-    first = _first_free(connection, after, taken)
-    newest = pending.last(connection)
-    if first is None or newest is None:
+    found = lanes.next_range(connection, max_items, known, taken)
+    if found is None:
         return None
-    last = pending.nth(connection, first, max_items) if sparse else first + max_items - 1
-    ends = [newest, last, *(other.first_id - 1 for other in taken if other.first_id > first)]
-    ids = first, min(end for end in ends if end is not None)
-    return Claim(_insert(connection, owner, ids, now + timedelta(seconds=lease)), owner, *ids)
+    scope, ids = found
+    claim_id = _insert(connection, owner, ids, now + timedelta(seconds=lease), scope)
+    return Claim(claim_id, owner, *ids, scope=scope)
 
 
 def claim_backfill(
@@ -98,8 +103,7 @@ def claim_backfill(
     if found is None:
         return None
     scope, ids = found
-    expires_at = now + timedelta(seconds=lease)
-    claim_id = _insert(connection, owner, ids, expires_at, backfill_id=scope.id)
+    claim_id = _insert(connection, owner, ids, now + timedelta(seconds=lease), scope)
     return Claim(claim_id, owner, *ids, scope=scope)
 
 
@@ -111,24 +115,17 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
         connection.execute(delete(claims).where(claims.c.id == ended.id))
         scope = _scope(connection, ended)
         ids = pending.unpredicted_ids(connection, (ended.first_id, ended.last_id), scope)
-        deaths, of_backfill = _deaths_alone(ended), ended.backfill_id
+        deaths = _deaths_alone(ended)
         if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
             _mark_crashed(connection, ids[0], deaths, scope)
             crashed += 1
         elif ids:
             first, *rest = [(ids[0], ids[-1])] if ended.owner is None else split(ids, SUSPECT_PARTS)
             for part in rest:
-                _insert(
-                    connection, None, part, now - LONG_AGO, suspect=True, backfill_id=of_backfill
-                )
+                _insert(connection, None, part, now - LONG_AGO, scope, suspect=True)
+            expires_at = now + timedelta(seconds=lease)
             claim_id = _insert(
-                connection,
-                owner,
-                first,
-                now + timedelta(seconds=lease),
-                suspect=True,
-                deaths=deaths,
-                backfill_id=of_backfill,
+                connection, owner, first, expires_at, scope, suspect=True, deaths=deaths
             )
             return Suspects(Claim(claim_id, owner, *first, suspect=True, scope=scope), crashed)
     return Suspects(None, crashed)
@@ -149,7 +146,7 @@ def _deaths_alone(ended: Record) -> int:
 
 def _scope(connection: Connection, claim: Record) -> Scope:
     if claim.backfill_id is None:
-        return PENDING
+        return Scope(lane=claim.lane)
     return backfills.scope(connection, claim.backfill_id)
 
 
@@ -163,16 +160,6 @@ def _mark_crashed(connection: Connection, item_id: int, deaths: int, scope: Scop
         results.delete_results(connection, [item_id])
         model_id = versions.active_version_of(connection, item_id)
         results.insert(connection, VersionResults(model_id, {}, failed))
-
-
-def _first_free(connection: Connection, after: int, taken: Sequence[Record]) -> int | None:
-    """Return the first pending id above `after` outside all claims, with a probe per claim."""
-    while (first := pending.first(connection, after)) is not None:
-        covering = next((c for c in taken if c.first_id <= first <= c.last_id), None)
-        if covering is None:
-            return first
-        after = covering.last_id
-    return None
 
 
 def _claims() -> Select[Any]:
@@ -190,10 +177,10 @@ def _insert(
     owner: str | None,
     ids: tuple[int, int],
     expires_at: datetime,
+    scope: Scope,
     *,
     suspect: bool = False,
     deaths: int = 0,
-    backfill_id: int | None = None,
 ) -> int:
     return insert_one(
         connection,
@@ -204,7 +191,8 @@ def _insert(
         expires_at=expires_at,
         suspect=suspect,
         deaths=deaths,
-        backfill_id=backfill_id,
+        backfill_id=scope.id if isinstance(scope, Backfill) else None,
+        lane=scope.lane,
     )
 
 
@@ -235,8 +223,7 @@ def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
 def leave_unowned(connection: Connection, ids: tuple[int, int], scope: Scope) -> None:
     """Leave these ids as a claim without an owner, since no cursor passes them again."""
     long_ago = claim_lock.database_time(connection) - LONG_AGO
-    backfill_id = scope.id if isinstance(scope, Backfill) else None
-    _insert(connection, None, ids, long_ago, suspect=True, backfill_id=backfill_id)
+    _insert(connection, None, ids, long_ago, scope, suspect=True)
 
 
 def hold(connection: Connection, claim: Claim) -> None:

@@ -60,7 +60,7 @@ items = Table(
     Column("key_id", Integer, nullable=True),
     Column("request_id", Word, nullable=True),
     Column("batch_id", Integer, nullable=True),
-    Index("items_status_id", "status", "id"),
+    Index("items_status_lane_id", "status", "lane", "id"),
     **TABLE_OPTIONS,
 )
 
@@ -143,6 +143,7 @@ claims = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     created_at(),
     Column("backfill_id", Integer, nullable=True),  # null: a claim of pending items
+    Column("lane", SmallInteger, nullable=True),  # null: of all lanes, as jobs of 0003 claim
     CheckConstraint("first_id <= last_id", name="claims_range"),
     **TABLE_OPTIONS,
 )
@@ -193,4 +194,20 @@ runs = Table(
     Column("runtime", String(255), nullable=True),
     Column("processor", String(255), nullable=True),
     **TABLE_OPTIONS,
+)
+
+results = Table(
+    "results",
+    MetaData(),  # a view, which migration 0004 creates
+    Column("id", Id),
+    Column("custom_id", CustomId),
+    Column("model", Name),
+    Column("version", Integer),
+    Column("status", StatusWord),
+    Column("label", Json),
+    Column("prediction", Json),
+    Column("error_code", Word),
+    Column("error_detail", Text),
+    Column("created_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
 )

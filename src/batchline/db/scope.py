@@ -1,12 +1,12 @@
-"""Which items of a range are to be predicted: those that are pending, or those of a backfill."""
+"""Which items of a range are to be predicted: pending ones of a lane, or those of a backfill."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists
 
 from batchline.constants import Status
-from batchline.db.dialects.types import same_text
+from batchline.db.dialects.types import not_indexed, same_text
 from batchline.db.models import failures, items, predictions
 
 Conditions = tuple[ColumnElement[bool], ...]
@@ -14,11 +14,23 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The pending items. The active version of their model predicts them."""
+    """The pending items of a lane. The active version of their model predicts them.
+
+    Without a lane, it is those of all lanes: jobs of schema 0003 claim them without regard to it.
+    """
+
+    lane: int | None = field(default=None, kw_only=True)
 
     def within(self, first_id: int, last_id: int) -> Conditions:
-        """Return the conditions for an unpredicted item of this range."""
-        return items.c.status == Status.PENDING, items.c.id.between(first_id, last_id)
+        """Return the conditions for an unpredicted item of this range and lane."""
+        ids = items.c.id.between(first_id, last_id)
+        if self.lane is None:
+            return (*self.unpredicted(), ids)
+        return items.c.status == Status.PENDING, items.c.lane == self.lane, ids
+
+    def unpredicted(self) -> Conditions:
+        """Return the conditions for an unpredicted item that its id finds, whatever its lane is."""
+        return (not_indexed(items.c.status) == Status.PENDING,)
 
 
 PENDING = Scope()
@@ -35,11 +47,10 @@ class Backfill(Scope):
     since: datetime | None
     until: datetime | None
 
-    def within(self, first_id: int, last_id: int) -> Conditions:
+    def unpredicted(self) -> Conditions:
         conditions = [
-            items.c.id.between(first_id, last_id),
             same_text(items.c.model, self.model),
-            items.c.status == self.status,
+            not_indexed(items.c.status) == self.status,
             ~exists().where(
                 predictions.c.item_id == items.c.id, predictions.c.model_id == self.model_id
             ),

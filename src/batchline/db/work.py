@@ -103,9 +103,7 @@ def store(
 def is_stored(database: Database, claim: Claim, predicted: Sequence[Predicted]) -> bool:
     """Find out whether a COMMIT that was not confirmed has stored the results: all or none."""
     with database.read() as connection:
-        ids = claim.first_id, claim.last_id
-        unpredicted = set(pending.unpredicted_ids(connection, ids, claim.scope))
-    return all(unpredicted.isdisjoint(each.results.item_ids) for each in predicted)
+        return not _still_unpredicted(connection, claim, predicted)
 
 
 def _read_items(connection: Connection, claim: Claim, model: str | None) -> list[ModelItems]:
@@ -158,8 +156,7 @@ def _mark(connection: Connection, claim: Claim, found: Sequence[VersionResults])
         return
     if isinstance(claim.scope, Backfill):
         these = among(items_table.c.id, item_ids)
-        within = claim.scope.within(claim.first_id, claim.last_id)
-        marked = results.lock(connection, [these, *within])
+        marked = results.lock(connection, [these, *claim.scope.unpredicted()])
     else:
         succeeded = [item_id for each in found for item_id in each.predictions]
         failed = [item_id for each in found for item_id in each.failures]
@@ -196,9 +193,16 @@ def _unchanged(
     connection: Connection, claim: Claim, predicted: Sequence[Predicted]
 ) -> list[Predicted]:
     """The results of the items that are still unpredicted."""
-    ids = claim.first_id, claim.last_id
-    unpredicted = set(pending.unpredicted_ids(connection, ids, claim.scope))
+    unpredicted = _still_unpredicted(connection, claim, predicted)
     return [
         replace(each, results=each.results.without(set(each.results.item_ids) - unpredicted))
         for each in predicted
     ]
+
+
+def _still_unpredicted(
+    connection: Connection, claim: Claim, predicted: Sequence[Predicted]
+) -> set[int]:
+    # By their ids: an item whose lane a client changed is not among the claim's any more.
+    item_ids = [item_id for each in predicted for item_id in each.results.item_ids]
+    return pending.still_unpredicted(connection, item_ids, claim.scope)

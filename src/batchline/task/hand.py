@@ -1,15 +1,16 @@
 """The claims that this process holds: claim items, renew claims, release claims."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from batchline.constants import BEFORE_ALL_IDS, CLAIM_LEASE
+from batchline.constants import CLAIM_LEASE
 from batchline.db import claims
 from batchline.db.claims import Claim, Suspects
 from batchline.db.database import Database
+from batchline.db.lanes import LaneProgress
 from batchline.errors import CommitUnknown, Unavailable
 
 T = TypeVar("T")
@@ -30,9 +31,13 @@ class Hand:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def claim_pending(
-        self, max_items: int, after: int = BEFORE_ALL_IDS, *, sparse: bool = False
+        self, max_items: Callable[[int], int], known: Mapping[int, LaneProgress] | None = None
     ) -> Claim | None:
-        """Claim the next free pending items above the id `after`. Return None without any.
+        """Claim the next free pending items. Return None without any.
+
+        Args:
+            max_items: the size of a claim, by lane.
+            known: how far the run is with lanes.
 
         Raises:
             SuspectsWaiting: a claim has expired, and its items must be predicted first.
@@ -41,9 +46,8 @@ class Hand:
             lambda connection, owner: claims.claim_pending(
                 connection,
                 owner=owner,
-                after=after,
                 max_items=max_items,
-                sparse=sparse,
+                known=known or {},
                 lease=CLAIM_LEASE,
             )
         )

@@ -7,19 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from batchline.constants import BEFORE_ALL_IDS
 from batchline.db import backfills
 from batchline.db.claims import Claim, SuspectsWaiting
 from batchline.db.cruds import pending, runs
-from batchline.db.scope import PENDING
 from batchline.errors import ClaimLost
 from batchline.machine import processor
 from batchline.ml.session import RUNTIME
 from batchline.task.job import Job, Outcome, Stopped
-
-SPARSE_SHARE = 0.25
-"""If fewer of a claim's ids were pending, the next claim covers a number of pending items instead
-of a span of ids."""
+from batchline.task.lanes import Lanes
 
 OnBatch = Callable[[Outcome], None]
 
@@ -34,8 +29,7 @@ class Run:
         self._threads = threads
         self._on_batch = on_batch
         self._lock = threading.Lock()
-        self._after = BEFORE_ALL_IDS
-        self._sparse = False
+        self._lanes = Lanes()
         self._outcome = Outcome()
         self._run_id: int | None = None
 
@@ -49,7 +43,7 @@ class Run:
             DatabaseUnavailable: the database is unavailable. Batches already stored stay stored.
         """
         with self._job.database.read() as connection:
-            if pending.first(connection) is None and not backfills.has_unfinished(connection):
+            if not pending.exists(connection) and not backfills.has_unfinished(connection):
                 return self._outcome
         started = time.perf_counter()
         try:
@@ -92,14 +86,12 @@ class Run:
         return False
 
     def _next_claim(self) -> Claim | None:
-        """Claim items above those of this run so far, else any pending items, else a backfill's."""
-        after, hand, size = self._after, self._job.hand, self._job.pace.items
-        claim = hand.claim_pending(size, after, sparse=self._sparse)
-        if claim is None and after != BEFORE_ALL_IDS:
-            claim = hand.claim_pending(size, sparse=self._sparse)
+        """Claim pending items, the lowest lane's first, else those of a backfill."""
+        hand, pace = self._job.hand, self._job.pace
+        claim = hand.claim_pending(pace.items, self._lanes.progress())
         if claim is None:
-            return hand.claim_backfill(size)
-        self._after = max(self._after, claim.last_id)
+            return hand.claim_backfill(pace.items(None))
+        self._lanes.claimed(claim)
         return claim
 
     def _predict(self, claim: Claim) -> None:
@@ -112,9 +104,9 @@ class Run:
         try:
             outcome = self._job.predict(claim)
             if not claim.suspect:
-                self._job.pace.record(outcome.items, time.perf_counter() - started)
-            if claim.scope == PENDING:
-                self._sparse = outcome.items < (claim.last_id - claim.first_id + 1) * SPARSE_SHARE
+                seconds = time.perf_counter() - started
+                self._job.pace.record(claim.scope.lane, outcome.items, seconds)
+            self._lanes.predicted(claim, outcome.items)
             self._count(outcome)
         except Stopped:
             log.info("batch released", first_id=claim.first_id, last_id=claim.last_id)

@@ -102,7 +102,7 @@ class Worker:
 
     def _pending(self) -> bool:
         with self._job.database.read() as connection:
-            return pending.first(connection) is not None
+            return pending.exists(connection)
 
     @contextmanager
     def _kept_alive(self) -> Iterator[None]:

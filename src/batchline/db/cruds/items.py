@@ -28,6 +28,7 @@ from batchline.constants import (
     LARGE_PREDICTION_BYTES,
     Status,
 )
+from batchline.db.cruds import pages
 from batchline.db.dialects.inserts import insert_returning_ids
 from batchline.db.dialects.types import byte_length, raw_text, same_text
 from batchline.db.models import failures, items, models, predictions
@@ -113,8 +114,11 @@ def list_page(
 
     Large predictions are left out; see `load_large_predictions`.
     """
-    values = {"after": after, "limit": limit, "status": status}
-    found = _read(connection, _page(of_status=status is not None), values)
+    if status is None:
+        found = _read(connection, _page(), {"after": after, "limit": limit})
+    else:
+        ids = pages.ids_by_status(connection, status, after=after, limit=limit)
+        found = _read(connection, _by_ids(), {"ids": ids})
     best = {item.id: item for item in sorted(found, key=_rank)}
     return sorted(best.values(), key=attrgetter("id"))
 
@@ -157,13 +161,11 @@ def _by_ids() -> Select[Any]:
 
 
 @cache
-def _page(*, of_status: bool) -> Select[Any]:
+def _page() -> Select[Any]:
     # The limit is inside. With a limit at the end, MySQL joins all items first, sorts them, and
     # takes the first hundred.
     page = select(items.c.id, items.c.status, items.c.created_at, items.c.model)
     page = page.where(items.c.id > bindparam("after")).order_by(items.c.id)
-    if of_status:
-        page = page.where(items.c.status == bindparam("status"))
     return _small_results(page.limit(bindparam("limit", type_=Integer)).subquery())
 
 

@@ -58,38 +58,58 @@ INVALID = "\N{REPLACEMENT CHARACTER}"
 
 
 def _pending(*columns: Any) -> Select[Any]:
-    return select(*columns).where(items.c.status == Status.PENDING).order_by(items.c.id)
+    return select(*columns).where(items.c.status == Status.PENDING)
+
+
+def _of_lane(lane: int) -> Select[Any]:
+    return _pending(items.c.id).where(items.c.lane == lane)
 
 
 def _unpredicted(scope: Scope, ids: tuple[int, int], *columns: Any) -> Select[Any]:
     return select(*columns).where(*scope.within(*ids)).order_by(items.c.id)
 
 
-def first(connection: Connection, after: int = BEFORE_ALL_IDS) -> int | None:
-    """Return the lowest pending id above `after`, or None. Costs one probe of the index."""
-    query = _pending(items.c.id).where(items.c.id > after).limit(1)
+def exists(connection: Connection) -> bool:
+    """Whether any item is pending. Costs one probe of the index."""
+    return connection.execute(_pending(items.c.id).limit(1)).first() is not None
+
+
+def next_lane(connection: Connection, above: int | None, below: int | None) -> int | None:
+    """Return the lowest lane between these two with a pending item, or None.
+
+    Costs one probe of the index, however many items the lanes have.
+    """
+    query = _pending(items.c.lane).order_by(items.c.lane).limit(1)
+    if above is not None:
+        query = query.where(items.c.lane > above)
+    if below is not None:
+        query = query.where(items.c.lane < below)
     return connection.execute(query).scalar()
 
 
-def last(connection: Connection) -> int | None:
-    """Return the highest pending id, or None. Costs one probe of the index."""
-    highest = select(items.c.id).where(items.c.status == Status.PENDING).order_by(items.c.id.desc())
-    return connection.execute(highest.limit(1)).scalar()
+def first(connection: Connection, lane: int, after: int = BEFORE_ALL_IDS) -> int | None:
+    """Return the lowest pending id above `after` in a lane, or None. Costs one probe."""
+    query = _of_lane(lane).where(items.c.id > after).order_by(items.c.id).limit(1)
+    return connection.execute(query).scalar()
 
 
-def nth(connection: Connection, first_id: int, n: int) -> int | None:
-    """Return the id of the n-th pending item from `first_id` on, or None.
+def last(connection: Connection, lane: int) -> int | None:
+    """Return the highest pending id of a lane, or None. Costs one probe of the index."""
+    return connection.execute(_of_lane(lane).order_by(items.c.id.desc()).limit(1)).scalar()
+
+
+def nth(connection: Connection, lane: int, first_id: int, n: int) -> int | None:
+    """Return the id of the n-th pending item of a lane from `first_id` on, or None.
 
     It reads n entries of the index.
     """
-    query = _pending(items.c.id).where(items.c.id >= first_id).limit(1).offset(n - 1)
-    return connection.execute(query).scalar()
+    query = _of_lane(lane).where(items.c.id >= first_id).order_by(items.c.id)
+    return connection.execute(query.limit(1).offset(n - 1)).scalar()
 
 
 def count(connection: Connection) -> int:
     """Count the pending items. It reads that part of the index, so it is for people, not loops."""
-    query = select(func.count()).select_from(items).where(items.c.status == Status.PENDING)
-    return connection.execute(query).scalar_one()
+    return int(connection.execute(_pending(func.count())).scalar_one())
 
 
 def unpredicted_ids(
@@ -97,6 +117,14 @@ def unpredicted_ids(
 ) -> list[int]:
     """Return the ids of the unpredicted items from the first to the last id."""
     return list(connection.execute(_unpredicted(scope, ids, items.c.id)).scalars())
+
+
+def still_unpredicted(connection: Connection, item_ids: Sequence[int], scope: Scope) -> set[int]:
+    """Return those of these items that are still unpredicted, whatever their lane is now."""
+    if not item_ids:
+        return set()
+    query = select(items.c.id).where(among(items.c.id, item_ids), *scope.unpredicted())
+    return set(connection.execute(query).scalars())
 
 
 def summarize_range(

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 from batchline.constants import FAILURE_DETAIL_MAX_CHARACTERS, Status
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_many
-from batchline.db.dialects.types import among
+from batchline.db.dialects.types import among, not_indexed
 from batchline.db.models import failures, items, predictions
 from batchline.errors import Failure
 
@@ -47,7 +47,7 @@ def finish(connection: Connection, item_ids: Sequence[int], status: Status) -> i
     if not item_ids:
         return 0
     # Only these ids: an item may have appeared in their range after the range was read.
-    pending = among(items.c.id, item_ids), items.c.status == Status.PENDING
+    pending = among(items.c.id, item_ids), not_indexed(items.c.status) == Status.PENDING
     return connection.execute(update(items).where(*pending).values(status=status)).rowcount
 
 
@@ -107,7 +107,7 @@ def delete_results(connection: Connection, item_ids: Sequence[int]) -> None:
 def mark_predicted(connection: Connection, item_ids: Sequence[int]) -> None:
     """Give failed items that now have a prediction the status succeeded."""
     if item_ids:
-        failed = among(items.c.id, item_ids), items.c.status == Status.FAILED
+        failed = among(items.c.id, item_ids), not_indexed(items.c.status) == Status.FAILED
         connection.execute(update(items).where(*failed).values(status=Status.SUCCEEDED))
 
 
@@ -129,7 +129,7 @@ def retry_failed(
         query = query.where(failures.c.code == code)
     found = connection.execute(query).scalars().all()
     if found:
-        these = items.c.id.in_(found), items.c.status == Status.FAILED
+        these = items.c.id.in_(found), not_indexed(items.c.status) == Status.FAILED
         connection.execute(update(items).where(*these).values(status=Status.PENDING))
         connection.execute(delete(failures).where(failures.c.item_id.in_(found)))
     return len(found)

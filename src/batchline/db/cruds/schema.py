@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Inspector, insert, inspect, select, text
 
 from batchline.constants import SCHEMA_REVISION
-from batchline.db.models import metadata, migrations
+from batchline.db.models import metadata, migrations, results
 from batchline.errors import ForeignTables, SchemaNewer, SchemaOutdated
 
 VERSION_TABLE = "batchline_version"
@@ -45,18 +45,24 @@ FIRST_COLUMNS = {
 }
 """The columns with which a migration creates a table. Later migrations add the others."""
 
+VIEWS = {"results": "0004"}
+"""Our views, and the revision that created each."""
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The state of a database: our newest revision, and the tables and views with our names.
+    """The state of a database: our newest revision, and what has our names.
 
     `revision` is None if Batchline has created nothing here, and "" if its first migration was
     interrupted. Each name of ours is mapped to the name in the database, where case may differ.
+    `tables` and `views` are where we have tables and views. `in_the_way` are views with the name of
+    a table and tables with the name of a view.
     """
 
     revision: str | None
     tables: Mapping[str, str]
     views: Mapping[str, str]
+    in_the_way: Mapping[str, str]
 
 
 def check(connection: Connection) -> None:
@@ -86,9 +92,14 @@ def read_state(connection: Connection) -> SchemaState:
     fold = str.lower if _ignores_case(connection) else str
     tables = {fold(name): name for name in found.get_table_names()}
     views = {fold(name): name for name in _view_names(found)}
-    ours = {name: tables[name] for name in metadata.tables if name in tables}
-    in_the_way = {name: views[name] for name in (VERSION_TABLE, *metadata.tables) if name in views}
-    return SchemaState(_newest_revision(connection, tables), ours, in_the_way)
+    of_tables = (VERSION_TABLE, *metadata.tables)
+    return SchemaState(
+        revision=_newest_revision(connection, tables),
+        tables={name: tables[name] for name in metadata.tables if name in tables},
+        views={name: views[name] for name in VIEWS if name in views},
+        in_the_way={name: views[name] for name in of_tables if name in views}
+        | {name: tables[name] for name in VIEWS if name in tables},
+    )
 
 
 def _ignores_case(connection: Connection) -> bool:
@@ -126,8 +137,11 @@ def check_before_migrating(connection: Connection, state: SchemaState) -> None:
     """
     if state.revision is not None and state.revision > SCHEMA_REVISION:
         raise _newer(state.revision)
-    tables = [name for name in state.tables if _is_foreign(connection, name, state)]
-    foreign = sorted([*(state.tables[name] for name in tables), *state.views.values()])
+    tables = [found for name, found in state.tables.items() if _is_foreign(connection, name, state)]
+    views = [
+        found for name, found in state.views.items() if _is_foreign_view(connection, name, state)
+    ]
+    foreign = sorted([*tables, *views, *state.in_the_way.values()])
     if foreign:
         raise ForeignTables(
             f"the database has tables or views that Batchline did not create: {', '.join(foreign)}",
@@ -148,11 +162,11 @@ def adopt_older_version(connection: Connection, state: SchemaState) -> None:
     )
 
 
-def record_migration(connection: Connection) -> None:
-    """Note that the schema has `SCHEMA_REVISION` now."""
-    this = migrations.c.revision == SCHEMA_REVISION
+def record_migration(connection: Connection, revision: str = SCHEMA_REVISION) -> None:
+    """Note that the schema has this revision now."""
+    this = migrations.c.revision == revision
     if connection.execute(select(migrations.c.revision).where(this)).first() is None:
-        values = {"revision": SCHEMA_REVISION, "oldest_code": OLDEST_CODE}
+        values = {"revision": revision, "oldest_code": OLDEST_CODE}
         connection.execute(insert(migrations).values(values))
 
 
@@ -177,3 +191,12 @@ def _is_foreign(connection: Connection, name: str, state: SchemaState) -> bool:
     # ours are allowed, because a later migration may have followed before the version was stored.
     columns = {column["name"] for column in inspect(connection).get_columns(state.tables[name])}
     return not set(FIRST_COLUMNS[name].split()) <= columns <= set(metadata.tables[name].c.keys())
+
+
+def _is_foreign_view(connection: Connection, name: str, state: SchemaState) -> bool:
+    if state.revision is None:
+        return True
+    if VIEWS[name] <= state.revision:
+        return False
+    columns = [column["name"] for column in inspect(connection).get_columns(state.views[name])]
+    return columns != list(results.c.keys())  # else a migration that was interrupted created it

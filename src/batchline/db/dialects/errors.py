@@ -10,7 +10,8 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
-DEADLOCKS = {1213, 1205}
+LOCK_WAIT_TIMEOUT = 1205
+DEADLOCKS = {1213, LOCK_WAIT_TIMEOUT}
 """MySQL's and MariaDB's codes for a deadlock and for a lock wait timeout."""
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -65,6 +66,7 @@ HINTS = {
     "readonly|read-only": "make the database writable for this user",
     "unable to open database file": "create the folder of the SQLite file and make it writable",
     "Access denied .* to database|permission denied": "grant this user access to the database",
+    "command denied": "grant this user all privileges on the database",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
     "Unknown database|database .* does not exist": "create the database",
     "Can't connect|refused|timed out|timeout|resolve|translate host": "check the host and the port",

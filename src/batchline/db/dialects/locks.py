@@ -32,12 +32,15 @@ MIGRATION_LOCKS = {
 def migration_lock(connection: Connection) -> Iterator[None]:
     """Hold the migration lock, after waiting for another migration.
 
-    On SQLite, the write transaction is the lock. `upgrade` waits for it for as long.
+    On SQLite, the write transaction is the lock. `upgrade` waits for it for as long. On PostgreSQL,
+    the holder may be idle for as long as another connection builds an index.
 
     Raises:
         DatabaseUnavailable: another migration still runs after `MIGRATION_TIMEOUT` seconds.
     """
     take, release = MIGRATION_LOCKS.get(connection.dialect.name, (None, None))
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     if take:
         _poll(connection, take)
     try:

@@ -251,3 +251,12 @@ def among(column: Column[int], ids: Sequence[int]) -> ColumnElement[bool]:
     """
     first, last = min(ids), max(ids)
     return column.between(first, last) if last - first + 1 == len(ids) else column.in_(ids)
+
+
+def not_indexed(column: Column[str]) -> ColumnElement[str]:
+    """Return a column that is only compared in rows that their ids find.
+
+    SQLite, and any database with old statistics, would rather read all entries of an index that
+    begins with the column, which may be those of millions of pending items.
+    """
+    return func.coalesce(column, "")

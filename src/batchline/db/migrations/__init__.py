@@ -7,13 +7,14 @@ from batchline.constants import MIGRATION_TIMEOUT
 from batchline.db.cruds import schema
 from batchline.db.database import Database
 from batchline.db.dialects.locks import migration_lock
-from batchline.db.migrations import user_objects
+from batchline.db.migrations import indexes, user_objects
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema to `revision`. A schema that has it already stays as it is.
 
-    No statement of a migration has a time limit: an index on many rows takes its time.
+    The indexes come last, and only with the newest revision. Meanwhile clients can write. No
+    statement of a migration has a time limit: an index on many rows takes its time.
 
     Raises:
         ForeignTables: another program created tables or views with our names. Nothing was changed.
@@ -39,5 +40,7 @@ def migrate(database: Database, revision: str = "head") -> None:
         config.attributes["connection"] = connection
         with user_objects.kept(connection):
             command.upgrade(config, revision)
-        if revision == "head":
-            schema.record_migration(connection)
+    if revision == "head":
+        with database.write(patience=MIGRATION_TIMEOUT) as holder, migration_lock(holder):
+            indexes.complete(holder)
+            schema.record_migration(holder)
