@@ -91,6 +91,10 @@ class CsvFile:
     def kept(self) -> pa.Schema:
         return pa.schema([(name, pa.string()) for name in self.columns])
 
+    def close(self) -> None:
+        if self._text:
+            self._text.close()
+
     def check(self, features: Mapping[str, Kind]) -> list[Fault]:
         """Return what is wrong with the columns."""
         faults = [fault for name, kind in features.items() if (fault := self._missing(name, kind))]
@@ -123,7 +127,7 @@ class CsvFile:
         return partial(record_ends, delimiter=self.dialect.delimiter)
 
     def records(self, data: bytes, ends: Positions) -> CsvRecords:
-        return CsvRecords.of(self.dialect, data, ends)
+        return CsvRecords.cut(data, ends, dialect=self.dialect)
 
     def read_features(
         self, records: CsvRecords, features: Mapping[str, Kind], trouble: Trouble

@@ -2,20 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyarrow import csv
 
 from batchline.errors import FileUnreadable
-from batchline.files.arrays import from_numpy, scalar, single, spread
-from batchline.files.blocks import Mask
-from batchline.files.records import CR, LF, Positions
-
-Offsets = NDArray[np.int32]
+from batchline.files.arrays import single, spread
+from batchline.files.byte_rows import ByteRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,54 +29,11 @@ class Dialect:
     nulls: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CsvRecords:
-    """Records of one file. Blank lines are left out.
-
-    Args:
-        data: bytes with the records in them.
-        starts, stops: the range of each record in `data`, without its line break.
-    """
+@dataclass(frozen=True)
+class CsvRecords(ByteRows):
+    """Records of one CSV file. Blank lines are left out."""
 
     dialect: Dialect
-    data: bytes
-    starts: Offsets
-    stops: Offsets
-    is_whole: bool
-    """Whether `data` has nothing but the records, their line breaks and blank lines."""
-
-    @classmethod
-    def of(cls, dialect: Dialect, data: bytes, ends: Positions) -> Self:
-        starts = np.concatenate([[0], ends[:-1]]).astype(np.int32)
-        stops = (ends - 1).astype(np.int32)
-        array = np.frombuffer(data, np.uint8)
-        if b"\r\n" in data:
-            pairs = (array[stops] == LF) & (array[stops - 1] == CR) & (stops > starts)
-            stops = (stops - pairs).astype(np.int32)
-        rows = stops > starts
-        if not rows.all():
-            starts, stops = starts[rows], stops[rows]
-        return cls(dialect, data, starts, stops, True)
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, row: int) -> bytes:
-        return self.data[self.starts[row] : self.stops[row]]
-
-    def select(self, rows: Mask) -> Self:
-        if rows.all():
-            return self
-        return type(self)(self.dialect, self.data, self.starts[rows], self.stops[rows], False)
-
-    def texts(self) -> pa.Array:
-        """Return the bytes of each record."""
-        count = len(self)
-        offsets = np.empty(2 * count + 1, np.int32)
-        offsets[:-1:2], offsets[1::2], offsets[-1] = self.starts, self.stops, len(self.data)
-        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
-        between = pa.Array.from_buffers(pa.binary(), 2 * count, buffers)
-        return between.take(from_numpy(np.arange(0, 2 * count, 2), pa.int32()))
 
     def table(self, schema: pa.Schema) -> pa.RecordBatch:
         """Return the cells of these columns as texts. An empty cell without quotes is null."""
@@ -116,7 +68,7 @@ class CsvRecords:
 
     def _read(self, types: Mapping[str, pa.DataType], note: Callable[[Any], str]) -> pa.Table:
         names = [str(place) for place in range(len(self.dialect.header))]
-        data = self._joined()
+        data = self.joined()
         return csv.read_csv(
             pa.BufferReader(data),
             read_options=csv.ReadOptions(
@@ -137,11 +89,3 @@ class CsvRecords:
                 check_utf8=False,
             ),
         )
-
-    def _joined(self) -> bytes | pa.Buffer:
-        """Return the records with line breaks and nothing between them."""
-        if self.is_whole:
-            return self.data
-        joined = pc.binary_join_element_wise(self.texts(), scalar(b"\n"), scalar(b""))
-        first, last = np.frombuffer(joined.buffers()[1], np.int32)[[0, -1]]
-        return joined.buffers()[2].slice(first, last - first)

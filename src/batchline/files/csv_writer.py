@@ -72,10 +72,7 @@ class CsvWriter:
             null_handling="replace",
             null_replacement="",
         )
-        if not len(lines):
-            return memoryview(b"")
-        offsets = np.frombuffer(lines.buffers()[1], np.int32)
-        return memoryview(lines.buffers()[2])[offsets[0] : offsets[len(lines)]]
+        return whole_text(lines)
 
     def _cells(self, column: pa.Array, decimal: str) -> pa.Array:
         if pa.types.is_dictionary(column.type):
@@ -97,6 +94,14 @@ class CsvWriter:
         if '"' in special:
             texts = pc.replace_substring(texts, '"', '""')
         return pc.if_else(from_numpy(needs, pa.bool_()), join(b'"', texts, b'"'), texts)
+
+
+def whole_text(texts: pa.Array) -> memoryview:
+    """Return the characters of all texts, one behind the other."""
+    if not len(texts):
+        return memoryview(b"")
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)
+    return memoryview(texts.buffers()[2])[offsets[0] : offsets[len(texts)]]
 
 
 def _quoted_name(name: str, delimiter: str) -> str:

@@ -11,8 +11,10 @@ import pyarrow as pa
 from batchline.errors import Fault, FileError, InvalidColumns, NotWritten
 from batchline.files.blocks import Kept
 from batchline.files.csv_writer import CsvWriter, Stream
+from batchline.files.json_writer import JsonWriter
 from batchline.files.options import Format, WriteOptions
 from batchline.files.outputs import Output, not_written, open_output
+from batchline.files.parquet_writer import ParquetWriter
 from batchline.files.value_texts import has_text
 
 
@@ -48,7 +50,8 @@ class Sink:
         self._output = output
         self._writer = writer
         self._new = new
-        self._stream: Any = _Uncloseable(output)
+        self._raw = _Uncloseable(output)
+        self._stream: Any = self._raw
         if codec:
             self._stream = pa.CompressedOutputStream(pa.PythonFile(self._stream, "w"), codec)
         self._is_open = True
@@ -94,6 +97,7 @@ class Sink:
         """Remove all that was written."""
         if self._is_open:
             self._is_open = False
+            self._raw.discard()
             self._output.abort()
 
     def _guarded(self, act: Any, *values: Any) -> None:
@@ -133,6 +137,10 @@ def open_sink(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions)
 def _writer(
     path: str, format_: Format, kept: pa.Schema, new: pa.Schema, options: WriteOptions
 ) -> Writer:
+    if format_ is Format.PARQUET:
+        return ParquetWriter(kept, new)
+    if format_ is Format.JSONL:
+        return JsonWriter(kept, new)
     delimiter = options.delimiter_of(path)
     return CsvWriter(kept, new, delimiter, options.decimal, options.newline)
 
@@ -155,7 +163,14 @@ class _Uncloseable:
     closed = False
 
     def __init__(self, output: Output) -> None:
-        self.write = output.write
+        self._output: Output | None = output
+
+    def write(self, data: Any) -> int:
+        return len(data) if self._output is None else self._output.write(data)
+
+    def discard(self) -> None:
+        """Ignore what pyarrow's writers write when they are deleted."""
+        self._output = None
 
     def flush(self) -> None:
         pass

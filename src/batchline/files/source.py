@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import pyarrow as pa
 
@@ -11,9 +11,11 @@ from batchline.errors import Fault, FormatUnknown, InvalidColumns
 from batchline.files.blocks import Block
 from batchline.files.columns import repeated
 from batchline.files.csv_file import CsvFile
+from batchline.files.json_file import JsonFile
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
 from batchline.files.options import Format, ReadOptions, WriteOptions
+from batchline.files.parquet_file import ParquetFile
 
 
 class Part(Protocol):
@@ -35,7 +37,15 @@ class Part(Protocol):
         """How much of the file was read up to the end of the part."""
         ...
 
-    def blocks(self, features: Mapping[str, Kind]) -> Iterator[Block]: ...
+    def blocks(
+        self, features: Mapping[str, Kind], keep: Sequence[str] | None = None
+    ) -> Iterator[Block]:
+        """Read the rows.
+
+        Args:
+            keep: the columns that the output needs. None: all.
+        """
+        ...
 
     def detached(self) -> "Part":
         """Return the part as small as it can be sent to another process."""
@@ -58,11 +68,15 @@ class File(Protocol):
 
     def check(self, features: Mapping[str, Kind]) -> list[Fault]: ...
 
+    def close(self) -> None: ...
+
     def parts(self) -> Iterator[Part]: ...
 
 
 FORMATS: dict[Format, Callable[[Location, ReadOptions], File]] = {
     Format.CSV: CsvFile.open,
+    Format.JSONL: JsonFile.open,
+    Format.PARQUET: ParquetFile.open,
 }
 
 
@@ -77,6 +91,17 @@ class Source:
         self.blank_lines = 0
         self.is_read = False
         """Whether the end of the last file was seen."""
+
+    def close(self) -> None:
+        """Close what could not be opened a second time, such as standard input."""
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def total_bytes(self) -> int | None:

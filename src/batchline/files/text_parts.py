@@ -1,9 +1,9 @@
 """A part of a text file: a range of whole records, with the numbers of its first line and row."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class Records(Kept, Protocol):
     def data(self) -> bytes: ...
     @property
     def starts(self) -> NDArray[Any]: ...
+
+    def keeping(self, names: Sequence[str] | None) -> Self: ...
 
 
 class TextFile(Protocol):
@@ -74,7 +76,9 @@ class TextPart:
     broken: str
     _records: Records | None = field(repr=False, compare=False)
 
-    def blocks(self, features: Mapping[str, Kind]) -> Iterator[Block]:
+    def blocks(
+        self, features: Mapping[str, Kind], keep: Sequence[str] | None = None
+    ) -> Iterator[Block]:
         """Read the part: it is a single block.
 
         Raises:
@@ -96,7 +100,15 @@ class TextPart:
         errors = {
             row: self._error(row, int(lines()[row]), *why) for row, why in trouble.found.items()
         }
-        yield Block(self.rows, values, records, errors, self.first_row, self.blank_lines, lines)
+        yield Block(
+            self.rows,
+            values,
+            records.keeping(keep),
+            errors,
+            self.first_row,
+            self.blank_lines,
+            lines,
+        )
 
     def detached(self) -> "TextPart":
         """Return it without its bytes, if they can be read again."""
