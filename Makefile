@@ -54,8 +54,8 @@ format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff check --fix $(CODE)
 
 pins:  ## Renew requirements.txt and requirements-dev.txt (needs uv)
-	$(PIN) pyproject.toml --output-file requirements.txt
-	$(PIN) --extra dev --constraints requirements.txt pyproject.toml --output-file requirements-dev.txt
+	$(PIN) --extra files pyproject.toml --output-file requirements.txt
+	$(PIN) --extra files --extra dev --constraints requirements.txt pyproject.toml --output-file requirements-dev.txt
 
 clean:  ## Remove .venv, fetched servers and caches
 	rm -rf .venv .servers .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

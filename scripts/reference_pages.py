@@ -152,6 +152,12 @@ LIMITS = {
         "MAX_ISOLATED_CRASHES": "crashes with only this item until it is marked as failed",
         "DRAIN_TIMEOUT": "seconds that a job may go on with its batches after it is asked to stop",
     },
+    "Files": {
+        "FILE_BLOCK_BYTES": "bytes of a CSV or JSON Lines file that are parsed at a time",
+        "FILE_BLOCK_ROWS": "rows of a Parquet file that are read at a time",
+        "RECORD_MAX_BYTES": "bytes of one record of a CSV or JSON Lines file",
+        "ERROR_VALUE_MAX_CHARACTERS": "characters of an invalid value that its error shows",
+    },
     "Models": {
         "MODEL_STORED_MAX_BYTES": "bytes of a model, with its external data, that the database "
         "keeps; each job reads a larger model from where it was added",
@@ -216,6 +222,21 @@ VALIDATION = {
     "axes_differ": "dimensions with the same name have different sizes in one row",
     "invalid_parameter": "a parameter of the path or the query is invalid",
 }
+FILE_COLUMNS = {
+    "missing_column": "a file has no column of this name",
+    "repeated_column": "two columns have the same name",
+    "wrong_type": "the column has a type that cannot be used or written",
+}
+FILE_ROWS = {
+    "wrong_field_count": "a CSV row has fewer or more fields than the header",
+    "repeated_header": "a CSV row is equal to the header",
+    "unclosed_quote": "a quote opens a CSV cell and is never closed",
+    "record_too_large": "the record is longer than 64 MiB",
+    "invalid_encoding": "the row has bytes that are not in the file's encoding",
+    "invalid_json": "a line of JSON Lines is not one JSON object",
+    "repeated_key": "a JSON object has a feature twice",
+    "missing_key": "a JSON object has a key that the output has no column for",
+}
 NEVER_OVER_HTTP = {"configuration", "claim_lost", "unavailable", "conflict", "model_unavailable"}
 
 
@@ -252,10 +273,30 @@ def errors_page() -> str:
                 "## Validation errors",
                 "Each entry of `errors` has a JSON `pointer`, a `detail` and one of these codes.",
                 "\n".join(["| code | |", "| --- | --- |", *validation]),
+                "## Errors of files",
+                "A command that reads or writes files stops with one of these errors.",
+                "\n".join(["| code | |", "| --- | --- |", *of_files()]),
+                "`invalid_columns` lists the problems of all files, each with one of these codes.",
+                table(FILE_COLUMNS),
+                "A row that cannot be read has one of the validation errors above or one of these "
+                "codes, with file, line, column and value. Other rows are not affected.",
+                table(FILE_ROWS),
             ]
         )
         + "\n"
     )
+
+
+def of_files() -> list[str]:
+    """Return a line for each error class of files."""
+    found = sorted(errors.FileError.__subclasses__(), key=lambda error: error.code)
+    lines = [(error.code, f"{title(error)} {advice(error)}") for error in found]
+    return [f"| `{code}` | {cell(text)} |" for code, text in lines]
+
+
+def table(codes: dict[str, str]) -> str:
+    rows = [f"| `{code}` | {what} |" for code, what in codes.items()]
+    return "\n".join(["| code | |", "| --- | --- |", *rows])
 
 
 def over_http() -> list[type[errors.BatchlineError]]:
@@ -265,6 +306,7 @@ def over_http() -> list[type[errors.BatchlineError]]:
     while waiting:
         found.append(waiting.pop())
         waiting += found[-1].__subclasses__()
+    found = [error for error in found if not issubclass(error, errors.FileError)]
     unique = {error.code: error for error in found if error.code not in NEVER_OVER_HTTP}
     unique["internal_error"] = errors.BatchlineError
     return [error for code, error in unique.items() if code != "model_error"]

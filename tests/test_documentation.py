@@ -86,7 +86,7 @@ def error_classes() -> list[type[errors.BatchlineError]]:
 
 @pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
 def test_every_error_code_is_in_the_reference(error: type[errors.BatchlineError]) -> None:
-    never_shown = {"configuration", "claim_lost", "unavailable", "conflict"}
+    never_shown = {"configuration", "claim_lost", "unavailable", "conflict", "file_error"}
     assert error.code in never_shown or f"`{error.code}`" in ERRORS
     assert inspect.getdoc(error)
 

@@ -180,3 +180,19 @@ API_SWITCH_INTERVAL = 0.001
 waits for several such switches, and Python's default of 0.005 adds up."""
 API_SHUTDOWN_TIMEOUT = 10
 """Time for the API to finish requests in progress after it was asked to stop."""
+
+# Limits of files.
+FILE_BLOCK_BYTES = 2 * 1024 * 1024
+"""Text that is parsed at a time. A longer record is its own block."""
+FILE_BLOCK_ROWS = 65_536
+"""Rows of a block of a Parquet file."""
+PARQUET_BLOCK_BYTES = 16 * 1024 * 1024
+"""Size of such a block, if its rows are large."""
+PARQUET_GROUP_ROWS = 262_144
+"""Rows of a row group that is written."""
+PARQUET_GROUP_BYTES = 32 * 1024 * 1024
+"""Size of a row group that is written, if its rows are large."""
+RECORD_MAX_BYTES = 64 * 1024 * 1024
+"""A longer record of a text file cannot be read. It is an error of its row."""
+ERROR_VALUE_MAX_CHARACTERS = 100
+"""The error of a row shows this much of an invalid value."""

@@ -300,3 +300,60 @@ class ModelFailed(BatchlineError):
     """The model raised an error."""
 
     code = "model_error"
+
+
+class FileError(BatchlineError):
+    """A file cannot be read or written."""
+
+    code = "file_error"
+
+
+class FileOptionInvalid(FileError):
+    """An option for reading or writing files is invalid."""
+
+    code = "file_option_invalid"
+
+
+class FormatUnknown(FileError):
+    """The name of a file does not show its format.
+
+    Add `--format csv`, `--format jsonl` or `--format parquet`.
+    """
+
+    code = "format_unknown"
+
+
+class NoFileFound(FileError):
+    """No file has this name or matches this pattern."""
+
+    code = "no_file_found"
+
+
+class FileUnreadable(FileError):
+    """A file cannot be opened, is damaged or is not in the stated format."""
+
+    code = "file_unreadable"
+
+
+class InvalidColumns(FileError):
+    """The columns of a file are not those that are needed.
+
+    `faults` lists the problems of all files.
+    """
+
+    code = "invalid_columns"
+
+
+class SourceChanged(FileError):
+    """A file changed while Batchline read it.
+
+    Wait until nothing writes to the file, then run the command again.
+    """
+
+    code = "source_changed"
+
+
+class NotWritten(FileError):
+    """An output cannot be written. A file that was there before is unchanged."""
+
+    code = "not_written"

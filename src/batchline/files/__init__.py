@@ -1,0 +1,77 @@
+"""CSV, JSON Lines and Parquet files on any filesystem, as blocks of rows.
+
+Importing this package imports no pyarrow. `open_source` and `open_sink` do.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from batchline.errors import FileOptionInvalid
+from batchline.files.kinds import Kind
+from batchline.files.options import STANDARD_STREAM, Format, ReadOptions, WriteOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from batchline.files.sink import Sink
+    from batchline.files.source import Source
+
+__all__ = [
+    "STANDARD_STREAM",
+    "Format",
+    "Kind",
+    "ReadOptions",
+    "WriteOptions",
+    "open_sink",
+    "open_source",
+]
+
+
+def open_source(paths: Sequence[str], options: ReadOptions | None = None) -> Source:
+    """Find files and read their headers or schemas. No row is read.
+
+    Args:
+        paths: files, folders, patterns, URLs of these, or - for standard input.
+
+    Raises:
+        NoFileFound: a path leads to no file.
+        FormatUnknown: the format of a file is unknown, or the files have different ones.
+        FileUnreadable: a file cannot be opened, or is not in its format.
+    """
+    _check_installed()
+    from batchline.files import source
+
+    return source.open_source(paths, options or ReadOptions())
+
+
+def open_sink(
+    path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions | None = None
+) -> Sink:
+    """Open an output file, or standard output for -.
+
+    Args:
+        kept: the columns of the input that the output has, as `Source.check` returns them.
+        new: the columns behind them.
+
+    Raises:
+        FormatUnknown: the path does not show the format, and the options do not state it.
+        InvalidColumns: two columns have one name, or the format cannot hold the type of one.
+        NotWritten: the file cannot be opened for writing.
+    """
+    _check_installed()
+    from batchline.files import sink
+
+    return sink.open_sink(path, kept, new, options or WriteOptions())
+
+
+def _check_installed() -> None:
+    missing = [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]
+    if missing:
+        raise FileOptionInvalid(
+            f"files need {' and '.join(missing)}, which cannot be imported",
+            hint=f"run {sys.executable} -m pip install 'batchline[files]'",
+        )

@@ -1,0 +1,78 @@
+"""Rows as the bytes that came, in one buffer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from batchline.files.arrays import from_numpy, scalar
+from batchline.files.blocks import Mask
+from batchline.files.records import CR, LF, Positions
+
+Offsets = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class ByteRows:
+    """Records of one file.
+
+    Args:
+        data: bytes with the records in them.
+        starts, stops: the range of each record in `data`, without its line break.
+        is_whole: whether `data` has nothing but the records, their line breaks and blank lines.
+    """
+
+    data: bytes
+    starts: Offsets
+    stops: Offsets
+    is_whole: bool
+
+    @classmethod
+    def cut(cls, data: bytes, ends: Positions, **own: Any) -> Self:
+        """Cut data behind each record's line break. Empty records are left out."""
+        starts = np.concatenate([[0], ends[:-1]]).astype(np.int32)
+        stops = (ends - 1).astype(np.int32)
+        array = np.frombuffer(data, np.uint8)
+        if b"\r\n" in data:
+            pairs = (array[stops] == LF) & (array[stops - 1] == CR) & (stops > starts)
+            stops = (stops - pairs).astype(np.int32)
+        rows = stops > starts
+        if not rows.all():
+            starts, stops = starts[rows], stops[rows]
+        return cls(data, starts, stops, True, **own)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, row: int) -> bytes:
+        return self.data[self.starts[row] : self.stops[row]]
+
+    def select(self, rows: Mask) -> Self:
+        if rows.all():
+            return self
+        return replace(self, starts=self.starts[rows], stops=self.stops[rows], is_whole=False)
+
+    def keeping(self, names: Sequence[str] | None) -> Self:
+        """Return the rows, of which the output needs these columns, or all."""
+        return self
+
+    def texts(self) -> pa.Array:
+        """Return the bytes of each record."""
+        count = len(self)
+        offsets = np.empty(2 * count + 1, np.int32)
+        offsets[:-1:2], offsets[1::2], offsets[-1] = self.starts, self.stops, len(self.data)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
+        between = pa.Array.from_buffers(pa.binary(), 2 * count, buffers)
+        return between.take(from_numpy(np.arange(0, 2 * count, 2), pa.int32()))
+
+    def joined(self) -> Any:
+        """Return a buffer with the records, each with a line break, and at most blank lines."""
+        if self.is_whole:
+            return self.data
+        lines = pc.binary_join_element_wise(self.texts(), scalar(b"\n"), scalar(b""))
+        first, last = np.frombuffer(lines.buffers()[1], np.int32)[[0, len(lines)]].tolist()
+        return lines.buffers()[2].slice(first, last - first)

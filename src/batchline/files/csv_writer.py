@@ -1,0 +1,110 @@
+"""Blocks → CSV: the kept records' own bytes with the new columns behind them."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchline.files.arrays import from_numpy, mask_of, scalar
+from batchline.files.blocks import Kept
+from batchline.files.csv_records import CsvRecords
+from batchline.files.value_texts import characters, is_nested, join, json_text, plain_text
+
+
+class Stream(Protocol):
+    def write(self, data: Any) -> Any: ...
+
+
+class CsvWriter:
+    """Writes CSV with quotes only where they are needed.
+
+    Null is an empty cell. An empty text is `""`, and so is the null of a file with one column, in
+    which an empty cell would be a blank line. Nested values are JSON.
+    """
+
+    def __init__(
+        self, kept: pa.Schema, new: pa.Schema, delimiter: str, decimal: str, newline: str
+    ) -> None:
+        self._kept = kept
+        self._delimiter = delimiter
+        self._decimal = decimal
+        self._newline = newline.encode()
+        self._names = [*kept.names, *new.names]
+
+    def begin(self, stream: Stream) -> None:
+        self._stream = stream
+        names = [_quoted_name(name, self._delimiter) for name in self._names]
+        stream.write(self._delimiter.join(names).encode() + self._newline)
+
+    def encode(self, kept: Kept, new: pa.RecordBatch) -> memoryview:
+        """Return the text of these rows. Threads may call it at the same time."""
+        cells = [self._cells(column, self._decimal) for column in new.columns]
+        if self._keeps_bytes(kept):
+            cells.insert(0, kept.texts())  # type: ignore[attr-defined]
+        else:
+            kept_cells = [self._cells(column, ".") for column in kept.table(self._kept).columns]
+            cells = kept_cells + cells
+        return self._lines(cells)
+
+    def write(self, encoded: memoryview) -> None:
+        self._stream.write(encoded)
+
+    def end(self) -> None:
+        pass
+
+    def _keeps_bytes(self, kept: Kept) -> bool:
+        return (
+            isinstance(kept, CsvRecords)
+            and list(kept.dialect.header) == self._kept.names
+            and kept.dialect.delimiter == self._delimiter
+        )
+
+    def _lines(self, cells: list[pa.Array]) -> memoryview:
+        if len(self._names) == 1 and cells[0].null_count:
+            cells = [pc.fill_null(cells[0], scalar(b'""'))]
+        between = scalar(self._delimiter.encode())
+        parts = [part for cell in cells for part in (between, cell)][1:]
+        lines = pc.binary_join_element_wise(
+            *parts,
+            scalar(self._newline),
+            scalar(b""),
+            null_handling="replace",
+            null_replacement="",
+        )
+        return whole_text(lines)
+
+    def _cells(self, column: pa.Array, decimal: str) -> pa.Array:
+        if pa.types.is_dictionary(column.type):
+            return self._cells(column.dictionary, decimal).take(column.indices)
+        texts = json_text(column) if is_nested(column.type) else plain_text(column)
+        if decimal != "." and pa.types.is_floating(column.type):
+            texts = pc.replace_substring(texts, ".", decimal)
+        return self._quoted(texts).cast(pa.binary())
+
+    def _quoted(self, texts: pa.Array) -> pa.Array:
+        found = characters(texts)
+        special = [each for each in ('"', self._delimiter, "\n", "\r") if each.encode() in found]
+        empty = pc.binary_length(texts).to_numpy(zero_copy_only=False) == 0
+        if not special and not empty.any():
+            return texts
+        needs = empty
+        for each in special:
+            needs = needs | mask_of(pc.match_substring(texts, each))
+        if '"' in special:
+            texts = pc.replace_substring(texts, '"', '""')
+        return pc.if_else(from_numpy(needs, pa.bool_()), join(b'"', texts, b'"'), texts)
+
+
+def whole_text(texts: pa.Array) -> memoryview:
+    """Return the characters of all texts, one behind the other."""
+    if not len(texts):
+        return memoryview(b"")
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)
+    return memoryview(texts.buffers()[2])[offsets[0] : offsets[len(texts)]]
+
+
+def _quoted_name(name: str, delimiter: str) -> str:
+    if not name or any(each in name for each in ('"', delimiter, "\n", "\r")):
+        return '"' + name.replace('"', '""') + '"' if name else name
+    return name

@@ -1,0 +1,112 @@
+"""A JSON Lines file, and the parts in which it is read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import pyarrow as pa
+
+from batchline.errors import Fault
+from batchline.files.blocks import Trouble
+from batchline.files.columns import listed
+from batchline.files.json_block import read_features
+from batchline.files.json_rows import JsonRows, members
+from batchline.files.kinds import Kind
+from batchline.files.locations import Location
+from batchline.files.options import ReadOptions
+from batchline.files.pieces import EndsOf
+from batchline.files.records import Positions, line_ends
+from batchline.files.text_parts import TextPart, parts_of
+from batchline.files.texts import Text
+
+FIRST_BYTES = 256 * 1024
+"""How much of each file is read at first to find its keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFile:
+    """A JSON Lines file of which the first lines were read.
+
+    Args:
+        columns: the keys of these lines.
+        is_small: whether they are all lines.
+    """
+
+    location: Location
+    options: ReadOptions
+    columns: tuple[str, ...]
+    is_small: bool
+    start: int
+    _text: Text | None = field(default=None, repr=False, compare=False)
+    """Standard input, read up to `start`."""
+
+    @classmethod
+    def open(cls, location: Location, options: ReadOptions) -> Self:
+        """Find the keys of the first lines.
+
+        Raises:
+            FileUnreadable: the file cannot be read.
+        """
+        text = Text(location, options)
+        try:
+            data = text.read(FIRST_BYTES)
+        except BaseException:
+            text.close()
+            raise
+        columns, is_small = _keys(data), len(data) < FIRST_BYTES
+        file = cls(location, options, columns, is_small, text.start)
+        if location.reopens:
+            text.close()
+            return file
+        text.unread(data)
+        return replace(file, _text=text)
+
+    @property
+    def kept(self) -> pa.Schema:
+        return pa.schema([(name, pa.string()) for name in self.columns])
+
+    def close(self) -> None:
+        if self._text:
+            self._text.close()
+
+    def check(self, features: Mapping[str, Kind]) -> list[Fault]:
+        """Return what is wrong with the keys. A key may well be only in later lines."""
+        if not self.is_small or not self.columns:
+            return []
+        path, found = self.location.path, listed(self.columns)
+        return [
+            Fault(path, "missing_column", f"no line has the key {name!r}. The keys are {found}")
+            for name, kind in features.items()
+            if name not in self.columns and not kind.optional
+        ]
+
+    def parts(self) -> Iterator[TextPart]:
+        """Cut the file into parts, which are the same each time."""
+        text = self._text or Text(self.location, self.options)
+        try:
+            yield from parts_of(replace(self, _text=None), text, self.start, 1)
+        finally:
+            text.close()
+
+    @property
+    def ends_of(self) -> EndsOf:
+        return line_ends
+
+    def records(self, data: bytes, ends: Positions) -> JsonRows:
+        return JsonRows.lines(data, ends, self.columns)
+
+    def read_features(
+        self, records: JsonRows, features: Mapping[str, Kind], trouble: Trouble
+    ) -> dict[str, pa.Array]:
+        return read_features(records, features, trouble)
+
+
+def _keys(data: bytes) -> tuple[str, ...]:
+    """Return the keys of all lines that can be read, in the order in which they occur."""
+    found: dict[str, None] = {}
+    for line in data.splitlines():
+        try:
+            found.update(dict.fromkeys(name for name, _ in members(line.decode().strip())))
+        except (ValueError, RecursionError):
+            continue  # it is an error of its row, or the rest of it was not read
+    return tuple(found)

@@ -1,0 +1,116 @@
+"""Lines of JSON as bytes, and their members as texts."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Self, cast
+
+import numpy as np
+import pyarrow as pa
+
+from batchline.errors import InvalidColumns
+from batchline.files.arrays import from_strings
+from batchline.files.byte_rows import ByteRows
+from batchline.files.records import Positions
+
+BLANK = np.zeros(256, bool)
+BLANK[[9, 10, 13, 32]] = True
+OPENING, CLOSING = 123, 125
+
+_blanks = re.compile(r"[ \t\n\r]*")
+_decode = json.JSONDecoder(strict=True).raw_decode
+
+
+@dataclass(frozen=True)
+class JsonRows(ByteRows):
+    """Lines of one file, without the blanks around them. Blank lines are left out.
+
+    Args:
+        columns: the keys of the first lines of the file.
+        keeps_all: whether the output needs all members.
+    """
+
+    columns: tuple[str, ...]
+    keeps_all: bool = True
+
+    @classmethod
+    def lines(cls, data: bytes, ends: Positions, columns: tuple[str, ...]) -> Self:
+        found = cls.cut(data, ends, columns=columns)
+        array = np.frombuffer(data, np.uint8)
+        starts, stops = found.starts.copy(), found.stops.copy()
+        while (blank := (stops > starts) & BLANK[array[stops - 1]]).any():
+            stops[blank] -= 1
+        while (blank := (stops > starts) & BLANK[array[np.minimum(starts, len(data) - 1)]]).any():
+            starts[blank] += 1
+        rows = stops > starts
+        return cls(data, starts[rows], stops[rows], found.is_whole, columns)
+
+    @property
+    def are_objects(self) -> bool:
+        """Whether each line looks like an object."""
+        array = np.frombuffer(self.data, np.uint8)
+        begin, end = array[self.starts], array[self.stops - 1]
+        return bool((begin == OPENING).all() and (end == CLOSING).all())
+
+    def keeping(self, names: Sequence[str] | None) -> Self:
+        return replace(self, keeps_all=names is None)
+
+    def members(self, row: int) -> dict[str, str]:
+        """Return the values of a line without errors by their keys, as JSON."""
+        return dict(members(self[row].decode()))
+
+    def table(self, schema: pa.Schema) -> pa.RecordBatch:
+        """Return members as texts: those of strings, and the JSON of all other values."""
+        rows = [self.members(row) for row in range(len(self))]
+        if self.keeps_all:
+            names = set(schema.names)
+            for row in rows:
+                _check_known(row.keys() - names)
+        columns = [
+            from_strings([_as_text(row.get(name, "null")) for row in rows]) for name in schema.names
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def members(text: str) -> Iterator[tuple[str, str]]:
+    """Return the keys and the JSON of the values of an object, in order.
+
+    Raises:
+        ValueError: the text is not a JSON object.
+    """
+    at = _after(text, 0, "{")
+    while not text.startswith("}", at):
+        name, at = cast(tuple[str, int], scanstring(text, _after(text, at, '"', 0), True))
+        start = _after(text, _skip(text, at), ":")
+        _, at = _decode(text, start)
+        yield name, text[start:at]
+        at = _skip(text, at)
+        at = at if text.startswith("}", at) else _after(text, at, ",")
+
+
+def _skip(text: str, at: int) -> int:
+    return _blanks.match(text, at).end()  # type: ignore[union-attr]
+
+
+def _after(text: str, at: int, character: str, blanks: int = 1) -> int:
+    """Return the position behind a character that must be here, and behind blanks."""
+    if not text.startswith(character, at):
+        raise ValueError(f"expected {character} at character {at + 1}")
+    return _skip(text, at + 1) if blanks else at + 1
+
+
+def _as_text(value: str) -> str | None:
+    if value == "null":
+        return None
+    return cast(str, json.loads(value)) if value.startswith('"') else value
+
+
+def _check_known(unknown: set[str]) -> None:
+    if unknown:
+        raise InvalidColumns(
+            f"a row has the key {min(unknown)!r}, which the first rows do not have, so that the "
+            "output has no column for it",
+            hint="name the columns to keep, or write JSON Lines",
+        )

@@ -1,0 +1,192 @@
+"""A Parquet file: its schema, and its row groups, which are the parts."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, BinaryIO, Self, cast
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from batchline.constants import FILE_BLOCK_ROWS, PARQUET_BLOCK_BYTES
+from batchline.errors import Fault, FileUnreadable, SourceChanged
+from batchline.files.arrays import nothing, without
+from batchline.files.blocks import Block, RowError, Trouble
+from batchline.files.columns import listed, repeated
+from batchline.files.kinds import Kind
+from batchline.files.locations import Location
+from batchline.files.options import ReadOptions
+from batchline.files.table_rows import TableRows
+from batchline.files.typed import as_kind, can_become
+
+COPY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFile:
+    """A Parquet file whose footer was read.
+
+    Args:
+        kept: its schema.
+        group_rows, group_bytes: of each row group.
+    """
+
+    location: Location
+    kept: pa.Schema
+    group_rows: tuple[int, ...]
+    group_bytes: tuple[int, ...]
+    _copy: BinaryIO | None = field(default=None, repr=False, compare=False)
+    """A copy of standard input, since the footer of a Parquet file is read first."""
+
+    @classmethod
+    def open(cls, location: Location, options: ReadOptions) -> Self:
+        """Read the footer.
+
+        Raises:
+            FileUnreadable: the file is empty, cut off or no Parquet file.
+        """
+        if location.size == 0:
+            raise FileUnreadable(f"{location.path} is empty")
+        copy = None if location.reopens else _copied(location)
+        with _opened(location, copy) as file:
+            groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+            rows = tuple(group.num_rows for group in groups)
+            sizes = tuple(group.total_byte_size for group in groups)
+            return cls(location, file.schema_arrow, rows, sizes, copy)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.kept.names)
+
+    def close(self) -> None:
+        if self._copy:
+            self._copy.close()
+
+    def check(self, features: Mapping[str, Kind]) -> list[Fault]:
+        """Return what is wrong with the columns."""
+        found = (self._problem(name, kind) for name, kind in features.items())
+        return [fault for fault in found if fault]
+
+    def _problem(self, name: str, kind: Kind) -> Fault | None:
+        path, count = self.location.path, self.columns.count(name)
+        if count > 1:
+            return repeated(path, self.columns, name)
+        if count == 1:
+            type_ = self.kept.field(name).type
+            if can_become(type_, kind):
+                return None
+            return Fault(path, "wrong_type", f"{name!r} must be {kind}, but its type is {type_}")
+        if kind.optional:
+            return None
+        detail = f"the column {name!r} is missing. The columns are {listed(self.columns)}"
+        return Fault(path, "missing_column", detail)
+
+    def parts(self) -> Iterator["ParquetPart"]:
+        """Return the row groups in order."""
+        first, read = 1, 0
+        total = sum(self.group_bytes) or 1
+        for group, rows in enumerate(self.group_rows):
+            read += self.group_bytes[group]
+            if rows:
+                share = (self.location.size or 0) * read // total
+                yield ParquetPart(self, group, first, rows, share)
+            first += rows
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetPart:
+    """A row group.
+
+    Args:
+        bytes_read: about how much of the file lies before its end.
+    """
+
+    file: ParquetFile
+    group: int
+    first_row: int
+    rows: int
+    bytes_read: int
+    blank_lines: int = 0
+
+    def detached(self) -> "ParquetPart":
+        if self.file._copy is None:
+            return self
+        raise FileUnreadable("another process cannot read standard input")
+
+    def blocks(
+        self, features: Mapping[str, Kind], keep: Sequence[str] | None = None
+    ) -> Iterator[Block]:
+        """Read the row group.
+
+        Raises:
+            FileUnreadable, SourceChanged: the file is damaged, or no longer what it was.
+        """
+        present = [name for name in features if name in self.file.columns]
+        columns = None if keep is None else list(dict.fromkeys([*present, *keep]))
+        row = self.first_row
+        with _opened(self.file.location, self.file._copy) as file:
+            for batch in file.iter_batches(
+                self._rows_at_a_time(), [self.group], columns, use_threads=False
+            ):
+                yield self._block(batch, features, row)
+                row += batch.num_rows
+        if row != self.first_row + self.rows or not self.file.location.is_unchanged():
+            raise SourceChanged(f"{self.file.location.path} changed while it was read")
+
+    def _rows_at_a_time(self) -> int:
+        size = max(self.file.group_bytes[self.group] // self.rows, 1)
+        return max(1, min(FILE_BLOCK_ROWS, PARQUET_BLOCK_BYTES // size))
+
+    def _block(self, batch: pa.RecordBatch, features: Mapping[str, Kind], first: int) -> Block:
+        trouble = Trouble()
+        names, rows = batch.schema.names, batch.num_rows
+        values = {
+            name: as_kind(batch.column(name), kind, partial(_note, trouble, name))
+            if name in names
+            else nothing(rows, kind.arrow_type)
+            for name, kind in features.items()
+        }
+        bad = trouble.mask(rows)
+        values = {name: without(array, bad) for name, array in values.items()}
+        path = self.file.location.path
+        errors = {
+            row: RowError(code, detail, path, first + row, None, self.group, column, value)
+            for row, (code, detail, column, value) in trouble.found.items()
+        }
+        return Block(rows, values, TableRows(batch), errors, first)
+
+
+def _note(trouble: Trouble, column: str, row: int, code: str, detail: str, value: str) -> None:
+    trouble.add(row, code, detail, column, value)
+
+
+@contextmanager
+def _opened(location: Location, copy: BinaryIO | None) -> Iterator[Any]:
+    """Open a Parquet file.
+
+    Raises:
+        FileUnreadable: also if it turns out to be damaged while it is read.
+    """
+    file = copy or location.open()
+    try:
+        if file.seek(0) or file.read(4) != b"PAR1":
+            raise FileUnreadable(f"{location.path} is not a Parquet file")
+        yield parquet.ParquetFile(pa.PythonFile(file, "r"), pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise FileUnreadable(
+            f"{location.path} is cut off or damaged, and cannot be read: {reason}"
+        ) from error
+    finally:
+        if copy is None:
+            file.close()
+
+
+def _copied(location: Location) -> BinaryIO:
+    copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # `close` closes it
+    source = location.open()
+    while data := source.read(COPY_BYTES):
+        copy.write(data)
+    return copy

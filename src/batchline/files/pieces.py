@@ -1,0 +1,89 @@
+"""A text cut into pieces of whole records: the same pieces each time, whoever reads them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from batchline.constants import FILE_BLOCK_BYTES, RECORD_MAX_BYTES
+from batchline.files.records import Positions, line_ends
+from batchline.files.texts import Text
+
+EndsOf = Callable[[bytes], Positions]
+"""Returns the position behind each whole record of data that starts with a record."""
+
+UNCLOSED = "unclosed_quote"
+TOO_LARGE = "record_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Whole records.
+
+    Args:
+        start, stop: the range in the text.
+        data: the records, each with its line break. The last record of a file may have been given
+            one.
+        ends: the position behind each record in `data`.
+        broken: why its only record cannot be read, as a code. Then `data` is its beginning.
+    """
+
+    start: int
+    stop: int
+    data: bytes = field(repr=False)
+    ends: Positions = field(repr=False)
+    broken: str = ""
+
+
+def pieces(text: Text, start: int, ends_of: EndsOf) -> Iterator[Piece]:
+    """Cut the rest of a text, which begins at the position `start`.
+
+    A piece has about `FILE_BLOCK_BYTES`, or one longer record.
+    """
+    left = b""
+    while True:
+        more = text.read(max(FILE_BLOCK_BYTES, len(left)))
+        if not more:
+            break
+        left = left + more if left else more
+        ends = ends_of(left)
+        if len(ends):
+            stop = int(ends[-1])
+            yield Piece(start, start + stop, left[:stop], ends)
+            start, left = start + stop, left[stop:]
+        elif len(left) > RECORD_MAX_BYTES:
+            broken = _give_up(text, start, left)
+            text.unread(left[broken.stop - start :])
+            yield broken
+            start, left = broken.stop, b""
+    yield from _last(left, start, ends_of)
+
+
+def _last(left: bytes, start: int, ends_of: EndsOf) -> Iterator[Piece]:
+    """Cut the end of a file, whose last record may have no line break."""
+    while left:
+        data = left if left.endswith(b"\n") else left + b"\n"
+        ends = ends_of(data)
+        broken = "" if len(ends) else UNCLOSED
+        if broken:
+            ends = line_ends(data)[:1]
+        stop = min(int(ends[-1]), len(left))
+        yield Piece(start, start + stop, data[: int(ends[-1])], ends, broken)
+        start, left = start + stop, left[stop:]
+
+
+def _give_up(text: Text, start: int, data: bytes) -> Piece:
+    """Return the first line of a record that is too large, as a broken one.
+
+    If that line is short, a quote was opened in it and not closed. A long one is read to its end.
+    """
+    ends = line_ends(data)[:1]
+    if len(ends):
+        stop = int(ends[0])
+        return Piece(start, start + stop, data[:stop], ends, UNCLOSED)
+    beginning, size = data[:FILE_BLOCK_BYTES], len(data)
+    while more := text.read(FILE_BLOCK_BYTES):
+        behind = more.find(b"\n") + 1
+        size += behind or len(more)
+        if behind:
+            text.unread(more[behind:])
+            break
+    return Piece(start, start + size, beginning, ends, TOO_LARGE)

@@ -1,0 +1,192 @@
+"""Files as one stream of parts, in an order and with borders that are the same each time."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, Self
+
+import pyarrow as pa
+
+from batchline.constants import MAX_REPORTED_FAULTS
+from batchline.errors import Fault, FormatUnknown, InvalidColumns
+from batchline.files.blocks import Block
+from batchline.files.columns import repeated
+from batchline.files.csv_file import CsvFile
+from batchline.files.json_file import JsonFile
+from batchline.files.kinds import Kind
+from batchline.files.locations import Location, find_files
+from batchline.files.options import Format, ReadOptions, WriteOptions
+from batchline.files.parquet_file import ParquetFile
+
+
+class Part(Protocol):
+    """Rows of one file, which any process can read by itself."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows, those that cannot be read included."""
+        ...
+
+    @property
+    def first_row(self) -> int: ...
+
+    @property
+    def blank_lines(self) -> int: ...
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the file was read up to the end of the part."""
+        ...
+
+    def blocks(
+        self, features: Mapping[str, Kind], keep: Sequence[str] | None = None
+    ) -> Iterator[Block]:
+        """Read the rows.
+
+        Args:
+            keep: the columns that the output needs. None: all.
+        """
+        ...
+
+    def detached(self) -> "Part":
+        """Return the part as small as it can be sent to another process."""
+        ...
+
+
+class File(Protocol):
+    """A file whose columns are known."""
+
+    @property
+    def location(self) -> Location: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def kept(self) -> pa.Schema:
+        """The columns as they are kept for the output."""
+        ...
+
+    def check(self, features: Mapping[str, Kind]) -> list[Fault]: ...
+
+    def close(self) -> None: ...
+
+    def parts(self) -> Iterator[Part]: ...
+
+
+FORMATS: dict[Format, Callable[[Location, ReadOptions], File]] = {
+    Format.CSV: CsvFile.open,
+    Format.JSONL: JsonFile.open,
+    Format.PARQUET: ParquetFile.open,
+}
+
+
+class Source:
+    """Files of one format."""
+
+    def __init__(self, files: Sequence[File], format_: Format) -> None:
+        self.files = files
+        self.format = format_
+        self.rows = 0
+        """Rows of the parts so far, those that cannot be read included."""
+        self.blank_lines = 0
+        self.is_read = False
+        """Whether the end of the last file was seen."""
+
+    def close(self) -> None:
+        """Close what could not be opened a second time, such as standard input."""
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def total_bytes(self) -> int | None:
+        """The size of all files, or None if only reading shows it."""
+        sizes = [file.location.size for file in self.files]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def check(self, features: Mapping[str, Kind], keep: Sequence[str] | None = None) -> pa.Schema:
+        """Return the columns that are kept for the output.
+
+        Args:
+            features: what the rows must have.
+            keep: names of the columns to keep. None keeps all.
+
+        Raises:
+            InvalidColumns: a file has not these columns. All problems of all files are in `faults`.
+        """
+        faults = [fault for file in self.files for fault in file.check(features)]
+        every = (name for file in self.files for name in file.columns)
+        names = list(dict.fromkeys(every) if keep is None else keep)
+        for file in self.files:
+            faults += _kept_faults(file, names)
+        if faults:
+            faults = list(dict.fromkeys(faults))
+            raise InvalidColumns(_summary(faults), faults=faults)
+        return self._kept(names, keep is None)
+
+    def _kept(self, names: Sequence[str], is_all: bool) -> pa.Schema:
+        """Return the kept columns. Files may have them in other orders and as other types."""
+        first = self.files[0].kept
+        if is_all and all(file.kept == first for file in self.files):
+            return first  # which may have several columns without a name
+        found = [pa.schema([file.kept.field(name) for name in names]) for file in self.files]
+        return pa.unify_schemas(found, promote_options="permissive").with_metadata(first.metadata)
+
+    def write_options(self) -> WriteOptions:
+        """Return the options for an output like the first file."""
+        first = self.files[0]
+        if not isinstance(first, CsvFile):
+            return WriteOptions(format=self.format)
+        dialect = first.dialect
+        return WriteOptions(Format.CSV, dialect.delimiter, dialect.decimal, first.newline)
+
+    def parts(self) -> Iterator[Part]:
+        """Return the parts of all files in order.
+
+        Raises:
+            FileUnreadable, SourceChanged: as soon as it is found out.
+        """
+        self.rows, self.blank_lines, self.is_read = 0, 0, False
+        for file in self.files:
+            for part in file.parts():
+                self.rows += part.rows
+                self.blank_lines += part.blank_lines
+                yield part
+        self.is_read = True
+
+
+def open_source(paths: Sequence[str], options: ReadOptions) -> Source:
+    """Find files and read their headers."""
+    locations = find_files(paths)
+    formats = {location.path: options.format_of(location.path) for location in locations}
+    if len(set(formats.values())) > 1:
+        named = {format_: path for path, format_ in formats.items()}
+        raise FormatUnknown(
+            "the files have different formats: "
+            + ", ".join(f"{path} is {format_}" for format_, path in named.items()),
+            hint="run the command once for each format, or add --format",
+        )
+    format_ = next(iter(formats.values()))
+    return Source([FORMATS[format_](location, options) for location in locations], format_)
+
+
+def _kept_faults(file: File, names: Sequence[str]) -> list[Fault]:
+    path, columns = file.location.path, Counter(file.columns)
+    missing = [name for name in names if name not in columns]
+    twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name]
+    return [
+        Fault(path, "missing_column", f"the column {name!r} is missing and cannot be kept")
+        for name in missing
+    ] + [repeated(path, file.columns, name) for name in twice]
+
+
+def _summary(faults: Sequence[Fault]) -> str:
+    lines = [f"{fault.pointer}: {fault.detail}" for fault in faults[:MAX_REPORTED_FAULTS]]
+    if len(faults) > len(lines):
+        lines.append(f"and {len(faults) - len(lines)} more problems")
+    return "\n".join(lines)
