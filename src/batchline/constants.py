@@ -192,6 +192,8 @@ PARQUET_GROUP_ROWS = 262_144
 """Rows of a row group that is written."""
 PARQUET_GROUP_BYTES = 32 * 1024 * 1024
 """Size of a row group that is written, if its rows are large."""
+FOLDER_FILE_BYTES = 256 * 1024 * 1024
+"""Size at which the next file of an output folder is begun."""
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 """A longer record of a text file cannot be read. It is an error of its row."""
 ERROR_VALUE_MAX_CHARACTERS = 100

@@ -25,8 +25,7 @@ def copy(
     features = features or {}
     with open_source([str(source)], read) as found:
         kept = found.check(features, keep)
-        same = found.format is (write or WriteOptions()).format_of(str(path))
-        options = write or (found.write_options() if same else WriteOptions())
+        options = write or found.write_options(str(path))
         with open_sink(str(path), kept, new, options) as sink:
             rows = 0
             for part in found.parts():

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from batchline.errors import FileOptionInvalid
 from batchline.files.kinds import Kind
-from batchline.files.options import STANDARD_STREAM, Format, ReadOptions, WriteOptions
+from batchline.files.options import STANDARD_STREAM, Format, ReadOptions, WriteOptions, is_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from batchline.files.folder import FolderSink
     from batchline.files.sink import Sink
     from batchline.files.source import Source
 
@@ -50,10 +53,11 @@ def open_source(paths: Sequence[str], options: ReadOptions | None = None) -> Sou
 
 def open_sink(
     path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions | None = None
-) -> Sink:
-    """Open an output file, or standard output for -.
+) -> Sink | FolderSink:
+    """Open an output file, standard output for -, or a folder.
 
     Args:
+        path: a folder if it ends with a slash or is one. It must be empty.
         kept: the columns of the input that the output has, as `Source.check` returns them.
         new: the columns behind them.
 
@@ -63,9 +67,14 @@ def open_sink(
         NotWritten: the file cannot be opened for writing.
     """
     _check_installed()
-    from batchline.files import sink
+    from batchline.files import folder, sink
 
-    return sink.open_sink(path, kept, new, options or WriteOptions())
+    options = options or WriteOptions()
+    if not is_folder(path):
+        return sink.open_sink(path, kept, new, options)
+    options = replace(options, format=options.format_of(path.rstrip("/")))
+    open_part = partial(sink.open_sink, kept=kept, new=new, options=options)
+    return folder.FolderSink(path, options.ending, open_part)
 
 
 def _check_installed() -> None:

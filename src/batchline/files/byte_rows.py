@@ -34,7 +34,7 @@ class ByteRows:
     @classmethod
     def cut(cls, data: bytes, ends: Positions, **own: Any) -> Self:
         """Cut data behind each record's line break. Empty records are left out."""
-        starts = np.concatenate([[0], ends[:-1]]).astype(np.int32)
+        starts = np.concatenate([[0], ends])[:-1].astype(np.int32)
         stops = (ends - 1).astype(np.int32)
         array = np.frombuffer(data, np.uint8)
         if b"\r\n" in data:

@@ -37,7 +37,11 @@ class CsvRecords(ByteRows):
 
     def table(self, schema: pa.Schema) -> pa.RecordBatch:
         """Return the cells of these columns as texts. An empty cell without quotes is null."""
-        places = {self.dialect.header.index(name): schema.field(name).type for name in schema.names}
+        header = self.dialect.header
+        place_of = {name: place for place, name in enumerate(header)}
+        is_all = tuple(schema.names) == header  # and then names may repeat
+        order = range(len(header)) if is_all else [place_of[name] for name in schema.names]
+        places = dict(zip(order, schema.types, strict=True))
         plain = replace(self, dialect=replace(self.dialect, decimal=".", nulls=()))
         cells, _ = plain.cells(places)
         return pa.RecordBatch.from_arrays(list(cells.values()), schema=schema)

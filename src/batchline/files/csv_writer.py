@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchline.files.arrays import from_numpy, mask_of, scalar
+from batchline.files.arrays import from_numpy, mask_of, scalar, validity, without
 from batchline.files.blocks import Kept
 from batchline.files.csv_records import CsvRecords
 from batchline.files.value_texts import characters, is_nested, join, json_text, plain_text
@@ -77,7 +77,8 @@ class CsvWriter:
     def _cells(self, column: pa.Array, decimal: str) -> pa.Array:
         if pa.types.is_dictionary(column.type):
             return self._cells(column.dictionary, decimal).take(column.indices)
-        texts = json_text(column) if is_nested(column.type) else plain_text(column)
+        nested = is_nested(column.type)
+        texts = without(json_text(column), ~validity(column)) if nested else plain_text(column)
         if decimal != "." and pa.types.is_floating(column.type):
             texts = pc.replace_substring(texts, ".", decimal)
         return self._quoted(texts).cast(pa.binary())

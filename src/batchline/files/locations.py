@@ -127,7 +127,10 @@ def _at(path: str) -> Location:
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:
-    """Return fsspec's filesystem for a URL, or else pyarrow's, and the path in it."""
+    """Return fsspec's filesystem for a URL, or else pyarrow's, and the path in it.
+
+    A path without a scheme is one of the local filesystem.
+    """
     import fsspec
 
     try:

@@ -3,7 +3,7 @@
 import codecs
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from batchline.errors import FileOptionInvalid, FormatUnknown
 
@@ -112,6 +112,12 @@ class WriteOptions:
     def delimiter_of(self, path: str) -> str:
         return self.delimiter or default_delimiter(path)
 
+    @property
+    def ending(self) -> str:
+        """The ending of the names of files in a folder."""
+        suffix = {"gzip": ".gz", "zstd": ".zst"}.get(self.compression or "", "")
+        return f".{self.format}" + ("" if self.format is Format.PARQUET else suffix)
+
     def compression_of(self, path: str) -> str:
         by_name = COMPRESSIONS.get(PurePosixPath(path).suffix.lower(), "")
         return by_name if self.compression is None else self.compression
@@ -122,6 +128,10 @@ def check_delimiter(delimiter: str | None) -> None:
         len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n'
     ):
         raise FileOptionInvalid(f"the delimiter must be one ASCII character, got {delimiter!r}")
+
+
+def is_folder(path: str) -> bool:
+    return path.endswith("/") or ("://" not in path and Path(path).is_dir())
 
 
 def plain_name(path: str) -> PurePosixPath:

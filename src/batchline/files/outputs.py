@@ -52,9 +52,11 @@ class StraightOutput:
 
     def commit(self) -> None:
         self._file.flush()
+        self.abort()
 
     def abort(self) -> None:
-        pass
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
 
 
 class LocalOutput:

@@ -47,6 +47,8 @@ class Sink:
     ) -> None:
         self.path = path
         self.rows = 0
+        self.bytes = 0
+        """About how much was written, before it is compressed."""
         self._output = output
         self._writer = writer
         self._new = new
@@ -75,6 +77,7 @@ class Sink:
         """
         self._guarded(self._writer.write, encoded.content)
         self.rows += encoded.rows
+        self.bytes += _size(encoded.content)
 
     def commit(self, rows: int) -> None:
         """Make the output visible under its name.
@@ -123,7 +126,7 @@ class Sink:
 
 
 def open_sink(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions) -> Sink:
-    """Open an output after all columns were checked."""
+    """Open an output file after all columns were checked."""
     format_ = options.format_of(path)
     faults = list(_faults(path, kept, new, format_))
     if faults:
@@ -132,6 +135,10 @@ def open_sink(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions)
     writer = _writer(path, format_, kept, new, options)
     codec = "" if format_ is Format.PARQUET else options.compression_of(path)
     return Sink(path, open_output(path), writer, new, codec)
+
+
+def _size(content: Any) -> int:
+    return content.nbytes if isinstance(content, pa.RecordBatch) else len(content)
 
 
 def _writer(

@@ -14,7 +14,7 @@ from batchline.files.csv_file import CsvFile
 from batchline.files.json_file import JsonFile
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
-from batchline.files.options import Format, ReadOptions, WriteOptions
+from batchline.files.options import Format, ReadOptions, WriteOptions, default_delimiter
 from batchline.files.parquet_file import ParquetFile
 
 
@@ -134,16 +134,28 @@ class Source:
         first = self.files[0].kept
         if is_all and all(file.kept == first for file in self.files):
             return first  # which may have several columns without a name
-        found = [pa.schema([file.kept.field(name) for name in names]) for file in self.files]
-        return pa.unify_schemas(found, promote_options="permissive").with_metadata(first.metadata)
+        return pa.schema([self._field(name) for name in names], first.metadata)
 
-    def write_options(self) -> WriteOptions:
-        """Return the options for an output like the first file."""
+    def _field(self, name: str) -> pa.Field:
+        """Return a column of a type that holds those of all files."""
+        found = [pa.schema([file.kept.field(name)]) for file in self.files]
+        try:
+            return pa.unify_schemas(found, promote_options="permissive").field(name)
+        except pa.ArrowTypeError as error:
+            types = dict.fromkeys(str(schema.field(name).type) for schema in found)
+            raise InvalidColumns(
+                f"the column {name!r} has a different type in each file: {', '.join(types)}",
+                hint="run the command once for each type, or do not keep the column",
+            ) from error
+
+    def write_options(self, path: str) -> WriteOptions:
+        """Return the options for an output like the first file, as far as its name agrees."""
         first = self.files[0]
         if not isinstance(first, CsvFile):
-            return WriteOptions(format=self.format)
+            return WriteOptions()
         dialect = first.dialect
-        return WriteOptions(Format.CSV, dialect.delimiter, dialect.decimal, first.newline)
+        delimiter = dialect.delimiter if default_delimiter(path) == "," else None
+        return WriteOptions(None, delimiter, dialect.decimal, first.newline)
 
     def parts(self) -> Iterator[Part]:
         """Return the parts of all files in order.

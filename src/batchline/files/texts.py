@@ -110,6 +110,8 @@ class Text:
                 self._check_end()
                 break
             found = found + more if found else more
+        if len(found) > size:  # decoders return as much as they like
+            found, self._ahead = found[:size], found[size:] + self._ahead
         return found
 
     def unread(self, data: bytes) -> None:

@@ -1,0 +1,208 @@
+"""Parquet as it is read and written."""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from batchline.errors import FileUnreadable, InvalidColumns
+from batchline.files import Kind, open_source
+from tests.files.reading import BOOLEAN, FLOAT, INTEGER, TEXT, file, read, read_features
+from tests.files.writing import LABEL, copy
+
+
+def table(folder: Path, columns: dict[str, Any], name: str = "a.parquet", **how: Any) -> Path:
+    parquet.write_table(pa.table(columns), folder / name, **how)
+    return folder / name
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64", "float32"])
+@pytest.mark.parametrize("stored", [pa.int64(), pa.float64(), pa.uint64(), pa.decimal128(38, 2)])
+def test_numbers_follow_the_rules_of_csv(tmp_path: Path, dtype: str, stored: pa.DataType) -> None:
+    numbers = [1, 0, 127, 128, 255, 256, 2**31, 2**53, 2**62, None]
+    if stored != pa.uint64():
+        numbers += [-1, -128, -129, -(2**63)]
+    if stored not in (pa.uint64(), pa.int64()):
+        numbers += [1.5, 1e20, 34.0]
+    if stored == pa.float64():
+        numbers = [n if n is None else float(n) for n in numbers]
+    as_stored = [
+        Decimal(str(n)) if pa.types.is_decimal(stored) and n is not None else n for n in numbers
+    ]
+    one = read(table(tmp_path, {"n": pa.array(as_stored, stored)}), n=Kind(dtype))
+    cells = "".join(f"{'' if number is None else f'{Decimal(number):f}'},\n" for number in numbers)
+    two = read(file(tmp_path, "a.csv", "n,x\n" + cells), n=Kind(dtype))
+    assert one.values == two.values
+    assert [(e.row, e.code) for e in one.errors] == [(e.row, e.code) for e in two.errors]
+
+
+def test_an_error_names_the_row_of_the_file_and_its_row_group(tmp_path: Path) -> None:
+    numbers = [1.0, float("nan"), 3.0, float("inf"), 5.0]
+    path = table(tmp_path, {"n": pa.array(numbers), "id": range(5)}, row_group_size=2)
+    found = read(path, n=FLOAT)
+    assert found.values["n"] == [1.0, None, 3.0, None, 5.0]
+    assert [(e.code, e.row, e.row_group, e.line) for e in found.errors] == [
+        ("not_finite", 2, 0, None), ("not_finite", 4, 1, None)
+    ]  # fmt: skip
+    assert found.kept["id"] == [0, 2, 4]
+    assert str(found.errors[0]) == f"{path}, row 2, column 'n': expected a finite number"
+
+
+def test_texts_booleans_lists_and_categories_are_features(tmp_path: Path) -> None:
+    columns = {
+        "t": pa.array(["a", "b", "a", None], pa.large_string()),
+        "c": pa.array(["x", "y", None, "x"]).dictionary_encode(),
+        "b": pa.array([True, None, False, True]),
+        "v": pa.array([[1.5, 2.0], None, [1.0], [3.0, None]]),
+        "f": pa.array([[1, 2], [3, 4], None, [5, 6]], pa.list_(pa.int64(), 2)),
+    }
+    kinds = {"t": TEXT, "c": TEXT, "b": BOOLEAN, "v": Kind("float32", 2), "f": Kind("int32", 2)}
+    found = read_features([str(table(tmp_path, columns))], kinds)
+    assert [(e.code, e.row, e.column) for e in found.errors] == [("wrong_width", 3, "v")]
+    assert found.values == {
+        "t": ["a", "b", None, None],
+        "c": ["x", "y", None, "x"],
+        "b": [True, None, None, True],
+        "v": [[1.5, 2.0], None, None, [3.0, None]],
+        "f": [[1, 2], [3, 4], None, [5, 6]],
+    }
+
+
+def test_a_column_whose_type_cannot_be_the_features_is_found_before_the_first_row(
+    tmp_path: Path,
+) -> None:
+    columns = {"a": ["1"], "b": [1], "c": [datetime(2024, 1, 1)], "d": [[1.0]], "e": [True]}
+    kinds = {"a": FLOAT, "b": TEXT, "c": INTEGER, "d": FLOAT, "e": FLOAT}
+    with pytest.raises(InvalidColumns) as caught:
+        read_features([str(table(tmp_path, columns))], kinds)
+    assert [fault.code for fault in caught.value.faults] == ["wrong_type"] * 5
+
+
+def test_a_column_of_nulls_is_missing_values(tmp_path: Path) -> None:
+    path = table(tmp_path, {"n": pa.nulls(2), "m": pa.nulls(2, pa.int8())})
+    assert read(path, n=FLOAT, m=INTEGER).values == {"n": [None] * 2, "m": [None] * 2}
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    found = read(table(tmp_path, {"n": pa.array([], pa.float32())}), n=FLOAT)
+    assert (found.values, found.source.rows) == ({"n": []}, 0)
+
+
+@pytest.mark.parametrize("cut", [-1, -8, 10, 4, 0])
+def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path, cut: int) -> None:
+    content = table(tmp_path, {"n": list(range(1000))}).read_bytes()
+    path = file(tmp_path, "b.parquet", content[:cut])
+    with pytest.raises(FileUnreadable, match=r"b\.parquet is (cut off|empty)"):
+        read(path, n=FLOAT)
+
+
+def test_a_file_that_is_damaged_inside_is_an_error(tmp_path: Path) -> None:
+    content = bytearray(table(tmp_path, {"n": [float(n) for n in range(10_000)]}).read_bytes())
+    content[4:2000] = b"\0" * 1996
+    with pytest.raises(FileUnreadable, match="is cut off or damaged"):
+        read(file(tmp_path, "b.parquet", bytes(content)), n=FLOAT)
+
+
+def test_a_csv_file_is_not_taken_for_parquet_nor_the_other_way_round(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadable, match="is not a Parquet file"):
+        read(file(tmp_path, "a.parquet", "a,b\n1,2\n"), a=FLOAT)
+    path = table(tmp_path, {"n": [1]}, "b.csv")
+    with pytest.raises(FileUnreadable, match="is a Parquet file"):
+        read(path, n=FLOAT)
+
+
+def test_blocks_of_large_rows_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchline.files.parquet_file.PARQUET_BLOCK_BYTES", 50_000)
+    path = table(tmp_path, {"t": [f"{n}" + "x" * 10_000 for n in range(100)]}, compression="none")
+    with open_source([str(path)]) as source:
+        source.check({})
+        rows = [block.rows for part in source.parts() for block in part.blocks({})]
+    assert sum(rows) == 100
+    assert max(rows) <= 5
+
+
+# Writing ----------------------------------------------------------------------------------------
+
+
+def test_kept_columns_keep_their_types(tmp_path: Path) -> None:
+    columns = {
+        "time": pa.array([1_700_000_000_123_456_789], pa.timestamp("ns", "Europe/Berlin")),
+        "money": pa.array([Decimal("12345678901234567.89")]),
+        "tags": pa.array([["a", None]]),
+        "raw": pa.array([b"\xff"]),
+        "small": pa.array([1], pa.int8()),
+        "__index_level_0__": pa.array([7]),
+    }
+    path = table(tmp_path, columns)
+    copy(path, tmp_path / "b.parquet")
+    found = parquet.read_table(tmp_path / "b.parquet")
+    assert found.drop(["label"]).equals(parquet.read_table(path))
+    assert found.column("label").to_pylist() == ["new"]
+
+
+def test_categories_differ_from_file_to_file(tmp_path: Path) -> None:
+    for name, values in {"1": ["a", "b"], "2": ["c", None, "a"]}.items():
+        table(tmp_path, {"c": pa.array(values).dictionary_encode()}, f"{name}.parquet")
+    copy(f"{tmp_path}/?.parquet", tmp_path / "out.parquet")
+    assert parquet.read_table(tmp_path / "out.parquet")["c"].to_pylist() == [
+        "a",
+        "b",
+        "c",
+        None,
+        "a",
+    ]
+    copy(f"{tmp_path}/?.parquet", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[1:] == [
+        "a,new", "b,new", "c,new", ",new", "a,new"
+    ]  # fmt: skip
+
+
+def test_types_that_differ_from_file_to_file_become_the_wider_one(tmp_path: Path) -> None:
+    table(tmp_path, {"n": pa.array([1], pa.int32())}, "1.parquet")
+    table(tmp_path, {"n": pa.array([2**40])}, "2.parquet")
+    table(tmp_path, {"n": pa.nulls(1)}, "3.parquet")
+    copy(f"{tmp_path}/?.parquet", tmp_path / "out.parquet")
+    assert parquet.read_table(tmp_path / "out.parquet")["n"].to_pylist() == [1, 2**40, None]
+
+
+def test_types_that_cannot_be_one_are_named(tmp_path: Path) -> None:
+    table(tmp_path, {"n": pa.array([1])}, "1.parquet")
+    table(tmp_path, {"n": pa.array(["x"])}, "2.parquet")
+    with pytest.raises(InvalidColumns, match="'n'"):
+        copy(f"{tmp_path}/?.parquet", tmp_path / "out.parquet")
+
+
+def test_a_column_that_begins_with_many_nulls_has_one_type(tmp_path: Path) -> None:
+    path = file(tmp_path, "a.csv", "n,s\n" + "1,\n" * 800_000 + "2,late\n")
+    copy(path, tmp_path / "b.parquet", LABEL, {"label": [None] * 800_000 + ["x"]})
+    found = parquet.read_table(tmp_path / "b.parquet")
+    assert found.schema.types == [pa.string()] * 3
+    assert found["s"].null_count == 800_000
+    assert found.slice(800_000).to_pylist() == [{"n": "2", "s": "late", "label": "x"}]
+
+
+def test_parquet_becomes_json_lines(tmp_path: Path) -> None:
+    columns = {"n": [1, None], "t": ['a"', "b"], "v": [[1.0], None], "f": [0.1, float("nan")]}
+    copy(table(tmp_path, columns), tmp_path / "b.jsonl")
+    assert (tmp_path / "b.jsonl").read_text().splitlines() == [
+        '{"n":1,"t":"a\\"","v":[1.0],"f":0.1,"label":"new"}',
+        '{"n":null,"t":"b","v":null,"f":null,"label":"new"}',
+    ]
+
+
+def test_no_part_of_a_large_input_is_lost_in_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.files.parquet_writer.PARQUET_GROUP_ROWS", 100)
+    path = table(tmp_path, {"n": list(range(1000))}, row_group_size=70)
+    copy(path, tmp_path / "b.parquet")
+    found = parquet.ParquetFile(tmp_path / "b.parquet")
+    assert found.metadata.num_row_groups == 8
+    assert found.read()["n"].to_pylist() == list(range(1000))
