@@ -13,7 +13,7 @@ from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime
 from batchline.registry import publish
 from batchline.registry.loaded import ModelCache
-from batchline.registry.publish import ModelFile
+from batchline.registry.model_file import ModelFile
 from batchline.registry.version import Version
 from batchline.task.hand import Hand
 from batchline.task.job import Job

@@ -290,6 +290,21 @@ class UnknownVersion(BatchlineError):
     status = 404
 
 
+class TooManyErrors(BatchlineError):
+    """More rows have errors than `--max-errors` allows.
+
+    Correct the rows, or raise `--max-errors`.
+    """
+
+    code = "too_many_errors"
+
+
+class RunStopped(BatchlineError):
+    """A run over a file ended before all rows were predicted."""
+
+    code = "run_stopped"
+
+
 class ClaimLost(BatchlineError):
     """The claim expired, and another job claimed its items."""
 

@@ -21,7 +21,7 @@ from batchline.ml.session import Runtime
 from batchline.registry import publish
 from batchline.registry.files import read_file
 from batchline.registry.loaded import ModelCache
-from batchline.registry.publish import ModelFile
+from batchline.registry.model_file import ModelFile
 from batchline.registry.renewal import renew
 from batchline.registry.version import (
     SIGNATURE_FORMAT,

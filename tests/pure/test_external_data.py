@@ -18,7 +18,7 @@ from batchline.ml.external_data import external_tensors
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime, Session
 from batchline.registry.files import read_content
-from batchline.registry.publish import ModelFile
+from batchline.registry.model_file import ModelFile
 from scripts import example_models
 from tests import models
 from tests.models import external

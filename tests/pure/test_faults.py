@@ -9,8 +9,8 @@ from batchline.constants import MAX_REPORTED_FAULTS
 from batchline.errors import SchemaNewer
 from batchline.ml.faults import faults
 from batchline.ml.inputs import Input
-from batchline.ml.signature import Output, Signature
-from batchline.registry.version import SIGNATURE_FORMAT, parse_signature, signature_text
+from batchline.ml.signature import SIGNATURE_FORMAT, Output, Signature
+from batchline.registry.version import parse_signature, signature_text
 
 
 def one(dtype: str, *shape: int | str, labels: tuple[str, ...] | None = None) -> Signature:

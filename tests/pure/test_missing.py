@@ -17,7 +17,7 @@ from batchline.ml.examination.onnx_file import read_graph
 from batchline.ml.examination.report import Choices, ModelReport, examine
 from batchline.ml.inputs import Input
 from batchline.registry.files import read_content
-from batchline.registry.publish import ModelFile, options_text, read_choices
+from batchline.registry.model_file import ModelFile, options_text, read_choices
 from tests import models
 from tests.models import imputer, ml_node, trees
 

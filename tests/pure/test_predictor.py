@@ -12,7 +12,7 @@ from batchline.constants import CALL_MAX_BYTES, CALL_MAX_ROWS, IRIS_FLOWERS, IRI
 from batchline.errors import ConfigurationError
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
-from batchline.registry.publish import ModelFile
+from batchline.registry.model_file import ModelFile
 from scripts import train_iris
 from tests import models
 

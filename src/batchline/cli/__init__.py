@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from batchline import __version__
-from batchline.cli import backfill, maintenance, models, service, verify
+from batchline.cli import backfill, maintenance, models, predict, service, verify
 
 app = typer.Typer(
     name="batchline",
@@ -20,6 +20,7 @@ app.add_typer(service.app)
 app.add_typer(maintenance.app)
 app.add_typer(backfill.app)
 app.add_typer(verify.app)
+app.add_typer(predict.app)
 app.add_typer(models.models_app, name="models")
 app.add_typer(maintenance.db_app, name="db")
 

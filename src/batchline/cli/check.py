@@ -55,6 +55,6 @@ def _tried(part: str, check: Callable[..., object], *arguments: object) -> "str 
 
 
 def _examine_file(settings: "Settings") -> None:
-    from batchline.registry.publish import ModelFile
+    from batchline.registry.model_file import ModelFile
 
     ModelFile.read(str(settings.model_filepath), settings.labels).examine(None, None)

@@ -4,11 +4,24 @@ import json
 import shlex
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline.cli.model_options import (
+    AllowNonFinite,
+    Features,
+    File,
+    Labels,
+    Missing,
+    MissingText,
+    NoMissing,
+    Probabilities,
+    RowsAxis,
+    Sample,
+    feature_choices,
+    read_sample,
+)
 from batchline.cli.model_text import print_batching, print_report, print_signature
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
 from batchline.cli.wiring import configure, opened, runtime_of
@@ -16,52 +29,10 @@ from batchline.cli.wiring import configure, opened, runtime_of
 if TYPE_CHECKING:
     from batchline.db.database import Database
     from batchline.ml.comparison import Comparison
-    from batchline.ml.examination.report import Choices
     from batchline.registry.version import Version
 
 
 models_app = typer.Typer(help="Add, compare and choose models.", no_args_is_help=True)
-
-File = Annotated[str, typer.Argument(help="Path of an ONNX file or an MLflow model, or a URL.")]
-Labels = Annotated[
-    Path | None, typer.Option(help="Name the classes with a JSON file: index to name, or a list.")
-]
-Sample = Annotated[
-    Path | None,
-    typer.Option(help="Validate it with rows from this file, as in POST /predict."),
-]
-Probabilities = Annotated[
-    str | None, typer.Option(metavar="OUTPUT", help="Take the probabilities from this output.")
-]
-RowsAxis = Annotated[
-    str | None,
-    typer.Option(metavar="AXIS", help="Find the rows along this axis: a number, a name, or none."),
-]
-AllowNonFinite = Annotated[
-    bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
-]
-Features = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Name the values of a row, separated by commas, or by the header of a CSV file.",
-    ),
-]
-Missing = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAMES", help="Accept null for these features, or all."),
-]
-NoMissing = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAMES", help="Reject null for these features, or all."),
-]
-MissingText = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="TEXT",
-        help="Pass this to the model for null in string inputs. NAME=TEXT: in this input.",
-    ),
-]
 
 
 @models_app.command()
@@ -88,16 +59,17 @@ def add(
     """
     settings = configure({"database_url": database_url})
     from batchline.registry import publish
+    from batchline.registry.model_file import ModelFile
 
     publish.check_name(name)
-    choices = _choices(features, missing, no_missing, missing_text)
+    choices = feature_choices(features, missing, no_missing, missing_text)
     choices = replace(
         choices,
         probabilities=probabilities,
         rows_axis=rows_axis,
         allow_non_finite=allow_non_finite,
     )
-    model = publish.ModelFile.read(file, labels, choices)
+    model = ModelFile.read(file, labels, choices)
     with opened(settings) as database:
         known = publish.find(database, name, model)
         if known is not None:
@@ -105,7 +77,7 @@ def add(
             return
         if sys.stderr.isatty():
             typer.echo("validating …", err=True)
-        found = model.examine(_read_sample(sample), runtime_of(settings))
+        found = model.examine(read_sample(sample), runtime_of(settings))
         version = publish.add(database, name, model, found, active=activate)
     state = "is active" if version.active else "is stored, and not active"
     typer.echo(f"version {version.number} of {name} {state}")
@@ -129,9 +101,9 @@ def check(
 ) -> None:
     """Validate a model as `add` does, and store nothing."""
     settings = configure({})
-    from batchline.registry.publish import ModelFile
+    from batchline.registry.model_file import ModelFile
 
-    choices = _choices(features, missing, no_missing, missing_text)
+    choices = feature_choices(features, missing, no_missing, missing_text)
     choices = replace(
         choices,
         probabilities=probabilities,
@@ -139,7 +111,7 @@ def check(
         allow_non_finite=allow_non_finite,
     )
     model = ModelFile.read(file, labels, choices)
-    print_report(model.examine(_read_sample(sample), runtime_of(settings)), model.content)
+    print_report(model.examine(read_sample(sample), runtime_of(settings)), model.content)
 
 
 @models_app.command("list")
@@ -293,35 +265,3 @@ def _print_known(known: "Version", *, activate: bool) -> None:
     if activate and not known.active:
         command = f"batchline models activate {known.name} {known.number}"
         typer.echo(f"hint: to activate it, run `{command}`")
-
-
-def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
-    from batchline.errors import ConfigurationError
-
-    if sample is None:
-        return None
-    try:
-        return str(sample), sample.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the sample file {sample} cannot be read: {error.strerror}",
-            hint="give the path of a file with rows as in POST /predict",
-        ) from error
-
-
-def _choices(
-    features: str | None,
-    missing: list[str] | None,
-    no_missing: list[str] | None,
-    missing_text: list[str] | None,
-) -> "Choices":
-    """Return the choices about features, each with its names as one flat list."""
-    from batchline.ml.examination.feature_names import read_features, split_names
-    from batchline.ml.examination.report import Choices
-
-    return Choices(
-        features=None if features is None else read_features(features),
-        missing=tuple(name for text in missing or () for name in split_names(text)),
-        no_missing=tuple(name for text in no_missing or () for name in split_names(text)),
-        missing_text=tuple(missing_text or ()),
-    )

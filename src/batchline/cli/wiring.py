@@ -69,7 +69,8 @@ def prepare_database(settings: "Settings") -> "list[Renewal]":
 
 
 def _renew_versions(database: "Database", settings: "Settings") -> "list[Renewal]":
-    from batchline.registry.version import SIGNATURE_FORMAT, read_versions
+    from batchline.ml.signature import SIGNATURE_FORMAT
+    from batchline.registry.version import read_versions
 
     if all(each.format == SIGNATURE_FORMAT for each in read_versions(database)):
         return []  # the usual case, which imports no ONNX Runtime

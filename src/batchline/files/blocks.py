@@ -51,7 +51,8 @@ class RowError:
     def __str__(self) -> str:
         place = f"row {self.row}" if self.line is None else f"line {self.line}"
         column = f", column {self.column!r}" if self.column else ""
-        return f"{self.file}, {place}{column}: {self.detail}"
+        value = f", got {self.value!r}" if self.value and ", got " not in self.detail else ""
+        return f"{self.file}, {place}{column}: {self.detail}{value}"
 
 
 class Note(Protocol):

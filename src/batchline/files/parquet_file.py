@@ -110,6 +110,14 @@ class ParquetPart:
     bytes_read: int
     blank_lines: int = 0
 
+    @property
+    def path(self) -> str:
+        return self.file.location.path
+
+    @property
+    def row_group(self) -> int:
+        return self.group
+
     def detached(self) -> "ParquetPart":
         if self.file._copy is None:
             return self

@@ -22,6 +22,14 @@ class Part(Protocol):
     """Rows of one file, which any process can read by itself."""
 
     @property
+    def path(self) -> str: ...
+
+    @property
+    def row_group(self) -> int | None:
+        """The number of the row group of a Parquet file, otherwise None."""
+        ...
+
+    @property
     def rows(self) -> int:
         """How many rows, those that cannot be read included."""
         ...

@@ -76,6 +76,14 @@ class TextPart:
     broken: str
     _records: Records | None = field(repr=False, compare=False)
 
+    @property
+    def path(self) -> str:
+        return self.file.location.path
+
+    @property
+    def row_group(self) -> None:
+        return None
+
     def blocks(
         self, features: Mapping[str, Kind], keep: Sequence[str] | None = None
     ) -> Iterator[Block]:

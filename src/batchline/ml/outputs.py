@@ -37,6 +37,12 @@ class Predictions:
     failures: Mapping[int, Failure]
     finite: Any
 
+    @property
+    def by_name(self) -> Mapping[str, Any]:
+        """Return the columns with the names of a prediction: those of its classes if it has no
+        other outputs."""
+        return _by_name(self.columns)
+
 
 def to_predictions(
     outputs: Sequence[Any], signature: Signature, *, allow_non_finite: bool = False
@@ -59,13 +65,18 @@ def to_predictions(
     failures: dict[int, Failure] = {}
     if not allow_non_finite and not finite.all():
         for row in np.flatnonzero(~finite).tolist():
-            failures[row] = _not_finite(row_of(columns, row))
+            failures[row] = _not_finite(row_of(_by_name(columns), row))
     labels = _labels(outputs, columns, signature)
     if labels is not None and None in labels and signature.label is not None:
         for row, label in enumerate(labels):
             if label is None:
                 failures[row] = _no_class(outputs, signature, row)
     return Predictions(rows, columns, labels, failures, finite)
+
+
+def _by_name(columns: Mapping[str, Any]) -> Mapping[str, Any]:
+    first = next(iter(columns.values()))
+    return first.columns if len(columns) == 1 and isinstance(first, Distribution) else columns
 
 
 def row_of(columns: Mapping[str, Any], row: int) -> dict[str, Any]:
@@ -77,7 +88,7 @@ def _columns(outputs: Sequence[Any], signature: Signature) -> dict[str, Any]:
     """Return what a prediction consists of: name → a column with one value per row."""
     labels = signature.labels
     if labels is not None and signature.probabilities is None:  # stored before roles were known
-        return dict(_distribution(find_probabilities(outputs), labels).columns)
+        return {"": _distribution(find_probabilities(outputs), labels)}
     columns = {
         each.name: output
         for each, output in zip(signature.outputs, outputs, strict=True)
@@ -86,8 +97,6 @@ def _columns(outputs: Sequence[Any], signature: Signature) -> dict[str, Any]:
     if labels is not None and signature.probabilities is not None:
         own = signature.label_values or labels
         found = _distribution(columns[signature.probabilities], labels, own)
-        if len(columns) == 1:
-            return dict(found.columns)
         columns[signature.probabilities] = found
     if not columns:  # a label is all that the model gives
         return dict(zip([each.name for each in signature.outputs], outputs, strict=True))
@@ -130,9 +139,7 @@ def _labels(
     if signature.label is None:
         if labels is None or signature.probabilities is None:
             return None
-        found = columns.get(signature.probabilities)
-        by_class = found.columns if isinstance(found, Distribution) else columns
-        numbers = np.stack(list(by_class.values()))
+        numbers = np.stack(list(columns[signature.probabilities].columns.values()))
         highest = numbers.argmax(axis=0).tolist()
         finite = np.isfinite(numbers).all(axis=0)
         if finite.all():

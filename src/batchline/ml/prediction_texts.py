@@ -40,7 +40,7 @@ def _or_none(found: RowResults) -> Labels:
 
 def to_results(predictions: Predictions) -> RowResults:
     """Return one result per row. Numbers that JSON does not have become strings."""
-    columns = predictions.columns
+    columns = predictions.by_name
     try:
         texts = _objects(columns, [_texts(column) for column in columns.values()])
     except TypeError as error:  # JSON has no complex numbers, for example

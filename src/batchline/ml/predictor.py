@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
 from batchline.errors import ModelFailed
@@ -95,8 +96,30 @@ class Predictor:
         Raises:
             ModelFailed: the model raised an error, or gave another number of results than rows.
         """
-        outputs = call(self.session, rows, self.batching, self.signature)
+        return self.to_predictions([self.outputs(rows)])
+
+    def outputs(self, rows: RowTensors) -> list[Any]:
+        """Return the outputs for up to `batching.call_rows` rows, as `call` does."""
+        return call(self.session, rows, self.batching, self.signature)
+
+    def to_predictions(self, calls: Sequence[list[Any]]) -> Predictions:
+        """Return the predictions of the outputs of several calls.
+
+        Raises:
+            ModelFailed: the outputs are not what the signature says.
+        """
+        outputs = calls[0]
+        if len(calls) > 1:
+            outputs = [_joined(parts) for parts in zip(*calls, strict=True)]
         return to_predictions(outputs, self.signature, allow_non_finite=self.allow_non_finite)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Return one output of several calls as one. Rows of other shapes become a list."""
+    are_arrays = all(isinstance(each, np.ndarray) for each in parts)
+    if are_arrays and len({each.shape[1:] for each in parts}) == 1:
+        return np.concatenate(parts)
+    return [row for each in parts for row in each]
 
 
 def _put(all_values: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:

@@ -7,6 +7,13 @@ from batchline.ml.inputs import Input
 
 NO_LABEL = ""
 
+SIGNATURE_FORMAT = 3
+"""The format of a stored signature.
+
+1 or no number: before the roles of all outputs were known. 2: before missing values and the names
+of features were known.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

@@ -92,6 +92,9 @@ def _both(one: Mask | None, other: Mask | None) -> Mask | None:
 
 
 def _floats(column: Column, of: Input) -> Checked:
+    if isinstance(column.values, np.ndarray) and column.values.dtype == of.dtype:
+        finite = np.isfinite(column.values)
+        return column.values, None if finite.all() else finite
     wide = _to_float64(column.values)
     if column.absent is not None:
         wide[column.absent] = np.nan
@@ -133,6 +136,8 @@ def _integers(column: Column, of: Input) -> Checked:
 
 def _integers_of_array(column: Column, of: Input) -> Checked:
     values, target = np.asarray(column.values), np.iinfo(of.dtype)
+    if values.dtype == of.dtype and column.absent is None:
+        return values, None
     if values.dtype.kind == "f":
         # The limits of an integer type are powers of two, which floats hold exactly.
         low, high = float(target.min), float(target.max) + (target.bits < 64)

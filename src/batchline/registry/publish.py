@@ -1,105 +1,21 @@
 """Add versions of models to the database."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-from batchline.constants import MODEL_STORED_MAX_BYTES
 from batchline.db import backfills
 from batchline.db.cruds import versions
 from batchline.db.cruds.versions import NewVersion
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError
-from batchline.ml.content import ModelContent
-from batchline.ml.examination.label_file import Names, read_labels
-from batchline.ml.examination.report import Choices, ModelReport, examine
-from batchline.ml.session import Runtime
-from batchline.registry.files import is_url, read_content
-from batchline.registry.mlflow import is_mlflow, read_mlflow
-from batchline.registry.version import (
-    SIGNATURE_FORMAT,
-    Version,
-    read_model,
-    read_versions,
-    signature_text,
-)
+from batchline.ml.examination.label_file import Names
+from batchline.ml.examination.report import ModelReport
+from batchline.registry.files import is_url
+from batchline.registry.model_file import ModelFile
+from batchline.registry.version import Version, read_model, read_versions, signature_text
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 MAX_NAME_LENGTH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A model that a user adds as a version, with its options."""
-
-    location: str
-    content: ModelContent
-    choices: Choices = field(default_factory=Choices)
-
-    @classmethod
-    def read(
-        cls, location: str, labels: Path | None = None, choices: Choices | None = None
-    ) -> "ModelFile":
-        """Read the model file, by path or URL, the files that it names, and its label file.
-
-        `location` may also be the folder of an MLflow model, or its file `MLmodel`.
-
-        Raises:
-            ConfigurationError: one of the files cannot be read.
-        """
-        choices = choices or Choices()
-        if labels is not None:
-            choices = replace(choices, labels=read_labels(labels))
-        if is_mlflow(location):
-            packaged = read_mlflow(location)
-            location, choices = packaged.location, replace(choices, columns=packaged.columns)
-        return cls(location, read_content(location), choices)
-
-    @property
-    def sha256(self) -> str:
-        return self.content.sha256
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether the database keeps the content. Otherwise jobs read it from `location`."""
-        return self.content.size <= MODEL_STORED_MAX_BYTES
-
-    def is_version(self, version: Version) -> bool:
-        """Whether this is that version: the same bytes and options, as far as is known."""
-        return (
-            not version.is_removed
-            and version.sha256 == self.sha256
-            and version.batching is not None
-            and version.options == self.options
-        )
-
-    @property
-    def options(self) -> str:
-        """Everything beside the file that changes its predictions, as JSON with sorted keys."""
-        return options_text(self.choices)
-
-    def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
-        """Find out the signature and the batching mode of the model.
-
-        Raises:
-            ConfigurationError: the model cannot be served.
-        """
-        name = f"the model file {self.location}"
-        return examine(self.content, name, self.choices, sample=sample, runtime=runtime)
-
-
-def options_text(choices: Choices) -> str:
-    """Return what a user chose as JSON, with the format of the signature that comes of it."""
-    given = {name: value for name, value in asdict(choices).items() if value}
-    return json.dumps(given | {"format": SIGNATURE_FORMAT}, sort_keys=True)
-
-
-def read_choices(options: str | None) -> Choices:
-    """Return what a user chose, from the options of a version."""
-    stored = json.loads(options or "{}")
-    names = {each.name for each in fields(Choices)}
-    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-    return Choices(**{name: value for name, value in (stored | lists).items() if name in names})
 
 
 def check_name(name: str) -> None:
@@ -115,9 +31,19 @@ def check_name(name: str) -> None:
         )
 
 
+def is_version(file: ModelFile, version: Version) -> bool:
+    """Whether the file is that version: the same bytes and options, as far as is known."""
+    return (
+        not version.is_removed
+        and version.sha256 == file.sha256
+        and version.batching is not None
+        and version.options == file.options
+    )
+
+
 def find(database: Database, name: str, file: ModelFile) -> Version | None:
     """Return the version that this file is already, or None."""
-    return next((each for each in read_versions(database, name) if file.is_version(each)), None)
+    return next((each for each in read_versions(database, name) if is_version(file, each)), None)
 
 
 def add(

@@ -11,10 +11,11 @@ from batchline.errors import ConfigurationError, ModelUnavailable
 from batchline.ml.batching import Batching
 from batchline.ml.examination.report import ModelReport
 from batchline.ml.session import Runtime
-from batchline.ml.signature import Signature
+from batchline.ml.signature import SIGNATURE_FORMAT, Signature
 from batchline.registry.loaded import read_version_content
-from batchline.registry.publish import ModelFile, add, read_choices, to_new_version
-from batchline.registry.version import SIGNATURE_FORMAT, Version, read_versions
+from batchline.registry.model_file import ModelFile, read_choices
+from batchline.registry.publish import add, to_new_version
+from batchline.registry.version import Version, read_versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,9 @@ from batchline.db.cruds.versions import VersionRow
 from batchline.db.database import Database
 from batchline.errors import SchemaNewer, UnknownModel, UnknownVersion
 from batchline.ml.batching import Batching
-from batchline.ml.signature import Signature
+from batchline.ml.signature import SIGNATURE_FORMAT, Signature
 
 ADD_HINT = "add one: batchline models add NAME FILE"
-
-SIGNATURE_FORMAT = 3
-"""The format of a stored signature.
-
-1 or no number: before the roles of all outputs were known. 2: before missing values and the names
-of features were known.
-"""
 
 
 def signature_text(signature: Signature, example: dict[str, Any] | None = None) -> str:

@@ -1,0 +1,83 @@
+"""The options about a model file, which several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from batchline.ml.examination.report import Choices
+
+File = Annotated[str, typer.Argument(help="Path of an ONNX file or an MLflow model, or a URL.")]
+Labels = Annotated[
+    Path | None, typer.Option(help="Name the classes with a JSON file: index to name, or a list.")
+]
+Sample = Annotated[
+    Path | None,
+    typer.Option(help="Validate it with rows from this file, as in POST /predict."),
+]
+Probabilities = Annotated[
+    str | None, typer.Option(metavar="OUTPUT", help="Take the probabilities from this output.")
+]
+RowsAxis = Annotated[
+    str | None,
+    typer.Option(metavar="AXIS", help="Find the rows along this axis: a number, a name, or none."),
+]
+AllowNonFinite = Annotated[
+    bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
+]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Name the values of a row, separated by commas, or by the header of a CSV file.",
+    ),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAMES", help="Accept null for these features, or all."),
+]
+NoMissing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAMES", help="Reject null for these features, or all."),
+]
+MissingText = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Pass this to the model for null in string inputs. NAME=TEXT: in this input.",
+    ),
+]
+
+
+def read_sample(sample: Path | None) -> tuple[str, bytes] | None:
+    """Return the name and the content of a sample file."""
+    from batchline.errors import ConfigurationError
+
+    if sample is None:
+        return None
+    try:
+        return str(sample), sample.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the sample file {sample} cannot be read: {error.strerror}",
+            hint="give the path of a file with rows as in POST /predict",
+        ) from error
+
+
+def feature_choices(
+    features: str | None,
+    missing: list[str] | None,
+    no_missing: list[str] | None,
+    missing_text: list[str] | None,
+) -> "Choices":
+    """Return the choices about features, each with its names as one flat list."""
+    from batchline.ml.examination.feature_names import read_features, split_names
+    from batchline.ml.examination.report import Choices
+
+    return Choices(
+        features=None if features is None else read_features(features),
+        missing=tuple(name for text in missing or () for name in split_names(text)),
+        no_missing=tuple(name for text in no_missing or () for name in split_names(text)),
+        missing_text=tuple(missing_text or ()),
+    )

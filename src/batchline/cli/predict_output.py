@@ -1,0 +1,123 @@
+"""Show how far a run over files is, and how it ended."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from batchline.cli.output import count
+
+if TYPE_CHECKING:
+    from batchline.files.source import Part, Source
+    from batchline.scoring.local import OnProgress
+    from batchline.scoring.summary import Summary
+
+LOG_SECONDS = 10.0
+STDOUT = "-"
+
+
+@contextmanager
+def show_progress(source: "Source") -> "Iterator[OnProgress]":
+    """Show a bar on a terminal, and otherwise a line every ten seconds."""
+    if not sys.stderr.isatty():
+        yield _LogLines(source)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("predicting"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]}"),
+        TimeRemainingColumn(),
+    )
+    share = _Share(source)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        total = None if share.total is None else 1.0
+        task = progress.add_task("", total=total, rows="")
+
+        def on_progress(summary: "Summary", part: "Part") -> None:
+            progress.update(task, completed=share.of(part) or 0.0, rows=_rows(summary, share.began))
+
+        yield on_progress
+
+
+class _Share:
+    """Which share of the input was read."""
+
+    def __init__(self, source: "Source") -> None:
+        self.began = time.monotonic()
+        self.total = source.total_bytes
+        self._before: dict[str, int] = {}
+        start = 0
+        for file in source.files:
+            self._before[file.location.path] = start
+            start += file.location.size or 0
+
+    def of(self, part: "Part") -> float | None:
+        """Return the share up to the end of this part, or None if the size is not known."""
+        if not self.total:
+            return None
+        return (self._before[part.path] + part.bytes_read) / self.total
+
+
+class _LogLines:
+    """Logs a line every ten seconds."""
+
+    def __init__(self, source: "Source") -> None:
+        import structlog
+
+        self._log = structlog.get_logger(__name__)
+        self._share = _Share(source)
+        self._next = self._share.began + LOG_SECONDS
+
+    def __call__(self, summary: "Summary", part: "Part") -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + LOG_SECONDS
+        seconds = now - self._share.began
+        share = self._share.of(part)
+        left = {} if not share else {"seconds_left": round(seconds / share - seconds)}
+        self._log.info(
+            "predicting",
+            rows=summary.rows,
+            rows_per_second=round(summary.rows / seconds),
+            rows_with_errors=summary.failed,
+            **left,
+        )
+
+
+def _rows(summary: "Summary", began: float) -> str:
+    rate = summary.rows / max(time.monotonic() - began, 1e-3)
+    errors = f", {summary.failed:,} with errors" if summary.failed else ""
+    return f"{summary.rows:,} rows, {rate:,.0f}/s{errors}"
+
+
+def show_summary(summary: "Summary", output: str, *, as_json: bool) -> None:
+    """Print the numbers of rows and the first errors; as JSON on stdout, if no rows go there."""
+    if as_json:
+        text = json.dumps({"output": output, **summary.to_json()})
+        typer.echo(text, err=output == STDOUT)
+        return
+    for error in summary.first_errors:
+        typer.echo(f"{error.code}: {error}", err=True)
+    if summary.failed > len(summary.first_errors):
+        typer.echo(f"… and {summary.failed - len(summary.first_errors)} more", err=True)
+    by_code = ", ".join(f"{number} {code}" for code, number in summary.errors.most_common())
+    errors = f", {summary.failed} with errors ({by_code})" if summary.failed else ""
+    where = "standard output" if output == STDOUT else output
+    typer.echo(f"{count(summary.rows, 'row')} in {where}{errors}", err=True)
+    if summary.blank_lines:
+        typer.echo(f"{count(summary.blank_lines, 'blank line')} skipped", err=True)

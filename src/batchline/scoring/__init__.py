@@ -1,0 +1,1 @@
+"""`batchline predict`: every row of a file back with its prediction."""

@@ -1,0 +1,110 @@
+"""Which columns a model reads from a file, and which it adds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+import pyarrow as pa
+
+from batchline.errors import ConfigurationError, ModelFailed
+from batchline.files.kinds import Kind
+from batchline.ml import arrow
+from batchline.ml.data_loader import load_batch
+from batchline.ml.inputs import Input
+from batchline.ml.predictor import Predictor
+from batchline.ml.signature import Signature
+
+ERROR, MODEL, VERSION = "error", "model", "version"
+ADDED = {ERROR: pa.string(), MODEL: pa.string(), VERSION: pa.string()}
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The columns behind the kept ones.
+
+    Args:
+        predicted: the columns of the predictions, under their own names.
+        extra: the columns after these, of `ADDED`.
+        renamed: own name → name in the output.
+    """
+
+    predicted: pa.Schema
+    extra: tuple[str, ...] = (ERROR,)
+    renamed: Mapping[str, str] = ()  # type: ignore[assignment]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Return the columns under the names of the output."""
+        fields = [*self.predicted, *(pa.field(name, ADDED[name]) for name in self.extra)]
+        names = dict(self.renamed)
+        return pa.schema([each.with_name(names.get(each.name, each.name)) for each in fields])
+
+
+def named_columns(signature: Signature, columns: Sequence[str]) -> Signature:
+    """Return the signature with these names for the values of a row, if it has none.
+
+    Raises:
+        ConfigurationError: the model has several inputs, or another number of values.
+    """
+    if not columns:
+        return signature
+    of = signature.inputs[0]
+    if not signature.is_plain or len(of.shape) != 1:
+        raise ConfigurationError(
+            f"--columns names the values of a row, and this model has {_described(signature)}",
+            hint="leave --columns out: the columns have the names of the inputs",
+        )
+    if type(of.shape[0]) is int and of.shape[0] != len(columns):
+        raise ConfigurationError(
+            f"the model takes {of.shape[0]} values per row, and --columns names {len(columns)}",
+            hint=f"name {of.shape[0]} columns, in the order in which the model takes them",
+        )
+    return replace(signature, features=tuple(columns))
+
+
+def _described(signature: Signature) -> str:
+    if not signature.is_plain:
+        return f"the inputs {', '.join(each.name for each in signature.inputs)}"
+    return f"rows of the shape {list(signature.inputs[0].shape)}"
+
+
+def kinds_of(signature: Signature) -> dict[str, Kind]:
+    """Return the type of each column that the model reads.
+
+    Raises:
+        ConfigurationError: a row of this model does not fit into columns.
+    """
+    if signature.features is not None:
+        return dict.fromkeys(signature.features, Kind(signature.inputs[0].dtype))
+    return {each.name: _kind(each) for each in signature.inputs}
+
+
+def _kind(of: Input) -> Kind:
+    sizes = [size for size in of.shape if type(size) is int]
+    if of.per_item or len(sizes) != len(of.shape) or len(sizes) > 1:
+        what = (
+            "is given once per item" if of.per_item else f"has rows of the shape {list(of.shape)}"
+        )
+        raise ConfigurationError(
+            f"the input {of.name} {what}, which does not fit into a column of a file",
+            hint="register the rows instead: POST /items, or INSERT INTO items (data)",
+        )
+    return Kind(of.dtype) if sizes in ([], [1]) else Kind(of.dtype, width=sizes[0])
+
+
+def predicted_columns(predictor: Predictor) -> pa.Schema:
+    """Predict one row, and return the columns that its prediction becomes.
+
+    Raises:
+        ConfigurationError: the model fails at a row that is made up, or a file cannot hold what it
+            gives.
+    """
+    signature = predictor.signature
+    [part] = load_batch({0: orjson.dumps(signature.example())}, signature).parts
+    try:
+        return arrow.schema_of(predictor.predict_columns(part.rows))
+    except ModelFailed as error:
+        raise ConfigurationError(
+            f"the model fails at a row that is made up: {error.detail}",
+            hint="give rows that it accepts with --sample ROWS.json",
+        ) from error

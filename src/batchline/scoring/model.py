@@ -1,0 +1,83 @@
+"""The model of a run: an ONNX file, or a version from the registry."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchline.errors import ConfigurationError
+from batchline.ml.predictor import Predictor
+from batchline.ml.session import Runtime
+from batchline.ml.signature import Signature
+from batchline.registry.examined import examine_once
+from batchline.registry.files import is_url
+from batchline.registry.model_file import ModelFile
+
+if TYPE_CHECKING:
+    from batchline.db.database import Database
+
+FILE_DIGITS = 12
+"""Digits of a file's sha256 that are its version."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringModel:
+    """A loaded model, with what the columns `model` and `version` say."""
+
+    predictor: Predictor
+    name: str
+    version: str
+
+    def with_signature(self, signature: Signature) -> "ScoringModel":
+        return replace(self, predictor=replace(self.predictor, signature=signature))
+
+
+def is_file(model: str) -> bool:
+    """Whether `--model` is a file and not the name of a model."""
+    return model.endswith(".onnx") or is_url(model) or Path(model).exists()
+
+
+def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime) -> ScoringModel:
+    """Validate and load an ONNX file.
+
+    Raises:
+        ConfigurationError: it cannot be served.
+    """
+    found = examine_once(file, sample, runtime)
+    predictor = Predictor.load(
+        file.content,
+        f"the model file {file.location}",
+        found.signature,
+        found.batching,
+        runtime=runtime,
+        allow_non_finite=file.choices.allow_non_finite,
+    )
+    return ScoringModel(predictor, Path(file.location).stem, file.sha256[:FILE_DIGITS])
+
+
+def load_version(
+    open_database: "Callable[[], Database]", model: str, runtime: Runtime
+) -> ScoringModel:
+    """Load `NAME` or `NAME@VERSION` from the registry.
+
+    Raises:
+        UnknownModel, UnknownVersion: there is no such version.
+        ModelUnavailable: its file cannot be loaded.
+    """
+    # Importing what speaks to databases takes a third of a second, which a file does not need.
+    from batchline.registry.loaded import ModelCache
+    from batchline.registry.version import read_version
+
+    name, _, number = model.partition("@")
+    if number and not (number.isascii() and number.isdigit()):
+        raise ConfigurationError(
+            f"the version in {model[:80]!r} must be a number",
+            hint=f"use --model {name[:60]} for the active version, or {name[:60]}@1 for the first",
+        )
+    database = open_database()
+    try:
+        version = read_version(database, name, int(number) if number else None)
+        predictor = ModelCache(database, runtime, max_bytes=1).predictor(version)
+    finally:
+        database.close()
+    return ScoringModel(predictor, name, str(version.number))

@@ -1,0 +1,79 @@
+"""How many rows were predicted, and what was wrong with the others."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchline.errors import TooManyErrors
+from batchline.files.blocks import RowError
+
+SHOWN_ERRORS = 10
+MIN_ROWS_FOR_SHARE = 1_000
+"""A share of errors is compared with its limit only from this number of rows on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorLimit:
+    """The number of rows that may have errors, or their share of all rows. None: any number."""
+
+    count: int | None = None
+    share: float | None = None
+
+    def is_exceeded(self, errors: int, rows: int, *, at_end: bool) -> bool:
+        if self.count is not None:
+            return errors > self.count
+        if self.share is None or (rows < MIN_ROWS_FOR_SHARE and not at_end):
+            return False
+        return errors > self.share * rows
+
+    def __str__(self) -> str:
+        return f"{self.count}" if self.share is None else f"{self.share:.4g} of the rows"
+
+
+@dataclass
+class Summary:
+    """The outcome of a run so far."""
+
+    rows: int = 0
+    blank_lines: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    first_errors: list[RowError] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        return self.errors.total()
+
+    @property
+    def predicted(self) -> int:
+        return self.rows - self.failed
+
+    def add(self, rows: int, blank_lines: int, errors: Iterable[RowError]) -> None:
+        self.rows += rows
+        self.blank_lines += blank_lines
+        for error in errors:
+            self.errors[error.code] += 1
+            if len(self.first_errors) < SHOWN_ERRORS:
+                self.first_errors.append(error)
+
+    def check(self, limit: ErrorLimit, *, at_end: bool = False) -> None:
+        """Check that not too many rows have errors.
+
+        Raises:
+            TooManyErrors: more rows than `limit` have errors.
+        """
+        if limit.is_exceeded(self.failed, self.rows, at_end=at_end):
+            raise TooManyErrors(
+                f"{self.failed} of {self.rows} rows have errors, and the limit is {limit}. The "
+                f"first one: {self.first_errors[0]}",
+                hint="correct the rows, or raise --max-errors",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "predicted": self.predicted,
+            "failed": self.failed,
+            "errors": dict(self.errors.most_common()),
+            "blank_lines": self.blank_lines,
+        }

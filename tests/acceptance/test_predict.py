@@ -1,0 +1,231 @@
+"""`batchline predict`: files in, every row back with its prediction."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from batchline.constants import IRIS_LABELS, IRIS_MODEL
+from tests import models
+from tests.service import Command, environment, migrate, run, wait_for
+
+NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
+IRIS = ("--model", str(IRIS_MODEL), "--labels", str(IRIS_LABELS), "--columns", ",".join(NAMES))
+CLASSES = ["setosa", "versicolor", "virginica"]
+ADDED = ["label", *(f"probability_{name}" for name in CLASSES), "error"]
+
+
+def predict(*words: object, status: int = 0, given: str | None = None, **settings: str) -> Any:
+    """Run the command, and return what it wrote to stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "batchline", "predict", *map(str, words)],
+        env=environment(**settings),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def flowers(path: Path, *rows: str) -> Path:
+    """A CSV file with an id, the four columns and a note, in which the order is not the model's."""
+    header = "id,petal_width,petal_length,sepal_width,sepal_length,note"
+    lines = [f"{n:03d},{','.join(map(str, row[::-1]))},n {n}" for n, row in enumerate(FLOWERS)]
+    path.write_text("\n".join([header, *lines, *rows]) + "\n")
+    return path
+
+
+def expected(rows: list[list[float]]) -> list[list[float]]:
+    """The probabilities that ONNX Runtime itself gives."""
+    session = onnxruntime.InferenceSession(IRIS_MODEL)
+    name = session.get_inputs()[0].name
+    found = session.run(None, {name: np.array(rows, np.float32)})[-1]
+    return [list(row.values()) if isinstance(row, dict) else row.tolist() for row in found]
+
+
+def number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(StringIO(path.read_text())))
+
+
+def test_each_row_of_a_file_comes_back_unchanged_with_its_prediction(tmp_path: Path) -> None:
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
+    done = predict(source, "-o", target, *IRIS)
+    assert done.stderr == f"3 rows in {target}\n"
+    lines = target.read_text().splitlines()
+    header = source.read_text().splitlines()[0]
+    assert lines[0] == ",".join([header, *ADDED])
+    for line, before, values in zip(
+        lines[1:], source.read_text().splitlines()[1:], expected(FLOWERS), strict=True
+    ):
+        assert line.startswith(f"{before},")
+        label, *probabilities, error = line.removeprefix(f"{before},").split(",")
+        assert label == CLASSES[int(np.argmax(values))]
+        assert [float(each) for each in probabilities] == pytest.approx(values, rel=1e-6)
+        assert error == ""
+
+
+def test_a_row_that_cannot_be_read_or_predicted_has_its_reason_and_harms_no_other(
+    tmp_path: Path,
+) -> None:
+    bad = ["7,oops,1,1,1,x", "", "9,,1,1,1,x", "10,1e39,1,1,1,x", "11,1,2,3,4,last"]
+    source, target = flowers(tmp_path / "in.csv", *bad), tmp_path / "out.csv"
+    done = predict(source, "-o", target, *IRIS, status=3)
+    rows = read(target)
+    assert [row["id"] for row in rows[3:]] == ["7", "9", "10", "11"]
+    errors = [row["error"] for row in rows]
+    assert errors[:3] == ["", "", ""]
+    assert errors[3].startswith(f"not_a_number: {source}, line 5, column 'petal_width': ")
+    assert "'oops'" in errors[3]
+    assert f"{source}, line 7, column 'petal_width'" in errors[4]
+    assert f"{source}, line 8, column 'petal_width'" in errors[5]
+    assert [row["label"] == "" for row in rows] == [False] * 3 + [True] * 3 + [False]
+    assert errors[6] == ""
+    assert "7 rows in" in done.stderr
+    assert "3 with errors" in done.stderr
+    assert "1 blank line skipped" in done.stderr
+
+
+def test_a_row_at_which_the_model_fails_is_isolated(tmp_path: Path) -> None:
+    model = models.picky(tmp_path / "picky.onnx")
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("x\n" + "".join(f"{n % 10}\n" for n in range(500)) + "99\n7\n")
+    predict(source, "-o", target, "--model", model, status=3)
+    rows = read(target)
+    assert [row["square"] for row in rows[:10]] == [f"{n * n}.0" for n in range(10)]
+    assert rows[500]["error"].startswith(f"model_error: {source}, line 502: ")
+    assert (rows[501]["square"], rows[501]["error"]) == ("49.0", "")
+
+
+def test_all_formats_give_the_same_predictions(tmp_path: Path) -> None:
+    source = flowers(tmp_path / "in.csv", "7,oops,1,1,1,x")
+    rows = [
+        {name: value if name in ("id", "note") else number(value) for name, value in row.items()}
+        for row in read(source)
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    typed = [
+        row | {"petal_width": row["petal_width"] if row["id"] != "7" else None} for row in rows
+    ]
+    parquet.write_table(pa.Table.from_pylist(typed), tmp_path / "in.parquet")
+    found = {}
+    for kind in ("csv", "jsonl", "parquet"):
+        target = tmp_path / f"from-{kind}.jsonl"
+        predict(tmp_path / f"in.{kind}", "-o", target, *IRIS, status=3)
+        read_back = [json.loads(line) for line in target.read_text().splitlines()]
+        found[kind] = [[row[name] for name in ADDED[:-1]] for row in read_back]
+        assert [row["error"] is None for row in read_back] == [True, True, True, False]
+    assert found["csv"] == found["jsonl"] == found["parquet"]
+
+
+def test_a_stream_is_predicted_between_other_commands(tmp_path: Path) -> None:
+    text = flowers(tmp_path / "in.csv").read_text()
+    words = ("-", "-o", "-", "--input-format", "csv", "--output-format", "csv", "--keep", "id")
+    done = predict(*words, *IRIS, given=text)
+    assert [row["id"] for row in csv.DictReader(StringIO(done.stdout))] == ["000", "001", "002"]
+    assert "3 rows in standard output" in done.stderr
+    assert "ignored columns: note" in done.stderr
+
+
+def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,sepal_lenght,sepal_width,petal_length\n1,2,3,4\n")
+    done = predict(source, "-o", target, *IRIS, status=1)
+    assert "sepal_length" in done.stderr
+    assert "petal_width" in done.stderr
+    assert "sepal_lenght" in done.stderr  # the nearest name
+    assert not target.exists()
+
+
+def test_check_says_what_would_be_read_and_written(tmp_path: Path) -> None:
+    source = flowers(tmp_path / "in.csv")
+    done = predict(source, "--check", *IRIS)
+    assert "reads: sepal_length (float32), " in done.stdout
+    assert f"writes: id,{''}".replace(",", ", ") in done.stdout
+    assert done.stdout.rstrip().endswith(", ".join(ADDED))
+
+
+def test_yesterdays_output_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    target.write_text("yesterday")
+    source = flowers(tmp_path / "in.csv", "7,oops,1,1,1,x")
+    done = predict(source, "-o", target, *IRIS, "--no-error-column", status=1)
+    assert "1 of 4 rows have errors, and the limit is 0" in done.stderr
+    assert f"{source}, line 5, column 'petal_width'" in done.stderr
+    assert target.read_text() == "yesterday"
+    predict(source, "-o", target, *IRIS, "--max-errors", "20%", status=1)
+    predict(source, "-o", target, *IRIS, "--max-errors", "1", status=3)
+    assert len(read(target)) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv"}
+
+
+def test_ctrl_c_ends_a_run_within_seconds_and_leaves_nothing(tmp_path: Path) -> None:
+    model = models.slow(tmp_path / "slow.onnx")
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("x\n" + "3\n" * 2_000_000)
+    with Command("predict", str(source), "-o", str(target), "--model", str(model)) as command:
+        wait_for(lambda: len(list(tmp_path.iterdir())) > 2, "the beginning of the output")
+        command.send(signal.SIGINT)
+        assert command.wait(20) == 128 + signal.SIGINT, command.output
+        assert "stopped: nothing was written" in command.output
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "slow.onnx"}
+
+
+def test_a_model_of_the_database_predicts_files_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    migrate(url)
+    added = run(
+        "models", "add", "flowers", str(IRIS_MODEL), "--labels", str(IRIS_LABELS),
+        "--features", ",".join(NAMES), DATABASE_URL=url,
+    )  # fmt: skip
+    assert added.returncode == 0, added.stderr
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
+    words = (source, "-o", target, "--model-columns", "--rename", "label=species")
+    predict(*words, "--model", "flowers@1", DATABASE_URL=url)
+    rows = read(target)
+    assert [(row["model"], row["version"]) for row in rows] == [("flowers", "1")] * 3
+    assert [row["species"] for row in rows] == ["setosa", "virginica", "versicolor"]
+    done = predict(*words, "--model", "flowers@2", status=1, DATABASE_URL=url)
+    assert "the model flowers has no version 2" in done.stderr
+
+
+def test_a_file_without_rows_has_an_output_without_rows(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(",".join(NAMES) + "\n")
+    done = predict(source, "-o", target, *IRIS, "--json")
+    assert json.loads(done.stdout)["rows"] == 0
+    assert target.read_text() == ",".join([*NAMES, *ADDED]) + "\n"
+
+
+def test_missing_values_and_strings_reach_the_model_as_onnxruntime_takes_them(
+    tmp_path: Path,
+) -> None:
+    model = models.imputing(tmp_path / "people.onnx")
+    source, target = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("city,age,income,height\nOslo,47,1200.5,1.8\n,,,2\nRome,1,2,\n")
+    words = (source, "-o", target, "--model", model, "--missing-text", "nowhere")
+    predict(*words, status=3)
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["town"] for row in rows] == ["Oslo", "nowhere", None]
+    assert [row["sum"] for row in rows[:2]] == pytest.approx([47 + 1200.5 + 1.8, 40 + 1000 + 2])
+    assert f"{source}, line 4, column 'height'" in rows[2]["error"]
