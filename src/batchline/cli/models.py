@@ -14,9 +14,11 @@ from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
 from batchline.cli.wiring import configure, opened, runtime_of
 
 if TYPE_CHECKING:
+    from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.ml.comparison import Comparison
-    from batchline.ml.examination.report import Choices
+    from batchline.ml.examination.report import Choices, ModelReport
+    from batchline.registry.publish import ModelFile
     from batchline.registry.version import Version
 
 
@@ -90,12 +92,10 @@ def add(
     from batchline.registry import publish
 
     publish.check_name(name)
-    choices = _choices(features, missing, no_missing, missing_text)
     choices = replace(
-        choices,
+        _choices(features, missing, no_missing, missing_text, allow_non_finite=allow_non_finite),
         probabilities=probabilities,
         rows_axis=rows_axis,
-        allow_non_finite=allow_non_finite,
     )
     model = publish.ModelFile.read(file, labels, choices)
     with opened(settings) as database:
@@ -103,14 +103,9 @@ def add(
         if known is not None:
             _print_known(known, activate=activate)
             return
-        if sys.stderr.isatty():
-            typer.echo("validating …", err=True)
-        found = model.examine(_read_sample(sample), runtime_of(settings))
+        found = _examined(model, sample, settings)
         version = publish.add(database, name, model, found, active=activate)
-    state = "is active" if version.active else "is stored, and not active"
-    typer.echo(f"version {version.number} of {name} {state}")
-    if version.location is not None:
-        typer.echo(f"file: too large for the database, each job reads {version.location}")
+    _print_added(version)
     print_report(found, model.content)
 
 
@@ -131,15 +126,13 @@ def check(
     settings = configure({})
     from batchline.registry.publish import ModelFile
 
-    choices = _choices(features, missing, no_missing, missing_text)
     choices = replace(
-        choices,
+        _choices(features, missing, no_missing, missing_text, allow_non_finite=allow_non_finite),
         probabilities=probabilities,
         rows_axis=rows_axis,
-        allow_non_finite=allow_non_finite,
     )
     model = ModelFile.read(file, labels, choices)
-    print_report(model.examine(_read_sample(sample), runtime_of(settings)), model.content)
+    print_report(_examined(model, sample, settings), model.content)
 
 
 @models_app.command("list")
@@ -288,11 +281,25 @@ def _compare(database: "Database", one: "Version", other: "Version") -> "Compari
     return found
 
 
+def _print_added(version: "Version") -> None:
+    state = "is active" if version.active else "is stored, and not active"
+    typer.echo(f"version {version.number} of {version.name} {state}")
+    if version.location is not None:
+        typer.echo(f"file: too large for the database, each job reads {version.location}")
+
+
 def _print_known(known: "Version", *, activate: bool) -> None:
     typer.echo(f"version {known.number} of {known.name} has this file already, nothing is stored")
     if activate and not known.active:
         command = f"batchline models activate {known.name} {known.number}"
         typer.echo(f"hint: to activate it, run `{command}`")
+
+
+def _examined(model: "ModelFile", sample: Path | None, settings: "Settings") -> "ModelReport":
+    rows = _read_sample(sample)
+    if sys.stderr.isatty():
+        typer.echo("validating …", err=True)
+    return model.examine(rows, runtime_of(settings))
 
 
 def _read_sample(sample: Path | None) -> tuple[str, bytes] | None:
@@ -314,8 +321,10 @@ def _choices(
     missing: list[str] | None,
     no_missing: list[str] | None,
     missing_text: list[str] | None,
+    *,
+    allow_non_finite: bool,
 ) -> "Choices":
-    """Return the choices about features, each with its names as one flat list."""
+    """Return the choices about the values of rows, each with its names as one flat list."""
     from batchline.ml.examination.feature_names import read_features, split_names
     from batchline.ml.examination.report import Choices
 
@@ -324,4 +333,5 @@ def _choices(
         missing=tuple(name for text in missing or () for name in split_names(text)),
         no_missing=tuple(name for text in no_missing or () for name in split_names(text)),
         missing_text=tuple(missing_text or ()),
+        allow_non_finite=allow_non_finite,
     )
