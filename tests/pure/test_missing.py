@@ -60,7 +60,10 @@ def test_named_columns_may_be_missing_if_they_are_imputed(tmp_path: Path) -> Non
         "height": (),
         "city": (),
     }
-    assert "the graph and trials show that age, income may be missing" in found.notes
+    assert found.notes == (
+        "the graph and trials show that age, income may be missing",
+        "if the model accepts missing values of other features, name them with --missing",
+    )
 
 
 def test_columns_of_one_input_are_told_apart(tmp_path: Path) -> None:

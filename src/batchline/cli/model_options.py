@@ -70,8 +70,10 @@ def feature_choices(
     missing: list[str] | None,
     no_missing: list[str] | None,
     missing_text: list[str] | None,
+    *,
+    allow_non_finite: bool,
 ) -> "Choices":
-    """Return the choices about features, each with its names as one flat list."""
+    """Return the choices about the values of rows, each with its names as one flat list."""
     from batchline.ml.examination.feature_names import read_features, split_names
     from batchline.ml.examination.report import Choices
 
@@ -80,4 +82,5 @@ def feature_choices(
         missing=tuple(name for text in missing or () for name in split_names(text)),
         no_missing=tuple(name for text in no_missing or () for name in split_names(text)),
         missing_text=tuple(missing_text or ()),
+        allow_non_finite=allow_non_finite,
     )

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,8 +28,11 @@ from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
 from batchline.cli.wiring import configure, opened, runtime_of
 
 if TYPE_CHECKING:
+    from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.ml.comparison import Comparison
+    from batchline.ml.examination.report import ModelReport
+    from batchline.registry.model_file import ModelFile
     from batchline.registry.version import Version
 
 
@@ -62,12 +66,12 @@ def add(
     from batchline.registry.model_file import ModelFile
 
     publish.check_name(name)
-    choices = feature_choices(features, missing, no_missing, missing_text)
     choices = replace(
-        choices,
+        feature_choices(
+            features, missing, no_missing, missing_text, allow_non_finite=allow_non_finite
+        ),
         probabilities=probabilities,
         rows_axis=rows_axis,
-        allow_non_finite=allow_non_finite,
     )
     model = ModelFile.read(file, labels, choices)
     with opened(settings) as database:
@@ -75,14 +79,9 @@ def add(
         if known is not None:
             _print_known(known, activate=activate)
             return
-        if sys.stderr.isatty():
-            typer.echo("validating …", err=True)
-        found = model.examine(read_sample(sample), runtime_of(settings))
+        found = _examined(model, sample, settings)
         version = publish.add(database, name, model, found, active=activate)
-    state = "is active" if version.active else "is stored, and not active"
-    typer.echo(f"version {version.number} of {name} {state}")
-    if version.location is not None:
-        typer.echo(f"file: too large for the database, each job reads {version.location}")
+    _print_added(version)
     print_report(found, model.content)
 
 
@@ -103,15 +102,15 @@ def check(
     settings = configure({})
     from batchline.registry.model_file import ModelFile
 
-    choices = feature_choices(features, missing, no_missing, missing_text)
     choices = replace(
-        choices,
+        feature_choices(
+            features, missing, no_missing, missing_text, allow_non_finite=allow_non_finite
+        ),
         probabilities=probabilities,
         rows_axis=rows_axis,
-        allow_non_finite=allow_non_finite,
     )
     model = ModelFile.read(file, labels, choices)
-    print_report(model.examine(read_sample(sample), runtime_of(settings)), model.content)
+    print_report(_examined(model, sample, settings), model.content)
 
 
 @models_app.command("list")
@@ -260,8 +259,22 @@ def _compare(database: "Database", one: "Version", other: "Version") -> "Compari
     return found
 
 
+def _print_added(version: "Version") -> None:
+    state = "is active" if version.active else "is stored, and not active"
+    typer.echo(f"version {version.number} of {version.name} {state}")
+    if version.location is not None:
+        typer.echo(f"file: too large for the database, each job reads {version.location}")
+
+
 def _print_known(known: "Version", *, activate: bool) -> None:
     typer.echo(f"version {known.number} of {known.name} has this file already, nothing is stored")
     if activate and not known.active:
         command = f"batchline models activate {known.name} {known.number}"
         typer.echo(f"hint: to activate it, run `{command}`")
+
+
+def _examined(model: "ModelFile", sample: Path | None, settings: "Settings") -> "ModelReport":
+    rows = read_sample(sample)
+    if sys.stderr.isatty():
+        typer.echo("validating …", err=True)
+    return model.examine(rows, runtime_of(settings))

@@ -162,10 +162,11 @@ def predict(
     from batchline.scoring.columns import named_columns
 
     choices = replace(
-        feature_choices(columns, missing, no_missing, missing_text),
+        feature_choices(
+            columns, missing, no_missing, missing_text, allow_non_finite=allow_non_finite
+        ),
         probabilities=probabilities,
         rows_axis=rows_axis,
-        allow_non_finite=allow_non_finite,
     )
     reading = ReadOptions(
         _format(input_format), delimiter, decimal, thousands, encoding, tuple(null or ())

@@ -58,6 +58,11 @@ def find_missing(
     confirmed, notes = _confirmed(trial, [each for each in shown if each.name not in told])
     if confirmed:
         notes.append(f"the graph and trials show that {_listed(confirmed)} may be missing")
+        known = {each.name for each in confirmed} | told.keys()
+        if any(each.of.dtype in FLOATS and each.name not in known for each in features):
+            notes.append(
+                "if the model accepts missing values of other features, name them with --missing"
+            )
     forced = [each for each in features if told.get(each.name)]
     if forced:
         notes.append(f"--missing says that {_listed(forced)} may be missing")
