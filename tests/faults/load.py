@@ -17,6 +17,7 @@ import httpx
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from tests.service import PATIENCE, wait_for
 
 PAUSE = 0.05
@@ -144,7 +145,7 @@ def store(database: Database, numbers: Iterable[int]) -> dict[str, int]:
     """Register items in one transaction and without HTTP; the ids, as Registrars gives them."""
     numbers = list(numbers)
     data = [json.dumps([row(number)]) for number in numbers]
-    ids = database.transaction(lambda connection: items.register(connection, data))
+    ids = database.transaction(lambda connection: items.register(connection, NewItems(data)))
     return {key_of(number): item_id for number, item_id in zip(numbers, ids, strict=True)}
 
 

@@ -41,6 +41,7 @@ from batchline.db.claims import WORKER_CRASHED, Claim, SuspectsWaiting
 from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
 from batchline.db.models import Record
+from batchline.db.new_items import NewItems
 from batchline.errors import ClaimLost, DatabaseUnavailable
 from batchline.ml.session import Runtime
 from batchline.registry.loaded import ModelCache
@@ -239,7 +240,7 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(data=st.lists(DATA, min_size=1, max_size=4))
     def register(self, data: list[str]) -> None:
-        ids = self.world.database.transaction(lambda c: items.register(c, data))
+        ids = self.world.database.transaction(lambda c: items.register(c, NewItems(data)))
         self.items |= {i: Item(text) for i, text in zip(ids, data, strict=True)}
 
     @rule(data=DATA)
