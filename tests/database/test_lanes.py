@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchline.constants import CLAIMS_IN_A_ROW
+from batchline.constants import CLAIMS_IN_A_ROW, UPLOAD_LANE
 from batchline.db import claims, work
 from batchline.db.claims import Claim, SuspectsWaiting
 from batchline.db.cruds import pending
@@ -28,7 +28,7 @@ from tests.database.test_jobs import count, during_prediction, run
 from tests.jobs import Watched, make_job
 
 BATCH = 10
-UPLOAD = 1
+UPLOAD = UPLOAD_LANE
 
 
 @pytest.fixture

@@ -5,7 +5,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchline.constants import DEFAULT_MODEL, MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM, Status
+from batchline.constants import (
+    DEFAULT_MODEL,
+    MAX_CUSTOM_ID_LENGTH,
+    MAX_KEY_LENGTH,
+    MAX_ROWS_PER_ITEM,
+    Status,
+)
 
 Rows = Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS_PER_ITEM)]
 Data = Rows | dict[str, Any]
@@ -16,6 +22,17 @@ KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
 """Printable ASCII without a space at either end, since no header can carry such a space."""
 
 
+CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+CUSTOM_ID_PATTERN = rf"^[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?$"
+"""No control characters or line separators, and no white space at either end: not every database
+can store and compare them. JSON cannot carry half of a surrogate pair."""
+
+CustomId = (
+    Annotated[str, Field(min_length=1, max_length=MAX_CUSTOM_ID_LENGTH, pattern=CUSTOM_ID_PATTERN)]
+    | None
+)
+
+
 class PredictRequest(BaseModel):
     """Rows to predict. Nest each row like the model's input: for iris, a list of four numbers."""
 
@@ -23,6 +40,11 @@ class PredictRequest(BaseModel):
 
     data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
+    custom_id: CustomId = Field(
+        None,
+        description="your own id; several items may share it",
+        examples=["flower-1"],
+    )
 
 
 class Registered(BaseModel):
@@ -42,6 +64,7 @@ class Item(BaseModel):
     """An item with its result."""
 
     id: int = Field(examples=[1])
+    custom_id: str | None = Field(description="the client's own id", examples=["flower-1"])
     status: Status
     label: str | list[str | None] | None = Field(
         description="a classifier's own class; a list for several rows", examples=["setosa"]
@@ -98,6 +121,11 @@ class Line(BaseModel):
 
     data: Data = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
+    custom_id: CustomId = Field(
+        None,
+        description="your own id; several items may share it",
+        examples=["flower-1"],
+    )
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern=KEY_PATTERN)] | None
     ) = Field(None, examples=["flower-1"])
