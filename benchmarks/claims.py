@@ -21,6 +21,7 @@ from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
 from batchline.db.migrations import upgrade
+from batchline.db.new_items import NewItems
 from batchline.db.work import Predicted
 from benchmarks import results as figures_file
 from benchmarks.iris import make_items
@@ -70,7 +71,7 @@ def open_database(url: str) -> Database:
     upgrade(database)
     data = make_items(1_000)
     for _ in range(ITEMS // len(data)):
-        database.transaction(lambda connection: items.register(connection, data))
+        database.transaction(lambda connection: items.register(connection, NewItems(data)))
     return database
 
 

@@ -19,12 +19,11 @@ from statistics import median
 
 from sqlalchemy import Connection, Engine, create_engine, text
 
+from batchline.constants import UPLOAD_LANE
 from benchmarks import product, results
 from benchmarks.job import databases, known_databases, positive
 from benchmarks.slow_model import make_model, rows_of
 
-UPLOAD = 1
-"""The lane of an upload's rows."""
 FIRST = 1_000
 """Rows that are inserted one by one. The rest of the upload are copies of them."""
 WAIT_TIME = 5
@@ -89,7 +88,7 @@ def measure(url: str, model: Path, options: argparse.Namespace) -> dict[str, flo
 
 def make_upload(connection: Connection, rows: int) -> None:
     """Make the first rows those of an upload, and add copies of them."""
-    connection.execute(text(f"UPDATE items SET lane = {UPLOAD}"))
+    connection.execute(text(f"UPDATE items SET lane = {UPLOAD_LANE}"))
     copy = text(
         "INSERT INTO items (data, lane)"
         f" SELECT data, lane FROM items WHERE id <= {FIRST} LIMIT :rows"

@@ -124,6 +124,7 @@ LIMITS = {
         "MAX_BODY_BYTES": "bytes of a request body, of a line, and of an item's `data` in SQL",
         "MAX_ROWS_PER_ITEM": "rows of one item",
         "MAX_KEY_LENGTH": "characters of an `Idempotency-Key`",
+        "MAX_CUSTOM_ID_LENGTH": "characters of a `custom_id`",
         "MAX_REPORTED_FAULTS": "validation errors that a response lists",
         "BODY_TIMEOUT": "seconds for a request body to arrive",
         "MAX_PAGE_ITEMS": "items on a page of `GET /items`",
@@ -216,6 +217,8 @@ VALIDATION = {
     "out_of_range": "the number does not fit into the input's type",
     "not_a_bool": "the value is not `true` or `false`",
     "not_a_text": "the value is not a string",
+    "invalid_custom_id": "`custom_id` is empty, too long, has a control character or a line "
+    "separator, or begins or ends with a space",
     "missing_input": "an input or a feature of the model is missing",
     "unknown_input": "the model has no input or feature of this name",
     "wrong_row_count": "the inputs have different numbers of rows",

@@ -27,6 +27,11 @@ DEFAULT_MODEL = "default"
 SCHEMA_REVISION = "0004"
 """The newest migration. The API compares this string instead of importing Alembic."""
 
+SINGLE_LANE = 0
+"""The lane of single registrations, and of SQL clients that name no other."""
+UPLOAD_LANE = 1
+"""The lane of the lines of uploads. Lower lanes are predicted first."""
+
 BEFORE_ALL_IDS = -(2**63)
 """The start of a keyset page or a scan: smaller than every id."""
 NO_VERSION = 0
@@ -44,6 +49,7 @@ SMALL_BODY_BYTES = 64 * 1024
 MAX_ROWS_PER_ITEM = 10_000
 MAX_PAGE_ITEMS = 1_000
 MAX_KEY_LENGTH = 255
+MAX_CUSTOM_ID_LENGTH = 255
 MAX_REPORTED_FAULTS = 20
 """A response lists this number of validation errors at most."""
 

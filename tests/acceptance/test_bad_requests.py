@@ -54,6 +54,16 @@ REFUSED = {
     "another input": ('{"data": {"X": [[1, 2, 3, 4]], "Y": 1}}', "/data/Y", "unknown_input"),
     "data that is a text": ('{"data": "x"}', "/data", "wrong_shape"),
     "a model that is no text": ('{"data": [[1, 2, 3, 4]], "model": 1}', "/model", "not_a_text"),
+    "a custom id that is no text": (
+        '{"data": [[1, 2, 3, 4]], "custom_id": 1}',
+        "/custom_id",
+        "not_a_text",
+    ),
+    "a custom id that is empty": (
+        '{"data": [[1, 2, 3, 4]], "custom_id": ""}',
+        "/custom_id",
+        "invalid_custom_id",
+    ),
     "too many rows": (
         f'{{"data": {[IRIS] * (MAX_ROWS_PER_ITEM + 1)}}}',
         "/data",

@@ -11,6 +11,7 @@ import pytest
 from batchline.constants import IRIS_LABELS, IRIS_MODEL
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from tests import models
 from tests.service import Command, Service, migrate, run, wait_for
 
@@ -72,7 +73,7 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_job(url: str, tmp_pat
     command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "a.onnx")))
     database = Database(url)
     with database.write() as connection:
-        items.register(connection, ["[[1, 2]]"] * 20_000, ["pairs"] * 20_000)
+        items.register(connection, NewItems(["[[1, 2]]"] * 20_000, ["pairs"] * 20_000))
     command(url, "job", "--once")
     command(url, "models", "add", "pairs", str(models.zeroed(tmp_path / "b.onnx")))
     for _ in range(3):

@@ -9,6 +9,7 @@ import pytest
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
+from batchline.db.new_items import NewItems
 from tests.conftest import Servers
 from tests.service import IRIS, Command, Service, migrate, run, wait_for
 
@@ -90,7 +91,7 @@ def test_a_job_goes_on_when_the_database_is_back(kind: str, once: bool, servers:
     database = Database(url)
     for _ in range(50):
         with database.write() as connection:
-            items.register(connection, [f"[{IRIS}]"] * 1_000)
+            items.register(connection, NewItems([f"[{IRIS}]"] * 1_000))
     with Command("job", *(["--once"] if once else []), **settings) as job:
         wait_for(lambda: count(database, "claims") > 0, "the first claim")
         server.kill()

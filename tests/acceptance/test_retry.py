@@ -2,6 +2,7 @@
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from tests.service import run
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
@@ -17,7 +18,7 @@ def test_failed_items_are_put_back_by_id_by_code_or_all(
     database: Database, database_url: str
 ) -> None:
     with database.write() as connection:
-        items.register(connection, ["oops", "[[1]]", "[[2]]", ROW])
+        items.register(connection, NewItems(["oops", "[[1]]", "[[2]]", ROW]))
     settings = {"DATABASE_URL": database_url}
     assert run("job", "--once", **settings).returncode == 0
     assert statuses(database) == ["failed", "failed", "failed", "succeeded"]
@@ -38,7 +39,7 @@ def test_failed_items_are_put_back_by_id_by_code_or_all(
 
 def test_retry_of_what_has_not_failed_is_an_error(database: Database, database_url: str) -> None:
     with database.write() as connection:
-        items.register(connection, [ROW, "oops"])
+        items.register(connection, NewItems([ROW, "oops"]))
     settings = {"DATABASE_URL": database_url}
     assert run("job", "--once", **settings).returncode == 0
     for words, says in (

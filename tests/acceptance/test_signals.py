@@ -11,6 +11,7 @@ import pytest
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from tests import models
 from tests.service import IRIS, Command, Service, migrate, run, wait_for
 
@@ -53,7 +54,7 @@ def test_sigterm_in_the_middle_leaves_nothing_half_stored(
 ) -> None:
     for _ in range(30):
         with database.write() as connection:
-            items.register(connection, [ROW] * 1_000)
+            items.register(connection, NewItems([ROW] * 1_000))
     with Command("job", DATABASE_URL=database_url, BATCH_WAIT_TIME="0.1") as job:
         wait_for(lambda: count(database, "predictions") > 0, "the first batch")
         job.send(signal.SIGTERM)
@@ -82,7 +83,7 @@ def start_endless_job(folder: Path, stack: ExitStack, kind: type[Command] = Comm
     database = Database(url)
     stack.callback(database.close)
     with database.write() as connection:
-        items.register(connection, [f"[[{10**12}]]"])
+        items.register(connection, NewItems([f"[[{10**12}]]"]))
     job = stack.enter_context(kind("job", DATABASE_URL=url, MODEL_FILEPATH=model))
     wait_for(lambda: count(database, "claims") > 0, "the claim")
     busy = cpu_ticks(job.process.pid) + os.sysconf("SC_CLK_TCK")

@@ -6,6 +6,7 @@ import pytest
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from tests import models
 from tests.service import IRIS, migrate, run
 
@@ -15,7 +16,7 @@ def database(tmp_path: Path) -> Database:
     database = Database(f"sqlite:///{tmp_path / 'batchline.db'}")
     migrate(url_of(database))
     with database.write() as connection:
-        items.register(connection, [f"[{IRIS}]"] * 3)
+        items.register(connection, NewItems([f"[{IRIS}]"] * 3))
     assert run("job", "--once", DATABASE_URL=url_of(database)).returncode == 0
     return database
 

@@ -10,6 +10,7 @@ from batchline.db import backfills, claims
 from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from batchline.errors import ConfigurationError, UnknownVersion
 from batchline.registry import publish
 from batchline.registry.version import Version
@@ -90,7 +91,7 @@ def test_only_items_of_the_model_the_status_and_the_time_are_taken(
     (failed,) = register(database, "oops")
     run(job)
     with database.write() as connection:
-        items.register(connection, ["[[1, 2]]"], ["other"])
+        items.register(connection, NewItems(["[[1, 2]]"], ["other"]))
         connection.exec_driver_sql("UPDATE items SET status = 'succeeded' WHERE model = 'other'")
         connection.exec_driver_sql("UPDATE items SET data = '[[1, 1]]' WHERE status = 'failed'")
         now = claim_lock.database_time(connection)

@@ -9,6 +9,7 @@ import pytest
 
 from batchline.db.cruds import items, results, versions
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from batchline.ml.content import ModelContent
 from batchline.registry import publish
 from batchline.registry.version import Version, read_version
@@ -39,7 +40,7 @@ def same(text: str, expected: list[dict[str, list[float]]]) -> bool:
 
 def register(database: Database) -> int:
     with database.write() as connection:
-        return items.register(connection, [orjson.dumps(ROWS).decode()], ["split"])[0]
+        return items.register(connection, NewItems([orjson.dumps(ROWS).decode()], ["split"]))[0]
 
 
 def predicted(database: Database) -> str:

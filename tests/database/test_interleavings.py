@@ -18,6 +18,7 @@ from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import items, versions
 from batchline.db.cruds.items import StoredItem
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from batchline.registry.version import Version
 from batchline.task.job import Job
 from tests import models
@@ -34,7 +35,7 @@ def job(database: Database, tmp_path: Path) -> Job:
 def register(database: Database, *numbers: int, model: str = DEFAULT_MODEL) -> list[int]:
     data = [f"[[{number}, {number}]]" for number in numbers]
     with database.write() as connection:
-        return items.register(connection, data, [model] * len(data))
+        return items.register(connection, NewItems(data, [model] * len(data)))
 
 
 def sql(database: Database, statement: str) -> int:
@@ -299,7 +300,7 @@ def test_data_with_the_character_that_separates_texts_does_not_stop_its_batch(
 ) -> None:
     good = register(database, 1)
     with database.write() as connection:
-        bad = items.register(connection, ["[[1, 2]]\x1e", "\x1e\x1e", ""])
+        bad = items.register(connection, NewItems(["[[1, 2]]\x1e", "\x1e\x1e", ""]))
     good += register(database, 2)
     assert run(job).items == 5
     assert [answer(database, item_id) for item_id in good] == [doubled(1), doubled(2)]

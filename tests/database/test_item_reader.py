@@ -13,6 +13,7 @@ from batchline.api.item_reader import ItemReader
 from batchline.db.cruds import items
 from batchline.db.cruds.items import StoredItem
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from batchline.errors import DatabaseUnavailable, Overloaded, ShuttingDown
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -88,7 +89,7 @@ def test_a_reader_that_is_closing_says_so(version: int | None, database: Databas
 
 def test_a_version_of_an_item_is_read(database: Database) -> None:
     with database.write() as connection:
-        (item_id,) = items.register(connection, ["[[1, 2, 3, 4]]"])
+        (item_id,) = items.register(connection, NewItems(["[[1, 2, 3, 4]]"]))
 
     async def read() -> tuple[StoredItem | None, StoredItem | None]:
         reader = ItemReader(database)

@@ -24,6 +24,7 @@ from batchline.db.cruds.items import StoredItem
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
+from batchline.db.new_items import NewItems
 from batchline.errors import ClaimLost, Failure, ValueRejected
 from batchline.ml.examination.report import Choices
 from batchline.registry import publish
@@ -66,7 +67,7 @@ def predict_next(job: Job) -> Outcome:
 
 def register(database: Database, *data: str) -> list[int]:
     with database.write() as connection:
-        return items.register(connection, data)
+        return items.register(connection, NewItems(data))
 
 
 def read(database: Database, item_id: int) -> StoredItem:

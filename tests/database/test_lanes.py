@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchline.constants import CLAIMS_IN_A_ROW
+from batchline.constants import CLAIMS_IN_A_ROW, UPLOAD_LANE
 from batchline.db import claims, work
 from batchline.db.claims import Claim, SuspectsWaiting
 from batchline.db.cruds import pending
@@ -28,7 +28,7 @@ from tests.database.test_jobs import count, during_prediction, run
 from tests.jobs import Watched, make_job
 
 BATCH = 10
-UPLOAD = 1
+UPLOAD = UPLOAD_LANE
 
 
 @pytest.fixture
@@ -129,6 +129,19 @@ def test_an_item_below_those_of_the_run_so_far_does_not_wait_for_the_upload(
     assert lanes_of_batches(watched)[:3] == [0, UPLOAD, 0]
     assert answer(database, low) == doubled(1)
     assert not late
+
+
+def test_an_item_below_the_others_of_its_lane_is_predicted_in_the_same_run(
+    database: Database, job: Job
+) -> None:
+    low, *_ = register(database, *[UPLOAD] * 3 * BATCH)
+    sql(database, f"DELETE FROM items WHERE id = {low}")
+    late = [f"INSERT INTO items (id, data, lane) VALUES ({low}, '[[1, 1]]', {UPLOAD})"]
+    watched = replace(
+        job, models=Watched(database, before=lambda: late and sql(database, late.pop()))
+    )
+    run(watched, threads=1)
+    assert answer(database, low) == doubled(1)
 
 
 def test_an_upload_gets_a_share_while_single_requests_keep_coming(

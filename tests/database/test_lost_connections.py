@@ -5,6 +5,7 @@ from sqlalchemy import Connection, event
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from batchline.errors import CommitUnknown, DatabaseUnavailable
 from batchline.task.run import Run
 from batchline.task.worker import Worker
@@ -48,7 +49,7 @@ def test_one_that_is_lost_before_the_commit_costs_a_second_attempt(database: Dat
         attempts.append(connection)
         if len(attempts) == 1:
             cut(connection)
-        return items.register(connection, ["[[1]]"])
+        return items.register(connection, NewItems(["[[1]]"]))
 
     assert len(database.transaction(work)) == 1
     assert len(attempts) == 2
@@ -60,7 +61,7 @@ def test_one_that_is_lost_at_the_commit_is_not_tried_again(database: Database) -
 
     def work(connection: Connection) -> None:
         attempts.append(connection)
-        items.register(connection, ["[[1]]"])
+        items.register(connection, NewItems(["[[1]]"]))
         cut(connection)
 
     with pytest.raises(CommitUnknown):
@@ -69,7 +70,7 @@ def test_one_that_is_lost_at_the_commit_is_not_tried_again(database: Database) -
 
 
 def test_a_claim_whose_commit_was_not_confirmed_is_given_back(database: Database) -> None:
-    ids = [*database.transaction(lambda c: items.register(c, ["[[1, 2, 3, 4]]"] * 3))]
+    ids = [*database.transaction(lambda c: items.register(c, NewItems(["[[1, 2, 3, 4]]"] * 3)))]
     job = make_job(database)
     lose_the_next_commits_reply(database)
     with pytest.raises(CommitUnknown):
@@ -80,7 +81,7 @@ def test_a_claim_whose_commit_was_not_confirmed_is_given_back(database: Database
 
 
 def test_a_claim_is_given_back_when_its_run_cannot_be_recorded(database: Database) -> None:
-    ids = [*database.transaction(lambda c: items.register(c, ["[[1, 2, 3, 4]]"] * 3))]
+    ids = [*database.transaction(lambda c: items.register(c, NewItems(["[[1, 2, 3, 4]]"] * 3)))]
     job = make_job(database)
 
     def cut_at_runs(connection: Connection, _cursor: object, sql: str, *_: object) -> None:
@@ -101,7 +102,7 @@ def test_a_job_once_gives_up_where_only_the_storing_fails(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batchline.task.schedule.OUTAGE_LONGEST_PAUSE", 0.01)
-    database.transaction(lambda c: items.register(c, ["[[1, 2, 3, 4]]"]))
+    database.transaction(lambda c: items.register(c, NewItems(["[[1, 2, 3, 4]]"])))
 
     def cut_at_update(connection: Connection, _cursor: object, sql: str, *_: object) -> None:
         if sql.startswith("UPDATE items"):

@@ -15,6 +15,7 @@ from batchline.db.cruds import items, results, versions
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.db.models import models as models_table
+from batchline.db.new_items import NewItems
 from batchline.errors import ConfigurationError, ModelUnavailable, UnknownModel
 from batchline.ml.examination.report import Choices
 from batchline.ml.session import Runtime
@@ -41,7 +42,7 @@ IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 def register(database: Database, *pairs: tuple[str, str]) -> list[int]:
     names, data = [name for name, _ in pairs], [text for _, text in pairs]
     with database.write() as connection:
-        return items.register(connection, data, names)
+        return items.register(connection, NewItems(data, names))
 
 
 def sql(database: Database, statement: str) -> None:

@@ -233,6 +233,22 @@ def is_sort(step: dict[str, Any]) -> bool:
     return "TEMP B-TREE" in words or "Sort" in words
 
 
+def test_a_store_finds_items_by_their_ids_without_statistics(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("INSERT INTO items (data) VALUES ('')"), [{}] * PENDING)
+    ids = list(range(10, 20)), list(range(10, 30, 2))
+    with statements_of(database) as said, rolled_back(database) as connection:
+        for some in ids:
+            pending.still_unpredicted(connection, some, Scope())
+            results.finish(connection, some, Status.SUCCEEDED)
+            results.mark_predicted(connection, some)
+        pending.unpredicted_ids(connection, (10, 20), Scope())
+    assert len(said) == 7
+    with database.read() as connection:
+        for sql, values in said:
+            assert not any(map(reads_a_status, plan_of(connection, sql, values))), sql
+
+
 def test_what_reads_all_items_of_a_status_is_seen(history: Database) -> None:
     sql = "SELECT data FROM items WHERE status = 'pending'"
     with history.read() as connection:

@@ -24,6 +24,7 @@ from batchline.db.database import Database
 from batchline.db.dialects import connections
 from batchline.db.dialects.inserts import COPY_ROWS
 from batchline.db.models import metadata
+from batchline.db.new_items import NewItems
 from batchline.errors import (
     ConfigurationError,
     Conflict,
@@ -46,7 +47,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
     with database.write() as connection:
-        items.register(connection, ["[[1, 2, 3, 4]]"])
+        items.register(connection, NewItems(["[[1, 2, 3, 4]]"]))
     migrations.upgrade(database)
     with database.read() as connection:
         assert items.get(connection, 1) is not None
@@ -436,7 +437,7 @@ def test_times_are_utc_whatever_the_clients_time_zone(
 
 def test_text_of_every_script_survives(database: Database) -> None:
     with database.write() as connection:
-        items.register(connection, ['["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'])
+        items.register(connection, NewItems(['["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]']))
     with database.read() as connection:
         stored = connection.exec_driver_sql("SELECT data FROM items").scalar()
     assert stored == '["Ünïcödé 漢字 🌸 \' \\" %s :x ?"]'
@@ -459,7 +460,7 @@ def test_odd_texts_survive_a_bulk_insert(database: Database) -> None:
     data = [f"{text}{number}" for number in range(30) for text in ODD_TEXTS]
     assert len(data) > COPY_ROWS  # so that PostgreSQL gets them by COPY
     with database.write() as connection:
-        ids = items.register(connection, data)
+        ids = items.register(connection, NewItems(data))
         found = connection.exec_driver_sql("SELECT data FROM items ORDER BY id").scalars().all()
         assert found == data
         results = VersionResults(1, dict(zip(ids, data, strict=True)), {})
@@ -484,7 +485,9 @@ def test_registrations_from_many_threads_get_different_ids(database: Database) -
     def register() -> None:
         for _ in range(10):
             ids.extend(
-                database.transaction(lambda connection: items.register(connection, ["[[1]]"] * 3))
+                database.transaction(
+                    lambda connection: items.register(connection, NewItems(["[[1]]"] * 3))
+                )
             )
 
     threads = [threading.Thread(target=register) for _ in range(4)]

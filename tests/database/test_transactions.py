@@ -5,11 +5,12 @@ from sqlalchemy import Connection
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 
 
 def test_work_that_raises_is_rolled_back(database: Database) -> None:
     def work(connection: Connection) -> None:
-        items.register(connection, ["[[1]]"])
+        items.register(connection, NewItems(["[[1]]"]))
         raise KeyError("no")
 
     with pytest.raises(KeyError):

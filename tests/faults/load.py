@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
-from sqlalchemy import Connection, update
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
-from batchline.db.models import items as items_table
+from batchline.db.new_items import NewItems
 from tests.service import PATIENCE, wait_for
 
 PAUSE = 0.05
@@ -146,14 +145,8 @@ def store(database: Database, numbers: Iterable[int], lane: int = 0) -> dict[str
     """Register items in one transaction and without HTTP; the ids, as Registrars gives them."""
     numbers = list(numbers)
     data = [json.dumps([row(number)]) for number in numbers]
-
-    def register(connection: Connection) -> list[int]:
-        ids = items.register(connection, data)
-        these = update(items_table).where(items_table.c.id.in_(ids))
-        connection.execute(these.values(lane=lane))
-        return ids
-
-    ids = database.transaction(register)
+    new = NewItems(data, lane=lane)
+    ids = database.transaction(lambda connection: items.register(connection, new))
     return {key_of(number): item_id for number, item_id in zip(numbers, ids, strict=True)}
 
 

@@ -27,8 +27,8 @@ from batchline.api.requests import NewItem
 from batchline.api.write_queue import WriteQueue
 from batchline.constants import DEFAULT_MODEL
 from batchline.db import migrations
-from batchline.db.cruds.idempotency import Key
 from batchline.db.database import Database
+from batchline.db.new_items import Key
 from batchline.errors import Unavailable
 from batchline.task.job import Job
 from tests.faults import load

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from batchline.task.hand import Hand
 from batchline.task.job import Job
 from batchline.task.pace import Pace
@@ -83,7 +84,7 @@ class Storm:
         attempts = count()
 
         def work(connection: Connection) -> list[int]:
-            registered = items.register(connection, [json.dumps([row(number)])])
+            registered = items.register(connection, NewItems([json.dumps([row(number)])]))
             lock_item(connection, ids[0])
             if next(attempts) == 0:
                 barrier.wait()  # both hold one lock, and will want the other

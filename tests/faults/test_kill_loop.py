@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from batchline.constants import UPLOAD_LANE
 from batchline.db.database import Database
 from devservers.server import free_port
 from tests import models
@@ -63,7 +64,7 @@ class KillLoop:
         if load.count_pending(self.database) < BACKLOG:
             first = FIRST_BULK_NUMBER + len(self.acknowledged)
             numbers = range(first, first + BACKLOG)
-            self.acknowledged |= load.store(self.database, numbers, lane=1)
+            self.acknowledged |= load.store(self.database, numbers, UPLOAD_LANE)
 
     def kill_api(self, api: Kept) -> None:
         time.sleep(self.dice.uniform(0, 0.1))  # the very moment is what chance shall choose

@@ -11,6 +11,7 @@ import pytest
 
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import NewItems
 from tests import models
 from tests.faults import load
 from tests.faults.conftest import Figures
@@ -47,7 +48,7 @@ def store_among(database: Database, bystander: str, poison: list[str]) -> list[i
     share = BYSTANDERS // len(poison)
     for bad in poison:
         batch = [bystander] * share + [bad]
-        ids += database.transaction(lambda c, batch=batch: items.register(c, batch))[-1:]
+        ids += database.transaction(lambda c, batch=batch: items.register(c, NewItems(batch)))[-1:]
     return ids
 
 

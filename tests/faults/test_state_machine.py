@@ -42,6 +42,7 @@ from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
 from batchline.db.models import Record
+from batchline.db.new_items import NewItems
 from batchline.errors import ClaimLost, DatabaseUnavailable
 from batchline.ml.session import Runtime
 from batchline.registry.loaded import ModelCache
@@ -245,10 +246,9 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(data=st.lists(DATA, min_size=1, max_size=4), lane=LANES)
     def register(self, data: list[str], lane: int) -> None:
-        ids = self.world.database.transaction(lambda c: items.register(c, data))
-        self.items |= {i: Item(text) for i, text in zip(ids, data, strict=True)}
-        for item_id in ids if lane else []:
-            self.a_client_moves_an_item(item_id, lane)
+        new = NewItems(data, lane=lane)
+        ids = self.world.database.transaction(lambda c: items.register(c, new))
+        self.items |= {i: Item(text, lane) for i, text in zip(ids, data, strict=True)}
 
     @some("known")
     @rule(item_id=one_of("known"), lane=LANES)

@@ -67,6 +67,7 @@ rows = st.one_of(st.lists(values, min_size=4, max_size=4), st.lists(values), st.
 bodies = st.one_of(
     st.builds(lambda data: {"data": data}, st.lists(rows)),
     st.builds(lambda key: {"data": [[1, 2, 3, 4]], "idempotency_key": key}, st.text() | values),
+    st.builds(lambda own: {"data": [[1, 2, 3, 4]], "custom_id": own}, st.text() | values),
     st.just({"data": [[1, 2, 3, 4]], "more": 1}),
     st.just({"data": {"x": [[1, 2, 3, 4]]}}),
     st.builds(
@@ -145,7 +146,7 @@ def test_a_line_among_many_is_judged_as_it_is_alone(sent: list[object]) -> None:
             lines.append(str(body).replace("'", '"').encode())
     together = check_lines(lines, 1, IRIS, 0)
     alone = [check_lines([line], number, IRIS, 0) for number, line in enumerate(lines, start=1)]
-    for name in ("numbers", "data", "models", "keys", "rejected"):
+    for name in ("numbers", "data", "models", "custom_ids", "keys", "rejected"):
         assert getattr(together, name) == [x for group in alone for x in getattr(group, name)]
 
 

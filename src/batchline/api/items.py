@@ -162,6 +162,7 @@ def _item(record: StoredItem, *, of_version: bool = False) -> dict[str, Any]:
     failed = failed and not done
     return {
         "id": record.id,
+        "custom_id": items.text_of(record.custom_id),
         "status": record.status,
         "label": label_of(record) if done else None,
         "prediction": orjson.Fragment(record.prediction or "null") if done else None,

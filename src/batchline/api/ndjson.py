@@ -12,16 +12,17 @@ from typing import Any, TypeVar
 
 import orjson
 
-from batchline.api.requests import IGNORE, NewItem, parse, to_item, to_key
+from batchline.api.requests import IGNORE, NewItem, is_custom_id, parse, to_item, to_key
 from batchline.api.signatures import Signatures
 from batchline.constants import (
     DEFAULT_MODEL,
     MAX_BODY_BYTES,
     UPLOAD_BLOCK_BYTES,
     UPLOAD_GROUP_LINES,
+    UPLOAD_LANE,
     UPLOAD_MAX_EXPLAINED_LINES,
 )
-from batchline.db.cruds.idempotency import Key
+from batchline.db.new_items import Key, NewItems
 from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
 from batchline.ml.forms import accepts, stored_form, without_extra
 from batchline.ml.inputs import kind_of
@@ -40,8 +41,7 @@ Rejection = dict[str, Any]
 class Group:
     """Lines that are stored in one transaction, and the rejected ones among them.
 
-    The lists have one entry per valid line: its number, its rows as JSON text, its model and its
-    key. Creating an object per line would cost as much as checking it.
+    `numbers` has the number of each valid line. The next lists are the columns of `NewItems`.
     """
 
     first: int
@@ -49,8 +49,13 @@ class Group:
     numbers: list[int] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
+    custom_ids: list[str | None] = field(default_factory=list)
     keys: list[Key | None] = field(default_factory=list)
     rejected: list[tuple[int, Rejection]] = field(default_factory=list)
+
+    def new_items(self) -> NewItems:
+        """Return the valid lines as items to store."""
+        return NewItems(self.data, self.models, self.custom_ids, self.keys, UPLOAD_LANE)
 
 
 async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -118,13 +123,14 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
             return False
         data = [body.pop("data") for body in bodies]
         sent_keys = [body.pop("idempotency_key", None) for body in bodies]
+        custom_ids = [body.pop("custom_id", None) for body in bodies]
         model = bodies[0].get("model", DEFAULT_MODEL)
         extra = [body.pop("extra", "") for body in bodies]
         if any(body.pop("model", DEFAULT_MODEL) != model or body for body in bodies):
             return False
-        if not isinstance(model, str) or extra.count(extra[0]) < len(extra):
+        if not isinstance(model, str) or not all(map(is_custom_id, custom_ids)):
             return False
-        if extra[0] not in ("", IGNORE):
+        if extra.count(extra[0]) < len(extra) or extra[0] not in ("", IGNORE):
             return False
         signature = signatures.of(model)
         if extra[0] == IGNORE:
@@ -134,17 +140,16 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
         if signature.is_plain:
             data = [stored_form(each, signature) for each in data]
         texts = [text.decode() for text in map(orjson.dumps, data)]
-        none = sent_keys.count(None) == len(sent_keys)
-        keys = (
-            sent_keys
-            if none
-            else list(map(_to_key, sent_keys, map(NewItem, [model] * len(texts), texts)))
-        )
+        models = [model] * len(texts)
+        keys = sent_keys
+        if sent_keys.count(None) < len(sent_keys):
+            keys = list(map(_to_key, sent_keys, map(NewItem, models, texts, custom_ids)))
     except (orjson.JSONDecodeError, KeyError, BatchlineError):
         return False
     group.numbers += range(first, first + len(lines))
     group.data += texts
-    group.models += [model] * len(texts)
+    group.models += models
+    group.custom_ids += custom_ids
     group.keys += keys
     return True
 
@@ -164,6 +169,7 @@ def _take_each(
             group.numbers.append(number)
             group.data.append(item.data)
             group.models.append(item.model)
+            group.custom_ids.append(item.custom_id)
             group.keys.append(key)
 
 

@@ -12,15 +12,17 @@ from typing import Any
 import orjson
 
 from batchline.api.bodies import too_large
+from batchline.api.schemas import CUSTOM_ID_PATTERN
 from batchline.api.signatures import Signatures
 from batchline.constants import (
     DEFAULT_MODEL,
     MAX_BODY_BYTES,
+    MAX_CUSTOM_ID_LENGTH,
     MAX_KEY_LENGTH,
     MAX_REPORTED_FAULTS,
     SMALL_BODY_BYTES,
 )
-from batchline.db.cruds.idempotency import Key
+from batchline.db.new_items import Key
 from batchline.errors import (
     Fault,
     InvalidData,
@@ -31,7 +33,9 @@ from batchline.ml.faults import escape, faults
 from batchline.ml.forms import stored_form, without_extra
 from batchline.ml.inputs import kind_of
 
-FIELDS = {"data", "extra", "model"}
+CUSTOM_ID = re.compile(CUSTOM_ID_PATTERN)
+
+FIELDS = {"custom_id", "data", "extra", "model"}
 IGNORE = "ignore"
 
 STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
@@ -43,10 +47,11 @@ EXAMPLE = 'send {"data": [[…], …]}'
 
 @dataclass(slots=True)
 class NewItem:
-    """An item to store: the name of its model, and its rows as JSON text."""
+    """An item to store: the name of its model, its rows as JSON text, and the client's own id."""
 
     model: str
     data: str
+    custom_id: str | None = None
 
 
 def to_key(key: str | None, item: NewItem) -> Key | None:
@@ -67,8 +72,19 @@ def to_key(key: str | None, item: NewItem) -> Key | None:
             "an Idempotency-Key must not begin or end with a space", hint="use a random UUID"
         )
     of_model = "" if item.model == DEFAULT_MODEL else f"{item.model} "
-    meant = sha256(f"{of_model}{item.data}".encode())
+    # Only a custom id begins with a quotation mark, so no other request has the same text.
+    own_id = "" if item.custom_id is None else f"{json.dumps(item.custom_id)} "
+    meant = sha256(f"{own_id}{of_model}{item.data}".encode())
     return Key(sha256(key.encode()).hexdigest(), meant.hexdigest())
+
+
+def is_custom_id(value: Any) -> bool:
+    """Return whether a request can have this custom id. None stands for no custom id."""
+    return value is None or (
+        isinstance(value, str)
+        and len(value) <= MAX_CUSTOM_ID_LENGTH
+        and CUSTOM_ID.fullmatch(value) is not None
+    )
 
 
 async def check_body(body: bytes, signatures: Signatures) -> NewItem:
@@ -102,9 +118,9 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
         UnknownModel: no model has this name.
         BodyTooLarge: the data is too large as the JSON text that would be stored.
     """
-    model, data, ignores_extra = _fields_of(parsed)
-    signature = signatures.of(model)
-    if ignores_extra:
+    sent = _fields_of(parsed)
+    signature, data = signatures.of(sent.model), sent.data
+    if sent.ignores_extra:
         data = without_extra(data, signature)
     found = faults(data, signature)
     if found:
@@ -114,7 +130,7 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
     text = orjson.dumps(stored_form(data, signature))
     if len(text) > MAX_BODY_BYTES:  # 1e15 becomes 1000000000000000.0
         raise too_large()
-    return NewItem(model, text.decode())
+    return NewItem(sent.model, text.decode(), sent.custom_id)
 
 
 def parse(body: bytes) -> tuple[Any, str]:
@@ -153,8 +169,17 @@ def _to_number(digits: str) -> float:
     return int(digits) if len(digits) < len(str(2**63)) else float(digits)
 
 
-def _fields_of(body: Any) -> tuple[str, Any, bool]:
-    """Return the model, the data, and whether names that the model does not have are ignored."""
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """A body's fields. `ignores_extra`: whether to ignore names that the model does not have."""
+
+    model: str
+    custom_id: str | None
+    data: Any
+    ignores_extra: bool
+
+
+def _fields_of(body: Any) -> _Fields:
     if not isinstance(body, dict):
         raise _invalid([Fault("", "wrong_shape", 'expected an object {"data": rows}')])
     found = [_unknown(key) for key in islice(body, MAX_REPORTED_FAULTS) if key not in FIELDS]
@@ -163,13 +188,27 @@ def _fields_of(body: Any) -> tuple[str, Any, bool]:
     model = body.get("model", DEFAULT_MODEL)
     if not isinstance(model, str):
         found.append(Fault("/model", "not_a_text", f"expected a string, got {kind_of(model)}"))
+    custom_id = body.get("custom_id")
+    if not is_custom_id(custom_id):
+        found.append(_custom_id_fault(custom_id))
     extra = body.get("extra", IGNORE)
     if extra != IGNORE:
         detail = f'expected "{IGNORE}", got {kind_of(extra)}'
         found.append(Fault("/extra", "unknown_value", detail))
     if found:
         raise _invalid(found)
-    return model, body["data"], "extra" in body
+    return _Fields(model, custom_id, body["data"], "extra" in body)
+
+
+def _custom_id_fault(value: Any) -> Fault:
+    if not isinstance(value, str):
+        return Fault("/custom_id", "not_a_text", f"expected a string, got {kind_of(value)}")
+    found = "others" if 0 < len(value) <= MAX_CUSTOM_ID_LENGTH else str(len(value))
+    detail = (
+        f"expected 1 to {MAX_CUSTOM_ID_LENGTH} characters, without control characters and"
+        f" without a space at either end, got {found}"
+    )
+    return Fault("/custom_id", "invalid_custom_id", detail)
 
 
 def _unknown(key: str) -> Fault:

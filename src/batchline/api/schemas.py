@@ -5,7 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchline.constants import DEFAULT_MODEL, MAX_KEY_LENGTH, MAX_ROWS_PER_ITEM, Status
+from batchline.constants import (
+    DEFAULT_MODEL,
+    MAX_CUSTOM_ID_LENGTH,
+    MAX_KEY_LENGTH,
+    MAX_ROWS_PER_ITEM,
+    Status,
+)
 
 Rows = Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS_PER_ITEM)]
 Data = Rows | dict[str, Any]
@@ -14,6 +20,17 @@ Data = Rows | dict[str, Any]
 
 KEY_PATTERN = "^[!-~]([ -~]*[!-~])?$"
 """Printable ASCII without a space at either end, since no header can carry such a space."""
+
+
+CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+CUSTOM_ID_PATTERN = rf"^[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?$"
+"""No control characters or line separators, and no white space at either end: not every database
+can store and compare them. JSON cannot carry half of a surrogate pair."""
+
+CustomId = (
+    Annotated[str, Field(min_length=1, max_length=MAX_CUSTOM_ID_LENGTH, pattern=CUSTOM_ID_PATTERN)]
+    | None
+)
 
 
 class PredictRequest(BaseModel):
@@ -26,6 +43,11 @@ class PredictRequest(BaseModel):
 
     data: Data = Field(examples=[[{"age": 47, "job": "clerk"}], [[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
+    custom_id: CustomId = Field(
+        None,
+        description="your own id; several items may share it",
+        examples=["flower-1"],
+    )
     extra: Literal["ignore"] = Field(
         "ignore", description="leave out the names that the model does not have"
     )
@@ -48,6 +70,7 @@ class Item(BaseModel):
     """An item with its result."""
 
     id: int = Field(examples=[1])
+    custom_id: str | None = Field(description="the client's own id", examples=["flower-1"])
     status: Status
     label: str | list[str | None] | None = Field(
         description="a classifier's own class; a list for several rows", examples=["setosa"]
@@ -104,6 +127,11 @@ class Line(BaseModel):
 
     data: Data = Field(examples=[[{"age": 47, "job": "clerk"}], [[5.1, 3.5, 1.4, 0.2]]])
     model: str = Field(DEFAULT_MODEL, description="name of the model, see GET /models")
+    custom_id: CustomId = Field(
+        None,
+        description="your own id; several items may share it",
+        examples=["flower-1"],
+    )
     extra: Literal["ignore"] = Field(
         "ignore", description="leave out the names that the model does not have"
     )

@@ -93,13 +93,13 @@ class UploadPool:
             CommitUnknown: the group may have been stored.
             DatabaseUnavailable: nothing was stored.
         """
-        if not group.data:
+        if not group.numbers:
             return []
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._storer,
             self._database.transaction,
-            lambda c: idempotency.register(c, group.data, group.models, group.keys),
+            lambda c: idempotency.register(c, group.new_items()),
         )
 
     async def close(self) -> None:

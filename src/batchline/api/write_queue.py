@@ -17,8 +17,9 @@ from batchline.constants import (
     WRITE_QUEUE_MAX_ITEMS,
 )
 from batchline.db.cruds import idempotency
-from batchline.db.cruds.idempotency import Key, Registered
+from batchline.db.cruds.idempotency import Registered
 from batchline.db.database import Database
+from batchline.db.new_items import Key, NewItems
 from batchline.errors import CommitUnknown, IntakeFull, ShuttingDown
 
 
@@ -69,9 +70,13 @@ class WriteQueue:
         return queue.count >= WRITE_QUEUE_MAX_ITEMS or queue.bytes >= WRITE_QUEUE_MAX_BYTES
 
     def _store(self, group: list[Registration]) -> Sequence[Registered]:
-        data, models = [each.item.data for each in group], [each.item.model for each in group]
-        keys = [each.key for each in group]
-        return self._database.transaction(lambda c: idempotency.register(c, data, models, keys))
+        new = NewItems(
+            data=[each.item.data for each in group],
+            models=[each.item.model for each in group],
+            custom_ids=[each.item.custom_id for each in group],
+            keys=[each.key for each in group],
+        )
+        return self._database.transaction(lambda c: idempotency.register(c, new))
 
 
 def _not_confirmed() -> CommitUnknown:

@@ -1,7 +1,6 @@
 """Statements that store idempotency keys with the items they registered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -12,18 +11,11 @@ from sqlalchemy import (
 from batchline.db.cruds import items
 from batchline.db.dialects.inserts import insert_many
 from batchline.db.models import idempotency_keys
+from batchline.db.new_items import Key, NewItems
 from batchline.errors import IdempotencyKeyReused
 
 Registered = int | IdempotencyKeyReused
 """The id of a registered item, or why it was rejected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An Idempotency-Key and its request, both as SHA-256, so that any key fits any collation."""
-
-    key: str
-    data: str
 
 
 def find_items(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
@@ -48,32 +40,24 @@ def store(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
     insert_many(connection, "idempotency_keys", columns)
 
 
-def register(
-    connection: Connection,
-    data: Sequence[str],
-    models: Sequence[str],
-    keys: Sequence[Key | None],
-) -> Sequence[Registered]:
+def register(connection: Connection, new: NewItems) -> Sequence[Registered]:
     """Store items with their keys. A key that is known gives the id of its item.
 
     Raises:
         Conflict: another transaction was faster with one of the keys; try again.
     """
+    keys = new.keys
     if not any(keys):
-        return items.register(connection, data, models)
+        return items.register(connection, new)
     known = find_items(connection, [key.key for key in keys if key])
     # An item is stored for each registration without a key, and for the first with each new key.
     slots = [key.key if key else str(index) for index, key in enumerate(keys)]
-    new: dict[str, int] = {}
+    first: dict[str, int] = {}
     for index, slot in enumerate(slots):
         if slot not in known:
-            new.setdefault(slot, index)
-    ids = items.register(
-        connection,
-        [data[index] for index in new.values()],
-        [models[index] for index in new.values()],
-    )
-    stored = [(slot, keys[new[slot]], item_id) for slot, item_id in zip(new, ids, strict=True)]
+            first.setdefault(slot, index)
+    ids = items.register(connection, new.at(list(first.values())))
+    stored = [(slot, keys[first[slot]], item_id) for slot, item_id in zip(first, ids, strict=True)]
     store(connection, [(key, item_id) for _, key, item_id in stored if key])
     known |= {slot: (key.data if key else "", item_id) for slot, key, item_id in stored}
     return [_check_data(key, *known[slot]) for slot, key in zip(slots, keys, strict=True)]

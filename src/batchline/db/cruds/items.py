@@ -23,7 +23,6 @@ from sqlalchemy import (
 
 from batchline.constants import (
     BEFORE_ALL_IDS,
-    DEFAULT_MODEL,
     FINISHED,
     LARGE_PREDICTION_BYTES,
     Status,
@@ -32,6 +31,7 @@ from batchline.db.cruds import pages
 from batchline.db.dialects.inserts import insert_returning_ids
 from batchline.db.dialects.types import byte_length, raw_text, same_text
 from batchline.db.models import failures, items, models, predictions
+from batchline.db.new_items import NewItems
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class StoredItem:
     """
 
     id: int
+    custom_id: str | bytes | None
     status: str
     created_at: datetime | None
     model: str | bytes | None
@@ -62,19 +63,9 @@ class StoredItem:
         return self.size is not None and self.size > LARGE_PREDICTION_BYTES
 
 
-def register(
-    connection: Connection, data: Sequence[str], of_models: Sequence[str] = ()
-) -> list[int]:
-    """Store one item per JSON text. Return their ids in the same order.
-
-    Args:
-        of_models: the name of each item's model, or () if all are for the default model.
-    """
-    if not data:
-        return []
-    if set(of_models) <= {DEFAULT_MODEL}:
-        return insert_returning_ids(connection, "items", {"data": data})
-    return insert_returning_ids(connection, "items", {"model": of_models, "data": data})
+def register(connection: Connection, new: NewItems) -> list[int]:
+    """Store new items, whatever their keys. Return their ids in the same order."""
+    return insert_returning_ids(connection, "items", new.columns()) if new.data else []
 
 
 def get(connection: Connection, item_id: int) -> StoredItem | None:
@@ -164,7 +155,7 @@ def _by_ids() -> Select[Any]:
 def _page() -> Select[Any]:
     # The limit is inside. With a limit at the end, MySQL joins all items first, sorts them, and
     # takes the first hundred.
-    page = select(items.c.id, items.c.status, items.c.created_at, items.c.model)
+    page = select(items.c.id, items.c.custom_id, items.c.status, items.c.created_at, items.c.model)
     page = page.where(items.c.id > bindparam("after")).order_by(items.c.id)
     return _small_results(page.limit(bindparam("limit", type_=Integer)).subquery())
 
@@ -188,6 +179,7 @@ def _results(
     return (
         select(
             of.c.id,
+            raw_text(of.c.custom_id),
             of.c.status,
             of.c.created_at,
             raw_text(of.c.model),

@@ -1,0 +1,51 @@
+"""Items that are about to be stored, by column."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from batchline.constants import DEFAULT_MODEL, SINGLE_LANE
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An Idempotency-Key and its request, both as SHA-256, so that any key fits any collation."""
+
+    key: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewItems:
+    """New items: one entry of each column per item, or an empty column if all have its default.
+
+    `data` are JSON texts. To create an object per item would cost as much as to check its rows.
+    """
+
+    data: Sequence[str]
+    models: Sequence[str] = ()
+    custom_ids: Sequence[str | None] = ()
+    keys: Sequence[Key | None] = ()
+    lane: int = SINGLE_LANE
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """Return the columns to insert: `data`, which is the last, and those that differ from
+        their defaults."""
+        columns: dict[str, Sequence[Any]] = {}
+        if self.lane != SINGLE_LANE:
+            columns["lane"] = [self.lane] * len(self.data)
+        if any(self.custom_ids):
+            columns["custom_id"] = self.custom_ids
+        if not set(self.models) <= {DEFAULT_MODEL}:
+            columns["model"] = self.models
+        return {**columns, "data": self.data}
+
+    def at(self, places: Sequence[int]) -> Self:
+        """Return the items at these places, without keys."""
+        return replace(
+            self,
+            data=[self.data[place] for place in places],
+            models=[self.models[place] for place in places] if self.models else (),
+            custom_ids=[self.custom_ids[place] for place in places] if self.custom_ids else (),
+            keys=(),
+        )
