@@ -34,6 +34,7 @@ UPLOAD_LANE = 1
 
 BEFORE_ALL_IDS = -(2**63)
 """The start of a keyset page or a scan: smaller than every id."""
+AFTER_ALL_IDS = 2**63 - 1
 NO_VERSION = 0
 """The model id of a failure that happened before any version was chosen."""
 
