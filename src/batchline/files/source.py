@@ -11,11 +11,9 @@ from batchline.errors import Fault, FormatUnknown, InvalidColumns
 from batchline.files.blocks import Block
 from batchline.files.columns import repeated
 from batchline.files.csv_file import CsvFile
-from batchline.files.json_file import JsonFile
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
 from batchline.files.options import Format, ReadOptions, WriteOptions, default_delimiter
-from batchline.files.parquet_file import ParquetFile
 
 
 class Part(Protocol):
@@ -71,13 +69,6 @@ class File(Protocol):
     def close(self) -> None: ...
 
     def parts(self) -> Iterator[Part]: ...
-
-
-FORMATS: dict[Format, Callable[[Location, ReadOptions], File]] = {
-    Format.CSV: CsvFile.open,
-    Format.JSONL: JsonFile.open,
-    Format.PARQUET: ParquetFile.open,
-}
 
 
 class Source:
@@ -184,7 +175,21 @@ def open_source(paths: Sequence[str], options: ReadOptions) -> Source:
             hint="run the command once for each format, or add --format",
         )
     format_ = next(iter(formats.values()))
-    return Source([FORMATS[format_](location, options) for location in locations], format_)
+    opened = _opener(format_)
+    return Source([opened(location, options) for location in locations], format_)
+
+
+def _opener(format_: Format) -> Callable[[Location, ReadOptions], File]:
+    """Return what opens a file of a format. Only its own modules are imported."""
+    if format_ is Format.PARQUET:
+        from batchline.files.parquet_file import ParquetFile
+
+        return ParquetFile.open
+    if format_ is Format.JSONL:
+        from batchline.files.json_file import JsonFile
+
+        return JsonFile.open
+    return CsvFile.open
 
 
 def _kept_faults(file: File, names: Sequence[str]) -> list[Fault]:
