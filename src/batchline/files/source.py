@@ -1,7 +1,7 @@
 """Files as one stream of parts, in an order and with borders that are the same each time."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol, Self
 
 import pyarrow as pa
@@ -60,6 +60,16 @@ class File(Protocol):
     def columns(self) -> tuple[str, ...]: ...
 
     @property
+    def allows_missing_keys(self) -> bool:
+        """Whether a column of another file may be missing in this one."""
+        ...
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether rows that were not read yet may have more columns."""
+        ...
+
+    @property
     def kept(self) -> pa.Schema:
         """The columns as they are kept for the output."""
         ...
@@ -111,10 +121,11 @@ class Source:
             InvalidColumns: a file has not these columns. All problems of all files are in `faults`.
         """
         faults = [fault for file in self.files for fault in file.check(features)]
-        every = (name for file in self.files for name in file.columns)
-        names = list(dict.fromkeys(every) if keep is None else keep)
+        every = dict.fromkeys(name for file in self.files for name in file.columns)
+        names = list(every) if keep is None else list(keep)
         for file in self.files:
-            faults += _kept_faults(file, names)
+            known = every if file.allows_missing_keys else file.columns
+            faults += _kept_faults(file, names, known)
         if faults:
             faults = list(dict.fromkeys(faults))
             raise InvalidColumns(_summary(faults), faults=faults)
@@ -129,7 +140,10 @@ class Source:
 
     def _field(self, name: str) -> pa.Field:
         """Return a column of a type that holds those of all files."""
-        found = [pa.schema([file.kept.field(name)]) for file in self.files]
+        every = [file.kept for file in self.files if name in file.columns]
+        found = [pa.schema([schema.field(name)]) for schema in every]
+        if not found:
+            return pa.field(name, pa.string())  # lines that were not read yet may have the key
         try:
             return pa.unify_schemas(found, promote_options="permissive").field(name)
         except pa.ArrowTypeError as error:
@@ -192,9 +206,9 @@ def _opener(format_: Format) -> Callable[[Location, ReadOptions], File]:
     return CsvFile.open
 
 
-def _kept_faults(file: File, names: Sequence[str]) -> list[Fault]:
+def _kept_faults(file: File, names: Sequence[str], known: Collection[str]) -> list[Fault]:
     path, columns = file.location.path, Counter(file.columns)
-    missing = [name for name in names if name not in columns]
+    missing = [] if file.is_open_ended else [name for name in names if name not in known]
     twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name]
     return [
         Fault(path, "missing_column", f"the column {name!r} is missing and cannot be kept")
