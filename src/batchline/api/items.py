@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from batchline.api.filters import ItemQuery, PageQuery, to_filters
 from batchline.api.requests import to_key
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import (
@@ -20,10 +21,9 @@ from batchline.api.schemas import (
 )
 from batchline.api.state import ApiState
 from batchline.api.uploads import Upload
-from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Status
+from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES
 from batchline.db.cruds import items
 from batchline.db.cruds.items import StoredItem
-from batchline.db.cruds.pages import Filters
 from batchline.errors import InvalidIdempotencyKey, ItemNotFound
 
 router = APIRouter()
@@ -106,12 +106,11 @@ async def register(request: Request) -> Response:
 async def read_item(
     request: Request,
     item_id: int,
-    version: Annotated[
-        int | None, Query(ge=1, lt=2**31, description="version to read; default: the active one")
-    ] = None,
+    query: Annotated[ItemQuery, Query()],
 ) -> Response:
     """Read an item. Its `prediction` is null until a run has predicted it."""
     state: ApiState = request.app.state.api
+    version = query.version
     record = await state.item_reader.item(item_id, version)
     if record is None:
         of_version = "" if version is None else f" and a result by version {version}"
@@ -121,16 +120,12 @@ async def read_item(
 
 
 @router.get("/items", response_model=Page, responses=known_problems(422, 503), tags=["items"])
-def list_items(
-    request: Request,
-    status: Status | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ITEMS)] = 100,
-    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
-) -> Response:
-    """Read items page by page, ordered by id."""
+def list_items(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
+    """Read items page by page, ordered by id, or by time if filtered by it."""
     state: ApiState = request.app.state.api
+    filters = to_filters(query)
     with state.database.read() as connection:
-        page = items.list_page(connection, Filters(status), after=after, limit=limit)
+        page = items.list_page(connection, filters, after=query.after, limit=query.limit)
         page = items.load_large_predictions(connection, page, MAX_PAGE_BYTES)
     return json_response(
         {

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Integer,
     Select,
     bindparam,
-    exists,
     func,
     select,
     union_all,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 from batchline.constants import AFTER_ALL_IDS, BEFORE_ALL_IDS, Status
 from batchline.db.dialects.types import same_text
 from batchline.db.models import failures, items
+from batchline.errors import UnknownCursor
 
 VALUES_AT_ONCE = 100
 """Values that one statement reads. SQLite's limit is 500 parts of a UNION."""
@@ -54,7 +54,11 @@ NO_FILTERS = Filters()
 
 
 def find(connection: Connection, filters: Filters, *, after: int | None, limit: int) -> list[int]:
-    """Return up to `limit` ids that follow the id `after`, or the first ones."""
+    """Return up to `limit` ids that follow the id `after`, or the first ones.
+
+    Raises:
+        UnknownCursor: items are ordered by time, and the item `after` does not exist.
+    """
     if filters.by_time:
         return _by_time(connection, filters, after, limit)
     kind, values = _values(connection, filters)
@@ -68,10 +72,6 @@ def find(connection: Connection, filters: Filters, *, after: int | None, limit: 
         query = _merged(kind, len(some), descending=filters.descending)
         found += connection.execute(query, bound | {"after": after, "limit": limit}).scalars()
     return sorted(found, reverse=filters.descending)[:limit]
-
-
-def item_exists(connection: Connection, item_id: int) -> bool:
-    return bool(connection.execute(select(exists().where(items.c.id == item_id))).scalar())
 
 
 def lanes_of(connection: Connection, status: Status) -> Sequence[int]:
@@ -145,6 +145,10 @@ def _lanes() -> Select[Any]:
     return select(lanes.c.lane).where(lanes.c.lane.is_not(None))
 
 
+def _item_exists(connection: Connection, item_id: int) -> bool:
+    return connection.execute(select(items.c.id).where(items.c.id == item_id)).first() is not None
+
+
 def _by_time(connection: Connection, filters: Filters, after: int | None, limit: int) -> list[int]:
     """First the items that were created at the same time as the last one, then the later ones."""
     within = []
@@ -158,6 +162,11 @@ def _by_time(connection: Connection, filters: Filters, after: int | None, limit:
     )
     if after is None:
         return list(connection.execute(query.where(*within).limit(limit)).scalars())
+    if not _item_exists(connection, after):
+        raise UnknownCursor(
+            f"no item has the id {after} of `after`, so its time is unknown",
+            hint="leave `after` out, and start with the first page again",
+        )
     then = select(items.c.created_at).where(items.c.id == after).scalar_subquery()
     follows = items.c.id < after if filters.descending else items.c.id > after
     ties = query.where(items.c.created_at == then, follows, *within).limit(limit)

@@ -74,4 +74,6 @@ def downgrade() -> None:
     op.execute("DROP VIEW results")
     op.drop_column("claims", "lane")
     op.create_index("items_status_id", "items", ["status", "id"])
-    op.drop_index("items_status_lane_id", "items")
+    for name in ("status_lane_id", "created_at_id", "model_id", "custom_id"):
+        op.drop_index(f"items_{name}", "items")
+    op.drop_index("failures_code_item_id", "failures")
