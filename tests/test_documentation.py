@@ -3,7 +3,10 @@
 import inspect
 import json
 import re
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonpointer import resolve_pointer
@@ -49,12 +52,44 @@ def test_the_examples_of_a_page_print_what_it_shows(name: str) -> None:
 
 def test_every_setting_and_option_is_described() -> None:
     assert [n for n, field in Settings.model_fields.items() if not field.description] == []
-    waiting = [get_command(cli.app)]
-    while waiting:
-        command = waiting.pop()
-        waiting += getattr(command, "commands", {}).values()
+    for _, command in commands():
         assert command.help
         assert all(getattr(option, "help", True) for option in command.params), command.name
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its words, such as `models` and `add`."""
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), get_command(cli.app))]
+    while waiting:
+        words, command = waiting.pop()
+        yield words, command
+        nested = getattr(command, "commands", {})
+        waiting += [((*words, name), each) for name, each in nested.items()]
+
+
+def test_every_option_that_a_message_names_exists() -> None:
+    existing = {"--help", "--upgrade"}  # the second one is pip's
+    for _, command in commands():
+        for option in command.params:
+            existing |= {*option.opts, *option.secondary_opts}
+    named = {name for text in CODE.values() for name in re.findall(r"--[a-z][a-z-]+", text)}
+    assert len(named) > 20
+    assert named - existing == set()
+
+
+def test_a_command_in_a_hint_gives_each_option_its_value() -> None:
+    found = {hint for text in CODE.values() for hint in re.findall(r"`(batchline [^`]*)`", text)}
+    for words, command in commands():
+        values = {
+            name
+            for each in command.params
+            if not getattr(each, "is_flag", False)
+            for name in each.opts
+        }
+        start = ["batchline", *words]
+        for typed in [hint.split() for hint in found if hint.split()[: len(start)] == start]:
+            for word, value in zip_longest(typed, typed[1:], fillvalue="--"):
+                assert word not in values or not value.startswith("--"), typed
 
 
 def test_the_figures_on_reliability_are_those_that_were_counted() -> None:

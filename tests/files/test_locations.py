@@ -71,7 +71,7 @@ def test_a_name_that_does_not_show_the_format_needs_the_option(tmp_path: Path) -
     one_row(tmp_path, "part-0001", 1)
     with pytest.raises(FormatUnknown, match="part-0001") as caught:
         numbers(tmp_path)
-    assert "--format" in caught.value.hint
+    assert "--input-format" in caught.value.hint
     assert numbers(tmp_path, options=ReadOptions(format=Format.CSV)) == [1.0]
 
 

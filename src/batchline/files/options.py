@@ -147,7 +147,7 @@ def format_of(path: str) -> Format:
         what = "standard input or output" if path == STANDARD_STREAM else path
         raise FormatUnknown(
             f"the name does not show the format of {what}",
-            hint="add --format csv, --format jsonl or --format parquet",
+            hint="add --input-format or --output-format: csv, jsonl or parquet",
         ) from None
 
 

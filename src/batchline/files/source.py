@@ -194,7 +194,7 @@ def open_source(paths: Sequence[str], options: ReadOptions) -> Source:
         raise FormatUnknown(
             "the files have different formats: "
             + ", ".join(f"{path} is {format_}" for format_, path in named.items()),
-            hint="run the command once for each format, or add --format",
+            hint="run the command once for each format, or add --input-format",
         )
     format_ = next(iter(formats.values()))
     opened = _opener(format_)

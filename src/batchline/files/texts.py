@@ -173,4 +173,4 @@ def _check_head(path: str, head: bytes) -> None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:2]:
         raise FileUnreadable(f"{path} is UTF-16, not UTF-8", hint="add --encoding utf-16")
     if head == b"PAR1":
-        raise FileUnreadable(f"{path} is a Parquet file", hint="add --format parquet")
+        raise FileUnreadable(f"{path} is a Parquet file", hint="add --input-format parquet")

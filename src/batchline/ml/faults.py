@@ -18,7 +18,9 @@ from batchline.ml.signature import Signature
 
 SHOWN_NAMES = 20
 
-MISSING = "if the model knows missing values, say so: `batchline models add NAME FILE --missing`"
+MISSING = (
+    "if the model knows missing values, say so: `batchline models add NAME FILE --missing all`"
+)
 MISSING_TEXT = (
     "say what stands for a missing string: `batchline models add NAME FILE --missing-text VALUE`"
 )
