@@ -16,6 +16,10 @@ from batchline import cli, errors
 from batchline.api.app import create_app
 from batchline.configurations import Settings
 from batchline.db.models import metadata
+from batchline.ml.forms import Form, read
+from batchline.ml.inputs import Input
+from batchline.ml.signature import Signature
+from batchline.ml.table import tensors
 from benchmarks import picture
 from scripts import examples, model_kinds, reference_pages
 from tests.faults import report
@@ -108,6 +112,19 @@ def test_every_endpoint_is_in_the_http_reference() -> None:
     for path, methods in create_app(Settings()).openapi()["paths"].items():
         for method in methods:
             assert f"`{method.upper()} {path}`" in HTTP
+
+
+def test_all_forms_of_rows_in_the_http_reference_are_the_same_rows() -> None:
+    signature = Signature((Input("x", "float32", (2,)),), features=("age", "income"))
+    section = HTTP.partition("### Rows")[2].partition("\n### ")[0]
+    two_rows, one_row = section.split("And these are one row")
+    for part, rows in ((two_rows, [[47, 1200.5], [31, 800]]), (one_row, [[47, 1200.5]])):
+        forms = re.findall(r"^\| [a-z ]+ \| `([\[{].*)` \|$", part, re.MULTILINE)
+        assert len(forms) >= len(Form) // 2
+        for form in forms:
+            found = read([json.loads(form)], signature)
+            assert found is not None, form
+            assert tensors(found[0], signature)[0].tensors["x"].tolist() == rows
 
 
 def error_classes() -> list[type[errors.BatchlineError]]:
