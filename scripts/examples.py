@@ -6,7 +6,8 @@
 Each page runs in a temporary folder of its own, beside a real API and a real batch job on a new
 SQLite database. The page's blocks are used like this:
 
-- `console`: lines that begin with `$` run in a shell, the lines below them are the output;
+- `console`: lines that begin with `$` run in a shell, the lines below them are the output. A command
+  goes on behind a line that ends with a backslash or an opening brace;
 - `sql`: statements run on the database, comments below them are the result;
 - `python`, `json` and others that begin with a comment or a caption `FILE:`: see `saved_as`.
 
@@ -74,7 +75,7 @@ def steps(page: str) -> Iterator[Step]:
     for block in BLOCK.finditer(page):
         language, text, at = block[1], block[2], block.start(2)
         if language == "console":
-            for found in re.finditer(r"\$ ((?:.*\\\n)*.*\n)((?:(?!\$ ).*\n)*)", text):
+            for found in re.finditer(r"\$ ((?:.*[\\{]\n)*.*\n)((?:(?!\$ ).*\n)*)", text):
                 yield Step(language, found[1], found[2], at + found.start(2), at + found.end(2))
         elif language == "sql":
             for found in re.finditer(r"((?:(?!-- ).*\n)*?.*;\n)((?:-- .*\n)*)", text):
