@@ -6,8 +6,8 @@
 Each page runs in a temporary folder of its own, beside a real API and a real batch job on a new
 SQLite database. The page's blocks are used like this:
 
-- `console`: lines that begin with `$` run in a shell, the lines below them are the output. A command
-  goes on behind a line that ends with a backslash or an opening brace;
+- `console`: lines that begin with `$` run in a shell, the lines below them are the output. A
+  command goes on behind a line that ends with a backslash or an opening brace;
 - `sql`: statements run on the database, comments below them are the result;
 - `python`, `json` and others that begin with a comment or a caption `FILE:`: see `saved_as`.
 

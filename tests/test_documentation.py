@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from jsonpointer import resolve_pointer
+from pydantic import BaseModel
 from typer.main import get_command
 
 from batchline import cli, errors
 from batchline.api.app import create_app
+from batchline.api.schemas import Line, PredictRequest
 from batchline.configurations import Settings
 from batchline.db.models import metadata
 from batchline.ml.forms import Form, read
@@ -231,6 +233,13 @@ def test_every_reference_of_the_openapi_document_leads_somewhere() -> None:
     assert found
     for reference in found:
         assert resolve_pointer(document, reference.removeprefix("#"))
+
+
+@pytest.mark.parametrize("schema", [PredictRequest, Line])
+def test_openapi_says_that_other_names_are_rejected_by_default(schema: type[BaseModel]) -> None:
+    extra = schema.model_json_schema()["properties"]["extra"]
+    assert "default" not in extra
+    assert "rejected" in extra["description"]
 
 
 def test_the_licence_is_in_the_package() -> None:

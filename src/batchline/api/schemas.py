@@ -32,6 +32,12 @@ CustomId = (
     | None
 )
 
+EXTRA: Any = Field(
+    default_factory=lambda: "ignore",
+    description="leave out the names that the model does not have; otherwise they are rejected",
+)
+"""Not a default, which OpenAPI would show: without the field, other names are rejected."""
+
 
 class PredictRequest(BaseModel):
     """Rows to predict: as objects, feature or input name → value, or nested like the input.
@@ -48,9 +54,7 @@ class PredictRequest(BaseModel):
         description="your own id; several items may share it",
         examples=["flower-1"],
     )
-    extra: Literal["ignore"] = Field(
-        "ignore", description="leave out the names that the model does not have"
-    )
+    extra: Literal["ignore"] = EXTRA
 
 
 class Registered(BaseModel):
@@ -132,9 +136,7 @@ class Line(BaseModel):
         description="your own id; several items may share it",
         examples=["flower-1"],
     )
-    extra: Literal["ignore"] = Field(
-        "ignore", description="leave out the names that the model does not have"
-    )
+    extra: Literal["ignore"] = EXTRA
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH, pattern=KEY_PATTERN)] | None
     ) = Field(None, examples=["flower-1"])
