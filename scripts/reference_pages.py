@@ -124,6 +124,7 @@ LIMITS = {
         "MAX_BODY_BYTES": "bytes of a request body, of a line, and of an item's `data` in SQL",
         "MAX_ROWS_PER_ITEM": "rows of one item",
         "MAX_KEY_LENGTH": "characters of an `Idempotency-Key`",
+        "MAX_CUSTOM_IDS": "values of `custom_id` in `GET /items`",
         "MAX_CUSTOM_ID_LENGTH": "characters of a `custom_id`",
         "MAX_REPORTED_FAULTS": "validation errors that a response lists",
         "BODY_TIMEOUT": "seconds for a request body to arrive",

@@ -34,6 +34,7 @@ UPLOAD_LANE = 1
 
 BEFORE_ALL_IDS = -(2**63)
 """The start of a keyset page or a scan: smaller than every id."""
+AFTER_ALL_IDS = 2**63 - 1
 NO_VERSION = 0
 """The model id of a failure that happened before any version was chosen."""
 
@@ -48,6 +49,7 @@ SMALL_BODY_BYTES = 64 * 1024
 """The event loop checks a body up to this size itself. A thread checks a larger one."""
 MAX_ROWS_PER_ITEM = 10_000
 MAX_PAGE_ITEMS = 1_000
+MAX_CUSTOM_IDS = 100
 MAX_KEY_LENGTH = 255
 MAX_CUSTOM_ID_LENGTH = 255
 MAX_REPORTED_FAULTS = 20

@@ -94,6 +94,26 @@ class ItemNotFound(BatchlineError):
     status = 404
 
 
+class UnsupportedFilters(BatchlineError):
+    """These filters cannot be combined.
+
+    Use `status`, `model`, `custom_id`, `code`, or `created_after` and `created_before`.
+    """
+
+    code = "unsupported_filters"
+    status = 422
+
+
+class UnknownCursor(BatchlineError):
+    """The item of `after` does not exist.
+
+    In the order of time, a page can follow only an item that exists. Start with the first page.
+    """
+
+    code = "unknown_cursor"
+    status = 422
+
+
 class BodyTooLarge(BatchlineError):
     """The body is too large.
 

@@ -136,7 +136,7 @@ def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked
     assert read(database, 1).version == 1
     with database.read() as connection:
         asked = items.get_version_result(connection, 1, version=2)
-        page = items.list_page(connection, after=0, limit=10, status=None)
+        page = items.list_page(connection, limit=10).items
         assert items.get_version_result(connection, 1, version=3) is None
         assert items.get_many(connection, [1])[1].version == 1
     assert asked is not None
@@ -247,7 +247,7 @@ def test_a_name_that_is_no_text_harms_nobody(tmp_path: Path) -> None:
     assert [read(database, n).code for n in (1, 2, 3)] == ["unknown_model"] * 3
     assert read(database, 4).status == "succeeded"
     with database.read() as connection:
-        page = items.list_page(connection, after=0, limit=10, status=None)
+        page = items.list_page(connection, limit=10).items
     assert [items.text_of(record.model) for record in page][2:] == ["", DEFAULT_MODEL]
     database.close()
 

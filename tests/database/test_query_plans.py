@@ -1,7 +1,9 @@
 """Batches and pages read what they need by an index, however many items there are beside it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +13,7 @@ from sqlalchemy import Connection, event, text
 from batchline.constants import Status
 from batchline.db import claims, work
 from batchline.db.cruds import items, pending, results
+from batchline.db.cruds.pages import Filters
 from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
@@ -183,11 +186,40 @@ def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> Non
 @pytest.mark.parametrize("status", [None, Status.SUCCEEDED, Status.PENDING, Status.FAILED])
 def test_a_page_scans_and_sorts_nothing(history: Database, status: Status | None) -> None:
     with statements_of(history) as said, history.read() as connection:
-        records = items.list_page(connection, after=100, limit=50, status=status)
+        records = items.list_page(connection, Filters(status), after=100, limit=50).items
     assert len(records) == (0 if status == Status.FAILED else 50)
     with history.read() as connection:
         for sql, values in said:
             assert not faults_of(plan_of(connection, sql, values)), sql
+
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+FILTERS = [
+    Filters(model="default"),
+    Filters(model="none"),
+    Filters(custom_ids=["a", "b"]),
+    Filters(code="invalid_data"),
+    Filters(created_after=datetime(2020, 1, 1, tzinfo=UTC)),
+    Filters(created_before=datetime(2020, 1, 1, tzinfo=UTC)),
+    Filters(
+        created_after=datetime(2020, 1, 1, tzinfo=UTC),
+        created_before=datetime(2037, 1, 1, tzinfo=UTC),
+    ),
+]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_a_filtered_page_scans_and_sorts_nothing(
+    history: Database, filters: Filters, descending: bool
+) -> None:
+    filters = replace(filters, descending=descending)
+    for after in (None, 100):
+        with statements_of(history) as said, history.read() as connection:
+            items.list_page(connection, filters, after=after, limit=50)
+        with history.read() as connection:
+            for sql, values in said:
+                assert not faults_of(plan_of(connection, sql, values)), sql
 
 
 def test_lookups_scan_and_sort_nothing(history: Database) -> None:
@@ -197,6 +229,23 @@ def test_lookups_scan_and_sort_nothing(history: Database) -> None:
     with history.read() as connection:
         for sql, values in said:
             assert not faults_of(plan_of(connection, sql, values)), sql
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["id = 100", "id BETWEEN 100 AND 109", "id IN (100, 7, 150)", "id > 100 ORDER BY id LIMIT 9"],
+)
+def test_a_few_rows_of_the_view_read_a_few_rows_of_each_table(
+    history: Database, where: str
+) -> None:
+    sql = f"SELECT * FROM results WHERE {where}"
+    with history.read() as connection:
+        assert connection.exec_driver_sql(sql).first()
+        for step in plan_of(connection, sql, ()):
+            words = step.get("detail") or step.get("query plan") or ""
+            assert not re.search(r"SCAN (items|predictions|found)|Seq Scan on (items|pred)", words)
+            of_history = step.get("table") in ("items", "predictions", "found")
+            assert not (of_history and step["type"] in ("ALL", "index")), step
 
 
 def plan_of(connection: Connection, sql: str, values: Any) -> list[dict[str, Any]]:
@@ -259,7 +308,7 @@ def test_what_reads_all_items_of_a_status_is_seen(history: Database) -> None:
     "sql",
     [
         "SELECT id FROM items WHERE data = 'x'",
-        "SELECT id FROM items WHERE status = 'pending' ORDER BY created_at LIMIT 5",
+        "SELECT id FROM items WHERE status = 'pending' ORDER BY data LIMIT 5",
     ],
 )
 def test_what_scans_or_sorts_is_seen(history: Database, sql: str) -> None:

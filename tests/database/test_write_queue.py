@@ -86,9 +86,7 @@ def test_what_nobody_waits_for_any_more_is_not_stored_and_does_not_delay_the_end
 
     first = asyncio.run(hang_up_and_close())
     with database.read() as connection:
-        assert [
-            record.id for record in items.list_page(connection, after=0, limit=9, status=None)
-        ] == [first]
+        assert [record.id for record in items.list_page(connection, limit=9).items] == [first]
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

@@ -12,9 +12,13 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from batchline.api import problems
+from batchline.api.filters import ItemQuery
 from batchline.api.items import read_item, register
 
 READ_ITEM = "/predict/id/"
+
+
+NO_QUERY = ItemQuery(version=None)
 
 
 MAX_DIGITS = 18
@@ -52,5 +56,5 @@ def _endpoint(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
     if method == "GET" and path.startswith(READ_ITEM):
         item_id = path.removeprefix(READ_ITEM)
         if len(item_id) <= MAX_DIGITS and item_id.isdigit() and item_id.isascii():
-            return partial(read_item, item_id=int(item_id))
+            return partial(read_item, item_id=int(item_id), query=NO_QUERY)
     return None

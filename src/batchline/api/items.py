@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from batchline.api.filters import ItemQuery, PageQuery, to_filters
 from batchline.api.requests import to_key
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import (
@@ -20,7 +21,7 @@ from batchline.api.schemas import (
 )
 from batchline.api.state import ApiState
 from batchline.api.uploads import Upload
-from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Status
+from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES
 from batchline.db.cruds import items
 from batchline.db.cruds.items import StoredItem
 from batchline.errors import InvalidIdempotencyKey, ItemNotFound
@@ -105,35 +106,34 @@ async def register(request: Request) -> Response:
 async def read_item(
     request: Request,
     item_id: int,
-    version: Annotated[
-        int | None, Query(ge=1, lt=2**31, description="version to read; default: the active one")
-    ] = None,
+    query: Annotated[ItemQuery, Query()],
 ) -> Response:
     """Read an item. Its `prediction` is null until a run has predicted it."""
     state: ApiState = request.app.state.api
+    version = query.version
     record = await state.item_reader.item(item_id, version)
     if record is None:
         of_version = "" if version is None else f" and a result by version {version}"
         hint = "leave ?version= out" if of_version else "use an id that POST /predict returned"
         raise ItemNotFound(f"no item has the id {item_id}{of_version}", hint=hint)
-    return json_response(_item(record, of_version=version is not None))
+    return json_response(_item(record))
 
 
 @router.get("/items", response_model=Page, responses=known_problems(422, 503), tags=["items"])
-def list_items(
-    request: Request,
-    status: Status | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ITEMS)] = 100,
-    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
-) -> Response:
-    """Read items page by page, ordered by id."""
+def list_items(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
+    """Read items page by page, ordered by id, or by time if filtered by it."""
     state: ApiState = request.app.state.api
+    filters = to_filters(query)
     with state.database.read() as connection:
-        records = items.list_page(connection, after=after, limit=limit + 1, status=status)
-        shown = items.load_large_predictions(connection, records[:limit], MAX_PAGE_BYTES)
-    page = [_item(record) for record in shown]
-    last_id = page[-1]["id"] if page else None
-    return json_response({"items": page, "has_more": len(records) > len(page), "last_id": last_id})
+        page = items.list_page(connection, filters, after=query.after, limit=query.limit)
+        page = items.load_large_predictions(connection, page, MAX_PAGE_BYTES)
+    return json_response(
+        {
+            "items": list(map(_item, page.items)),
+            "has_more": page.has_more,
+            "last_id": page.last_id,
+        }
+    )
 
 
 @router.post(
@@ -155,22 +155,19 @@ async def register_lines(request: Request) -> Upload:
     return Upload(state.uploads, state.signatures.latest)
 
 
-def _item(record: StoredItem, *, of_version: bool = False) -> dict[str, Any]:
-    """Return an item with the result that fits its status, or with the result by one version."""
-    done = (of_version or record.status == Status.SUCCEEDED) and record.prediction is not None
-    failed = (of_version or record.status == Status.FAILED) and record.code is not None
-    failed = failed and not done
+def _item(record: StoredItem) -> dict[str, Any]:
+    done = record.prediction is not None
     return {
         "id": record.id,
         "custom_id": items.text_of(record.custom_id),
         "status": record.status,
         "label": label_of(record) if done else None,
         "prediction": orjson.Fragment(record.prediction or "null") if done else None,
-        "error": {"code": record.code, "detail": record.detail} if failed else None,
+        "error": {"code": record.code, "detail": record.detail} if record.code else None,
         "model": items.text_of(record.model),
         "version": record.version,
         "created_at": record.created_at,
-        "finished_at": record.failed_at if failed else record.predicted_at,
+        "finished_at": record.finished_at,
     }
 
 

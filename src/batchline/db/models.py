@@ -61,6 +61,16 @@ items = Table(
     Column("request_id", Word, nullable=True),
     Column("batch_id", Integer, nullable=True),
     Index("items_status_lane_id", "status", "lane", "id"),
+    Index("items_created_at_id", "created_at", "id"),
+    Index("items_model_id", "model", "id"),
+    Index(
+        "items_custom_id",
+        "custom_id",
+        "id",
+        # MySQL and MariaDB have no partial indexes.
+        sqlite_where=text("custom_id IS NOT NULL"),
+        postgresql_where=text("custom_id IS NOT NULL"),
+    ),
     **TABLE_OPTIONS,
 )
 
@@ -128,6 +138,7 @@ failures = Table(
     Column("code", Word, nullable=False),
     Column("detail", Text, nullable=False),
     created_at(),
+    Index("failures_code_item_id", "code", "item_id"),
     **TABLE_OPTIONS,
 )
 

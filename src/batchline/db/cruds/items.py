@@ -1,42 +1,28 @@
-"""Statements that register items and read them back with their results."""
+"""Statements that register items and read them back with their results.
+
+The view `results` decides which result is shown. See migration 0004.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    FromClause,
-    Integer,
-    Select,
-    and_,
-    bindparam,
-    case,
-    func,
-    null,
-    or_,
-    select,
-)
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, null, or_, select
 
-from batchline.constants import (
-    BEFORE_ALL_IDS,
-    FINISHED,
-    LARGE_PREDICTION_BYTES,
-    Status,
-)
+from batchline.constants import BEFORE_ALL_IDS, FINISHED, LARGE_PREDICTION_BYTES
 from batchline.db.cruds import pages
+from batchline.db.cruds.pages import NO_FILTERS, Filters
 from batchline.db.dialects.inserts import insert_returning_ids
 from batchline.db.dialects.types import byte_length, raw_text, same_text
-from batchline.db.models import failures, items, models, predictions
+from batchline.db.models import failures, items, models, predictions, results
 from batchline.db.new_items import NewItems
 
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """An item with its result by one version, as the database has them.
+    """An item with the result that clients see, as the database has them.
 
     A prediction of more than `LARGE_PREDICTION_BYTES` is None unless the item was read by itself,
     and so is its label. `size` is the prediction's size in bytes.
@@ -45,22 +31,29 @@ class StoredItem:
     id: int
     custom_id: str | bytes | None
     status: str
-    created_at: datetime | None
     model: str | bytes | None
+    version: int | None
     prediction: str | None
     size: int | None
-    predicted_at: datetime | None
+    label: str | bytes | None
     code: str | None
     detail: str | None
-    failed_at: datetime | None
-    version: int | None
-    active: bool | None
-    label: str | bytes | None
+    created_at: datetime | None
+    finished_at: datetime | None
 
     @property
     def is_large(self) -> bool:
         """Whether the prediction is missing because it is large."""
         return self.size is not None and self.size > LARGE_PREDICTION_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items in order. `last_id` is the `after` of the next page."""
+
+    items: Sequence[StoredItem]
+    has_more: bool
+    last_id: int | None
 
 
 def register(connection: Connection, new: NewItems) -> list[int]:
@@ -69,11 +62,10 @@ def register(connection: Connection, new: NewItems) -> list[int]:
 
 
 def get(connection: Connection, item_id: int) -> StoredItem | None:
-    """Return one item with its result, or None; see `_rank`."""
+    """Return one item with its result, or None."""
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
-    query = _results(items, predictions.c.prediction).where(items.c.id == item_id)
-    return max(_read(connection, query), key=_rank, default=None)
+    return next(iter(_read(connection, _one(), {"id": item_id})), None)
 
 
 def get_version_result(connection: Connection, item_id: int, version: int) -> StoredItem | None:
@@ -83,62 +75,48 @@ def get_version_result(connection: Connection, item_id: int, version: int) -> St
     """
     if not BEFORE_ALL_IDS < item_id < 2**63:
         return None
-    number = same_text(items.c.model, models.c.name), models.c.version == version
-    model_id = select(models.c.id).where(*number).correlate(items).scalar_subquery()
-    query = _results(items, predictions.c.prediction, of_version=model_id)
-    has_result = or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None))
-    finished = items.c.id == item_id, items.c.status.in_(FINISHED), has_result
-    return next(iter(_read(connection, query.where(*finished))), None)
+    return next(iter(_read(connection, _by_version(), {"id": item_id, "version": version})), None)
 
 
 def get_many(connection: Connection, item_ids: Sequence[int]) -> dict[int, StoredItem]:
     """Return the items that exist, without large predictions; see `load_large_predictions`."""
     possible = [item_id for item_id in item_ids if BEFORE_ALL_IDS < item_id < 2**63]
-    found = _read(connection, _by_ids(), {"ids": possible})
-    return {item.id: item for item in sorted(found, key=_rank)}
+    first, last = min(possible, default=0), max(possible, default=0)
+    if last - first + 1 == len(possible):  # a page, usually: fewer values for the driver to write
+        found = _read(connection, _by_range(), {"first": first, "last": last})
+    else:
+        found = _read(connection, _by_ids(), {"ids": possible})
+    return {item.id: item for item in found}
 
 
 def list_page(
-    connection: Connection, *, after: int, limit: int, status: Status | None
-) -> Sequence[StoredItem]:
-    """Return up to `limit` items with an id above `after`, ordered by id.
+    connection: Connection, filters: Filters = NO_FILTERS, *, after: int | None = None, limit: int
+) -> Page:
+    """Return up to `limit` items that follow the item `after`, or the first ones.
 
-    Large predictions are left out; see `load_large_predictions`.
+    Large predictions are left out; see `load_large_predictions`. With a code, there can be fewer
+    items than `limit` although there are more: an item can have failures that are not shown.
     """
-    if status is None:
-        found = _read(connection, _page(), {"after": after, "limit": limit})
-    else:
-        ids = pages.ids_by_status(connection, status, after=after, limit=limit)
-        found = _read(connection, _by_ids(), {"ids": ids})
-    best = {item.id: item for item in sorted(found, key=_rank)}
-    return sorted(best.values(), key=attrgetter("id"))
+    ids = pages.find(connection, filters, after=after, limit=limit + 1)
+    found = get_many(connection, ids[:limit])
+    of_page = [found[item_id] for item_id in ids[:limit] if item_id in found]
+    if filters.code is not None:
+        of_page = [item for item in of_page if item.code == filters.code]
+    return Page(of_page, has_more=len(ids) > limit, last_id=ids[:limit][-1] if ids else None)
 
 
-def _read(
-    connection: Connection, query: Select[Any], values: dict[str, Any] | None = None
-) -> list[StoredItem]:
-    return [StoredItem(*row) for row in connection.execute(query, values)]
-
-
-def _rank(item: StoredItem) -> tuple[bool, int]:
-    """Of several versions' results the active version's counts, else the newest version's."""
-    return bool(item.active), item.version or 0
-
-
-def load_large_predictions(
-    connection: Connection, page: Sequence[StoredItem], max_bytes: int
-) -> Sequence[StoredItem]:
-    """Return the items with their large predictions: as many as `max_bytes` hold, at least one."""
-    if not any(item.is_large for item in page):
+def load_large_predictions(connection: Connection, page: Page, max_bytes: int) -> Page:
+    """Return a page with its large predictions: as many items as `max_bytes` hold, at least one."""
+    if not any(item.is_large for item in page.items):
         return page
     found: list[StoredItem] = []
     total = 0
-    for item in page:
+    for item in page.items:
         total += item.size or 0
         if found and total > max_bytes:
-            break
+            return Page(found, has_more=True, last_id=found[-1].id)
         found.append(get(connection, item.id) or item)
-    return found
+    return replace(page, items=found)
 
 
 def text_of(value: str | bytes | None) -> str | None:
@@ -146,55 +124,76 @@ def text_of(value: str | bytes | None) -> str | None:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-@cache  # building these two statements takes longer than running them
-def _by_ids() -> Select[Any]:
-    return _small_results(items).where(items.c.id.in_(bindparam("ids", expanding=True)))
+def _read(connection: Connection, query: Select[Any], values: dict[str, Any]) -> list[StoredItem]:
+    return [StoredItem(*row) for row in connection.execute(query, values)]
+
+
+@cache  # building these statements takes longer than running them
+def _one() -> Select[Any]:
+    of = results.c
+    return _select(of.prediction, null(), raw_text(of.label)).where(of.id == bindparam("id"))
 
 
 @cache
-def _page() -> Select[Any]:
-    # The limit is inside. With a limit at the end, MySQL joins all items first, sorts them, and
-    # takes the first hundred.
-    page = select(items.c.id, items.c.custom_id, items.c.status, items.c.created_at, items.c.model)
-    page = page.where(items.c.id > bindparam("after")).order_by(items.c.id)
-    return _small_results(page.limit(bindparam("limit", type_=Integer)).subquery())
+def _by_ids() -> Select[Any]:
+    return _small().where(results.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def _small_results(of: FromClause) -> Select[Any]:
-    size = byte_length(predictions.c.prediction)
+@cache
+def _by_range() -> Select[Any]:
+    return _small().where(results.c.id.between(bindparam("first"), bindparam("last")))
+
+
+def _small() -> Select[Any]:
+    of = results.c
+    size = byte_length(of.prediction)
     is_small = size <= LARGE_PREDICTION_BYTES
-    small = case((is_small, predictions.c.prediction)).label("prediction")
-    return _results(of, small, size, case((is_small, raw_text(predictions.c.label))))
+    return _select(case((is_small, of.prediction)), size, case((is_small, raw_text(of.label))))
 
 
-def _results(
-    of: FromClause, prediction: Any, size: Any = None, label: Any = None, *, of_version: Any = None
-) -> Select[Any]:
-    """The items in `of` with their results, in no order. The columns are those of `StoredItem`."""
-    predicted, failed = predictions.c.item_id == of.c.id, failures.c.item_id == of.c.id
-    if of_version is not None:
-        predicted = and_(predicted, predictions.c.model_id == of_version)
-        failed = and_(failed, failures.c.model_id == of_version)
-    model_id = func.coalesce(predictions.c.model_id, failures.c.model_id)
+def _select(prediction: Any, size: Any, label: Any) -> Select[Any]:
+    of = results.c
+    return select(
+        of.id,
+        raw_text(of.custom_id),
+        of.status,
+        raw_text(of.model),
+        of.version,
+        prediction,
+        size,
+        label,
+        of.error_code,
+        of.error_detail,
+        of.created_at,
+        of.finished_at,
+    )
+
+
+@cache
+def _by_version() -> Select[Any]:
+    """The result by one version, which the view does not show if another version counts."""
+    version = models.c.version == bindparam("version")
+    predicted = predictions.c.item_id == items.c.id, predictions.c.model_id == models.c.id
+    failed = failures.c.item_id == items.c.id, failures.c.model_id == models.c.id
+    unless_predicted = failed[0], failed[1], predictions.c.id.is_(None)
     return (
         select(
-            of.c.id,
-            raw_text(of.c.custom_id),
-            of.c.status,
-            of.c.created_at,
-            raw_text(of.c.model),
-            prediction,
-            null() if size is None else size,
-            predictions.c.created_at.label("predicted_at"),
+            items.c.id,
+            raw_text(items.c.custom_id),
+            items.c.status,
+            raw_text(items.c.model),
+            models.c.version,
+            predictions.c.prediction,
+            null(),
+            raw_text(predictions.c.label),
             failures.c.code,
             failures.c.detail,
-            failures.c.created_at.label("failed_at"),
-            models.c.version,
-            models.c.active,
-            raw_text(predictions.c.label) if label is None else label,
+            items.c.created_at,
+            func.coalesce(predictions.c.created_at, failures.c.created_at),
         )
-        .select_from(of)
-        .outerjoin(predictions, predicted)
-        .outerjoin(failures, failed)
-        .outerjoin(models, models.c.id == model_id)
+        .join(models, and_(same_text(models.c.name, items.c.model), version))
+        .outerjoin(predictions, and_(*predicted))
+        .outerjoin(failures, and_(*unless_predicted))
+        .where(items.c.id == bindparam("id"), items.c.status.in_(FINISHED))
+        .where(or_(predictions.c.id.is_not(None), failures.c.item_id.is_not(None)))
     )

@@ -27,9 +27,20 @@ from batchline.constants import (
     Status,
 )
 
+FIRST_TIMESTAMP, LAST_TIMESTAMP = datetime(1970, 1, 1, 0, 0, 1), datetime(2038, 1, 19, 3, 14, 7)
+
 
 class TolerantDateTime(sqlite.DATETIME):
     """SQLite's DATETIME, which reads an invalid text as None. Clients can write any text."""
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        write: Any = super().bind_processor(dialect)
+
+        def process(value: datetime | None) -> str | None:
+            # SQLite compares times as texts, and its own clock writes milliseconds.
+            return None if value is None else write(value).removesuffix("000")
+
+        return process
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         parse: Any = super().result_processor(dialect, coltype)
@@ -63,7 +74,9 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None or dialect.name == "postgresql":
             return value
-        return value.astimezone(UTC).replace(tzinfo=None)
+        utc = value.astimezone(UTC).replace(tzinfo=None)
+        # A TIMESTAMP of MySQL has no other times, and cannot be compared with them.
+        return utc if dialect.name == "sqlite" else min(max(utc, FIRST_TIMESTAMP), LAST_TIMESTAMP)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if not isinstance(value, datetime):  # a client may have written an invalid time
