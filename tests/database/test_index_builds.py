@@ -48,10 +48,15 @@ def url_of(database: Database) -> str:
 
 
 def is_building(database: Database) -> bool:
-    """Whether the server builds the index, or waits for a client to do so."""
+    """Whether the server builds an index of `items`, or waits for a client to do so."""
     with database.read() as connection:
         if connection.dialect.name == "postgresql":
-            query = "SELECT count(*) FROM pg_stat_progress_create_index"
+            # Its row in the catalog is committed before it waits.
+            query = (
+                "SELECT count(*) FROM pg_stat_progress_create_index"
+                " JOIN pg_index ON indexrelid = index_relid"
+                " WHERE NOT indisvalid AND indrelid = 'items'::regclass"
+            )
         else:
             query = (
                 "SELECT count(*) FROM information_schema.processlist"
