@@ -130,6 +130,8 @@ def test_a_missing_string_is_the_word_that_the_model_knows_and_an_integer_is_nev
     (fault,) = faults({"age": 1, "job": None}, PERSON)
     assert (fault.pointer, fault.code) == ("/job", "not_a_text")
     assert "--missing-text" in fault.hint
+    flag = Signature((Input("flag", "bool", (1,), missing_text="?"),))
+    assert not accepts([[None] * 9], flag)
 
 
 @pytest.mark.parametrize(
