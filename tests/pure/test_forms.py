@@ -200,6 +200,23 @@ def test_stored_items_may_have_any_forms_side_by_side() -> None:
     assert details[6].endswith("Hint: write null for a missing value")
 
 
+PEOPLE = ['{"age": "1", "job": "a"}', '[{"age": 2, "job": "b"}]', '{"age": 3, "job": "c"}']
+TEXTS = [
+    '{"ids": [["1", 1]], "mask": [[true, true]]}',
+    '{"ids": [[2]], "mask": [[true]]}',
+    '{"ids": [[3, 3]], "mask": [[true, true]]}',
+]
+
+
+@pytest.mark.parametrize(("signature", "texts"), [(PERSON, PEOPLE), (TOKENS, TEXTS)])
+def test_the_first_valid_item_is_predicted_first(signature: Signature, texts: list[str]) -> None:
+    batch = load_batch(dict(enumerate(texts)), signature)
+    assert (batch.item_ids, list(batch.failures)) == ([1, 2], [0])
+    first = next(iter(batch.parts[0].rows.tensors.values()))[0]
+    assert first.tolist() == [2]
+    assert [place for part in batch.parts for place in part.places] == [0, 1]
+
+
 # Mask and faults hold together --------------------------------------------------------------------
 
 VALUES = st.one_of(
