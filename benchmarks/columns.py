@@ -39,7 +39,7 @@ WARM_UP_LINES = 10_000
 KINDS = ("script", "job", "upload", "predict")
 
 EPILOG = """\
-A quick run on one database: --items 50000 --rounds 1 --databases sqlite
+A quick run on one database: --items 20000 --rounds 1 --databases sqlite
 The benchmark starts and stops its own servers. `python -m devservers fetch` downloads them. The
 results are saved under "columns".
 """
@@ -84,9 +84,9 @@ def read_options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     numbers = {
-        "items": (100_000, "items of one row for each model"),
+        "items": (50_000, "items of one row for each model"),
         "seconds": (4, "seconds of requests to POST /predict, of which 0.5 do not count"),
-        "rounds": (5, "rounds on each database; medians are reported"),
+        "rounds": (3, "rounds on each database; medians are reported"),
     }
     for name, (default, told) in numbers.items():
         told += " (default: %(default)s)"
@@ -234,7 +234,14 @@ def summary(rounds: Sequence[dict[str, Figures]], contests: dict[str, Contest]) 
             "job_to_script": round(median(map(job_to_script, figures)), 2),
             **{key: round(median(each[key] for each in figures), 1) for key in figures[0]},
         }
-    return {"mixed_to_iris": mixed_to_iris, **models}
+    each_round = [
+        {
+            name: {key: round(value, 1) for key, value in figures.items()}
+            for name, figures in e.items()
+        }
+        for e in rounds
+    ]
+    return {"mixed_to_iris": mixed_to_iris, **models, "rounds": each_round}
 
 
 def table(name: str, found: dict[str, Any]) -> str:
