@@ -37,6 +37,7 @@ bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a pl
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.job --items 100000
 	$(BIN)/python -m benchmarks.bulk
+	$(BIN)/python -m benchmarks.columns
 	$(BIN)/python -m benchmarks.backlog
 	$(BIN)/python -m benchmarks.slow_model
 	$(BIN)/python -m benchmarks.lanes

@@ -28,7 +28,8 @@ import orjson
 from sqlalchemy.engine import make_url
 
 from benchmarks import plain_script, results
-from benchmarks.iris import WrongResults, make_items
+from benchmarks.classifier import WrongResults
+from benchmarks.iris import make_items
 from benchmarks.job import DATABASES, NewDatabase, databases, known_databases, positive
 from tests.service import Service, run
 

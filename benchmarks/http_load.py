@@ -57,7 +57,7 @@ class LoadFailed(Exception):
 def post(path: str, body: str) -> str:
     """Return a request with a JSON body as text."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}"
+    return f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}"
 
 
 def get(path: str) -> str:

@@ -8,7 +8,7 @@ comparison shows the cost of these features.
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -16,7 +16,8 @@ import psycopg
 import pymysql
 from sqlalchemy.engine import URL, make_url
 
-from benchmarks.iris import Model, StoredItem
+from benchmarks import iris
+from benchmarks.classifier import Classifier, StoredItem
 
 CHUNK = 10_000
 
@@ -50,9 +51,9 @@ def prepare(url: str, items: list[str]) -> None:
     connection.close()
 
 
-def run(url: str) -> float:
+def run(url: str, load: Callable[[], Classifier] = iris.load) -> float:
     """Predict all pending items, and return the seconds without loading the model."""
-    model = Model.load()
+    model = load()
     connection = connect(make_url(url))
     started = time.perf_counter()
     while predict_chunk(connection, model):
@@ -62,14 +63,14 @@ def run(url: str) -> float:
     return seconds
 
 
-def predict_chunk(connection: Any, model: Model) -> bool:
+def predict_chunk(connection: Any, model: Classifier) -> bool:
     """Predict the next chunk. Return False if nothing is pending."""
     cursor = connection.cursor()
     cursor.execute(_marked(READ, connection), (CHUNK,))
     items = cursor.fetchall()
     if not items:
         return False
-    probabilities = model.probabilities([orjson.loads(data)[0] for _, data in items])
+    probabilities = model.probabilities([orjson.loads(data) for _, data in items])
     rows = [
         (item_id, orjson.dumps(dict(zip(model.labels, row, strict=True))).decode())
         for (item_id, _), row in zip(items, probabilities.tolist(), strict=True)

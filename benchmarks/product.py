@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import create_engine, text
 
 from batchline.configurations import Settings
-from benchmarks.iris import StoredItem
+from benchmarks.classifier import StoredItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ def register(url: str, items: list[str]) -> None:
     engine.dispose()
 
 
-def run(url: str) -> Seconds:
+def run(url: str, **settings: str) -> Seconds:
     """Predict all pending items, and return the seconds."""
     started = time.perf_counter()
-    _batchline(url, "job", "--once")
+    _batchline(url, "job", "--once", **settings)
     process = time.perf_counter() - started
     return Seconds(process, seconds_in_runs(url))
 

@@ -17,7 +17,8 @@ from typing import Any
 from sqlalchemy import JSON, Engine, ForeignKey, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
-from benchmarks.iris import Model, StoredItem
+from benchmarks import iris
+from benchmarks.classifier import StoredItem
 
 THREADS = 4
 SQLITE_BUSY_TIMEOUT = 30.0
@@ -56,13 +57,13 @@ def prepare(url: str, items: list[str]) -> None:
 
 def run(url: str) -> float:
     """Predict all items without a prediction, and return the seconds without loading the model."""
-    model = Model.load()
+    model = iris.load()
     engine = make_engine(url)
     sessions = sessionmaker(engine)
     started = time.perf_counter()
 
     def predict(item: Item) -> None:
-        prediction = model.predict_row(item.data[0])
+        prediction = model.predict_item(item.data)
         with sessions() as session:
             session.add(Prediction(item_id=item.id, prediction=prediction))
             session.commit()

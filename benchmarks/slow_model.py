@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 from onnx.helper import make_node, make_tensor_value_info
 
 from benchmarks import product, results
-from benchmarks.iris import WrongResults
+from benchmarks.classifier import WrongResults
 from benchmarks.job import databases, known_databases, positive
 
 LAYERS, WIDTH, FEATURES = 20, 2_048, 4

@@ -11,7 +11,7 @@ from batchline.db.cruds import items, results, versions
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from batchline.ml.content import ModelContent
-from batchline.registry import publish
+from batchline.registry import model_file, publish
 from batchline.registry.version import Version, read_version
 from tests import models
 from tests.database.test_jobs import read
@@ -79,7 +79,7 @@ def test_the_commands_add_and_serve_a_model_of_two_files(
 def test_the_predictions_are_those_of_the_same_model_in_one_file(
     limit: int, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "MODEL_STORED_MAX_BYTES", limit)
+    monkeypatch.setattr(model_file, "MODEL_STORED_MAX_BYTES", limit)
     monkeypatch.setattr(versions, "MODEL_PART_BYTES", 50)
     model = models.with_external_data(tmp_path / "m.onnx", WEIGHTS)
     version = add_model(database, model, name="split")
@@ -109,7 +109,7 @@ def test_the_database_has_all_bytes_until_the_version_is_removed(
 def test_weights_that_changed_after_they_were_added_fail_the_models_items_only(
     spoil: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "MODEL_STORED_MAX_BYTES", 10)
+    monkeypatch.setattr(model_file, "MODEL_STORED_MAX_BYTES", 10)
     model = models.with_external_data(tmp_path / "m.onnx", WEIGHTS)
     add_model(database, model, name="split")
     file, content = tmp_path / "weights.bin", WEIGHTS.tobytes()

@@ -19,7 +19,7 @@ from batchline.db.new_items import NewItems
 from batchline.errors import ConfigurationError, ModelUnavailable, UnknownModel
 from batchline.ml.examination.report import Choices
 from batchline.ml.session import Runtime
-from batchline.registry import publish
+from batchline.registry import model_file, publish
 from batchline.registry.files import read_file
 from batchline.registry.loaded import ModelCache
 from batchline.registry.model_file import ModelFile
@@ -147,7 +147,7 @@ def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked
 def test_a_model_whose_file_is_gone_fails_its_own_items_only(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "MODEL_STORED_MAX_BYTES", 10)
+    monkeypatch.setattr(model_file, "MODEL_STORED_MAX_BYTES", 10)
     large = models.doubling(tmp_path / "large.onnx")
     assert add_model(database, large, name="large").location == str(large)
     job = make_job(database, IRIS_MODEL)

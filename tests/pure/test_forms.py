@@ -130,6 +130,8 @@ def test_a_missing_string_is_the_word_that_the_model_knows_and_an_integer_is_nev
     (fault,) = faults({"age": 1, "job": None}, PERSON)
     assert (fault.pointer, fault.code) == ("/job", "not_a_text")
     assert "--missing-text" in fault.hint
+    flag = Signature((Input("flag", "bool", (1,), missing_text="?"),))
+    assert not accepts([[None] * 9], flag)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +176,12 @@ def test_faults_name_the_nearest_name_and_help() -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["", "NaN", "NA", "null", "None"])
+def test_a_word_for_nothing_is_no_number_and_null_is_the_way_to_say_it(word: str) -> None:
+    (fault,) = faults({"age": word, "job": "a"}, PERSON)
+    assert (fault.code, fault.hint) == ("not_a_number", "send null for a missing value")
+
+
 def test_stored_items_may_have_any_forms_side_by_side() -> None:
     texts = {
         1: '{"age": 1, "job": "a"}',
@@ -196,6 +204,23 @@ def test_stored_items_may_have_any_forms_side_by_side() -> None:
     assert sorted(details) == [3, 6, 7]
     assert details[3].startswith("data/age: expected a number, got the string '4'. Hint: ")
     assert details[6].endswith("Hint: write null for a missing value")
+
+
+PEOPLE = ['{"age": "1", "job": "a"}', '[{"age": 2, "job": "b"}]', '{"age": 3, "job": "c"}']
+TEXTS = [
+    '{"ids": [["1", 1]], "mask": [[true, true]]}',
+    '{"ids": [[2]], "mask": [[true]]}',
+    '{"ids": [[3, 3]], "mask": [[true, true]]}',
+]
+
+
+@pytest.mark.parametrize(("signature", "texts"), [(PERSON, PEOPLE), (TOKENS, TEXTS)])
+def test_the_first_valid_item_is_predicted_first(signature: Signature, texts: list[str]) -> None:
+    batch = load_batch(dict(enumerate(texts)), signature)
+    assert (batch.item_ids, list(batch.failures)) == ([1, 2], [0])
+    first = next(iter(batch.parts[0].rows.tensors.values()))[0]
+    assert first.tolist() == [2]
+    assert [place for part in batch.parts for place in part.places] == [0, 1]
 
 
 # Mask and faults hold together --------------------------------------------------------------------

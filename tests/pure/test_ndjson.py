@@ -181,6 +181,16 @@ def test_a_key_that_no_header_can_carry_is_rejected_in_a_line_too(key: str) -> N
     assert check_lines([inner], 1, IRIS, 0).keys != [None]
 
 
+def test_invalid_lines_are_found_among_many_valid_ones() -> None:
+    bad = {1, 18, 19, 500, 501, 1_203}
+    texts = {n: f"[[{n},2,3,{'null' if n in bad else 4}]]" for n in range(1, 1_204)}
+    group = check_lines([f'{{"data":{text}}}'.encode() for text in texts.values()], 1, IRIS, 0)
+    assert [number for number, _ in group.rejected] == sorted(bad)
+    stored = dict(zip(group.numbers, group.data, strict=True))
+    assert stored == {n: text for n, text in texts.items() if n not in bad}
+    assert list(stored) == sorted(stored)
+
+
 def test_after_many_refusals_only_codes_are_told_and_neighbours_together() -> None:
     lines = [b"x"] * (UPLOAD_MAX_EXPLAINED_LINES + 500)
     group = check_lines(lines, 1, IRIS, 0)

@@ -24,11 +24,17 @@ from batchline.constants import (
 )
 from batchline.db.new_items import Key, NewItems
 from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
-from batchline.ml.forms import accepts, stored_form, without_extra
+from batchline.ml.forms import accepts, stored_forms, without_extra
 from batchline.ml.inputs import kind_of
 
-CHECK_CHUNK_LINES = 100
-"""Lines that are checked together. If one of them is invalid, each is checked by itself."""
+CHECK_CHUNK_LINES = 500
+"""Lines that are checked together. If one of them is invalid, they are halved to find it."""
+
+FEW_LINES = 32
+"""Lines that are checked one by one if one of them is invalid. Halving them takes longer."""
+
+CHUNK_LINE_MAX_BYTES = MAX_BODY_BYTES // 100
+"""A longer line is checked by itself, since parsed lines take much memory."""
 
 
 T = TypeVar("T")
@@ -108,15 +114,27 @@ def check_lines(lines: Sequence[bytes], first: int, signatures: Signatures, told
     group = Group(first, first + len(lines) - 1)
     for start in range(0, len(lines), CHECK_CHUNK_LINES):
         part = lines[start : start + CHECK_CHUNK_LINES]
-        if not _take_all(part, first + start, signatures, group):
-            _take_each(part, first + start, signatures, group, told)
+        _take(part, first + start, signatures, group, told)
     return group
+
+
+def _take(
+    lines: Sequence[bytes], first: int, signatures: Signatures, group: Group, told: int
+) -> None:
+    if _take_all(lines, first, signatures, group):
+        return
+    if len(lines) <= FEW_LINES:
+        _take_each(lines, first, signatures, group, told)
+        return
+    middle = len(lines) // 2
+    _take(lines[:middle], first, signatures, group, told)
+    _take(lines[middle:], first + middle, signatures, group, told)
 
 
 def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group: Group) -> bool:
     """Add all of these lines to the group. If one of them may be invalid, add none of them."""
-    if max(map(len, lines)) > MAX_BODY_BYTES // CHECK_CHUNK_LINES:
-        return False  # parsed long lines use much memory, so `_take_each` parses them
+    if max(map(len, lines)) > CHUNK_LINE_MAX_BYTES:
+        return False
     try:
         bodies: list[dict[str, Any]] = list(map(orjson.loads, lines))
         if set(map(type, bodies)) != {dict}:
@@ -138,7 +156,7 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
         if not accepts(data, signature):
             return False
         if signature.is_plain:
-            data = [stored_form(each, signature) for each in data]
+            data = stored_forms(data, signature)
         texts = [text.decode() for text in map(orjson.dumps, data)]
         models = [model] * len(texts)
         keys = sent_keys

@@ -11,7 +11,7 @@ from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import Failure, ModelFailed
 from batchline.ml import prediction_texts
 from batchline.ml.faults import faults
-from batchline.ml.forms import read, split_rows
+from batchline.ml.forms import Form, form_of, read, split_rows
 from batchline.ml.outputs import Labels
 from batchline.ml.prediction_texts import Result, RowResults
 from batchline.ml.rows import RowTensors
@@ -151,11 +151,15 @@ class _Part:
 def _load_in_parts(
     items: Mapping[int, Any], signature: Signature, failures: dict[int, Failure]
 ) -> Batch:
-    """Divide the rows by their shapes, and fail the items that the model does not accept."""
+    """Divide the rows by form and shape, and fail the items that the model does not accept."""
     ids, data = list(items), list(items.values())
+    forms: dict[Form | None, list[int]] = {}
+    for place, each in enumerate(data):
+        forms.setdefault(form_of(each, signature), []).append(place)
     groups: dict[Any, list[_Piece]] = {}
-    for piece in _read_pieces(data, 0, len(data), signature):
-        groups.setdefault(piece.key, []).append(piece)
+    for places in forms.values():
+        for piece in _read_pieces(data, places, signature):
+            groups.setdefault(piece.key, []).append(piece)
     parts = [_to_part(pieces, signature) for pieces in groups.values()]
     counts = np.bincount(_concatenated([each.owners for each in parts]), minlength=len(data))
     bad = counts == 0
@@ -166,29 +170,30 @@ def _load_in_parts(
     counts[bad] = 0
     starts = np.cumsum(counts) - counts
     uniform = [_without(part, bad, starts) for part in parts]
+    in_order = sorted([each for each in uniform if each.places], key=lambda each: each.places[0])
     item_ids = [ids[place] for place in np.flatnonzero(~bad).tolist()]
-    return Batch([e for e in uniform if len(e.rows)], item_ids, counts[~bad].tolist(), failures)
+    return Batch(in_order, item_ids, counts[~bad].tolist(), failures)
 
 
 def _read_pieces(
-    data: Sequence[Any], start: int, end: int, signature: Signature
+    data: Sequence[Any], places: Sequence[int], signature: Signature
 ) -> Iterator[_Piece]:
-    """Read these items, halving them until those that do not fit are isolated."""
-    found = read(data[start:end], signature)
+    """Read the items at these places, halving them until those that do not fit are isolated."""
+    found = read([data[place] for place in places], signature)
     if found is not None:
         table, counts = found
-        owners = np.repeat(np.arange(start, end), counts)
+        owners = np.repeat(places, counts)
         numbers = np.arange(table.rows) - np.repeat(np.cumsum(counts) - counts, counts)
         yield _Piece(table, owners, numbers)
-    elif end - start > 1:
-        middle = (start + end) // 2
-        yield from _read_pieces(data, start, middle, signature)
-        yield from _read_pieces(data, middle, end, signature)
-    elif not faults(data[start], signature):
-        for number, row in enumerate(split_rows(data[start], signature)):
+    elif len(places) > 1:
+        middle = len(places) // 2
+        yield from _read_pieces(data, places[:middle], signature)
+        yield from _read_pieces(data, places[middle:], signature)
+    elif not faults(data[places[0]], signature):
+        for number, row in enumerate(split_rows(data[places[0]], signature)):
             single = read([row], signature)
             if single is not None:
-                yield _Piece(single[0], np.array([start]), np.array([number]), is_split=True)
+                yield _Piece(single[0], np.array(places), np.array([number]), is_split=True)
 
 
 def _to_part(pieces: Sequence[_Piece], signature: Signature) -> _Part:
@@ -206,11 +211,11 @@ def _invalid_rows(part: _Part) -> IntArray:
 
 
 def _without(part: _Part, bad: Mask, starts: IntArray) -> UniformRows:
-    """Return the rows of the valid items, with their places."""
+    """Return the rows of the valid items in the order of their places."""
+    places = starts[part.owners] + part.numbers
     keep = np.flatnonzero(~bad[part.owners])
-    places = (starts[part.owners] + part.numbers)[keep].tolist()
-    rows = part.rows if len(keep) == len(part.rows) else part.rows[keep]
-    return UniformRows(rows, places)
+    keep = keep[np.argsort(places[keep])]
+    return UniformRows(part.rows[keep], places[keep].tolist())
 
 
 def _invalid(data: Any, signature: Signature) -> Failure:

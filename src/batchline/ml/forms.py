@@ -13,7 +13,7 @@ many items at once, which is fast. They return None if anything may be wrong, or
 different shapes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from itertools import chain
 from operator import itemgetter
@@ -110,6 +110,13 @@ def stored_form(data: Any, signature: Signature) -> Any:
     return data
 
 
+def stored_forms(items: list[Any], signature: Signature) -> list[Any]:
+    """Return the same for items that `accepts` accepts, which all have the form of the first."""
+    if stored_form(items[0], signature) is items[0]:
+        return items
+    return [stored_form(data, signature) for data in items]
+
+
 def without_extra(data: Any, signature: Signature) -> Any:
     """Return an item's data without the names that the model does not have."""
     if type(data) is list:
@@ -150,53 +157,47 @@ def _table_of_records(records: Sequence[Any], signature: Signature) -> Table | N
     if by_name is None:
         return None
     if signature.features is not None:
-        if len(names) > 1:
-            by_name = chain.from_iterable(by_name)
-        column = Column(list(by_name), (len(names),))
+        column = Column(list(chain.from_iterable(by_name)), (len(names),))
         return Table({signature.inputs[0].name: column}, len(records))
-    levels = [list(by_name)] if len(names) == 1 else list(map(list, zip(*by_name, strict=True)))
-    columns = _flat_columns(dict(zip(names, levels, strict=True)), signature)
+    columns = _flat_columns(_transposed(by_name, names), signature)
     return None if columns is None else Table(columns, len(records))
 
 
 def _of_columns(items: Sequence[Any], signature: Signature) -> Rows | None:
     names = signature.names
-    counts = _counts(items, names[0])
-    if counts is None or _by_name(items, names) is None:
+    by_name = _by_name(items, names)
+    if by_name is None:
         return None
-    columns = []
-    for name in names:
-        lists = [item[name] for item in items]
-        if set(map(type, lists)) != {list} or list(map(len, lists)) != counts:
-            return None
-        columns.append(chain.from_iterable(lists))
+    by_feature = _transposed(by_name, names)
+    counts = _common_counts(by_feature.values())
+    if counts is None:
+        return None
+    columns = map(chain.from_iterable, by_feature.values())
     flat = list(chain.from_iterable(zip(*columns, strict=True)))
     return Table({signature.inputs[0].name: Column(flat, (len(names),))}, sum(counts)), counts
 
 
 def _of_inputs(items: Sequence[Any], signature: Signature) -> Rows | None:
     names = [each.name for each in signature.inputs]
-    if _by_name(items, names) is None:
+    by_name = _by_name(items, names)
+    if by_name is None:
         return None
-    counts, levels = None, {}
-    for each in signature.row_inputs:
-        found = _counts(items, each.name)
-        if found is None or counts not in (None, found):
-            return None
-        counts = found
-        levels[each.name] = list(chain.from_iterable(item[each.name] for item in items))
-    once = _once(items, signature)
-    columns = _flat_columns(levels, signature, once or {})
-    if counts is None or columns is None or once is None:
+    by_input = _transposed(by_name, names)
+    once = _once(by_input, signature)
+    by_row_input = {each.name: by_input[each.name] for each in signature.row_inputs}
+    counts = _common_counts(by_row_input.values())
+    if counts is None or once is None:
         return None
-    return Table(columns, sum(counts), once), counts
+    rows = {name: list(chain.from_iterable(lists)) for name, lists in by_row_input.items()}
+    columns = _flat_columns(rows, signature, once)
+    return None if columns is None else (Table(columns, sum(counts), once), counts)
 
 
-def _once(items: Sequence[Any], signature: Signature) -> dict[str, Column] | None:
+def _once(by_input: Mapping[str, list[Any]], signature: Signature) -> dict[str, Column] | None:
     """Return the inputs that are given once per item, if they are the same for all items."""
     found: dict[str, Column] = {}
     for each in signature.once:
-        values = [item[each.name] for item in items]
+        values = by_input[each.name]
         column = _flat(values[:1], each)
         if column is None or len(set(map(orjson.dumps, values))) > 1:
             return None
@@ -204,26 +205,35 @@ def _once(items: Sequence[Any], signature: Signature) -> dict[str, Column] | Non
     return found
 
 
-def _counts(items: Sequence[Any], name: str | None = None) -> list[int] | None:
+def _counts(lists: Sequence[Any]) -> list[int] | None:
     """Return the number of rows of each item, if all have a list of rows within the limit."""
-    try:
-        lists = items if name is None else [item[name] for item in items]
-    except (KeyError, TypeError):
-        return None
     if set(map(type, lists)) != {list}:
         return None
     counts = list(map(len, lists))
     return counts if min(counts) > 0 and max(counts) <= MAX_ROWS_PER_ITEM else None
 
 
-def _by_name(records: Sequence[Any], names: Sequence[str]) -> Any:
+def _common_counts(columns: Iterable[Sequence[Any]]) -> list[int] | None:
+    """Return the number of rows of each item, if it is the same in all columns."""
+    found = [_counts(lists) for lists in columns]
+    return found[0] if all(counts == found[0] for counts in found) else None
+
+
+def _by_name(records: Sequence[Any], names: Sequence[str]) -> list[Sequence[Any]] | None:
     """Return each record's values in the order of these names, if it has no others."""
     if set(map(type, records)) != {dict} or set(map(len, records)) != {len(names)}:
         return None
     try:
+        if len(names) == 1:
+            return [[record[names[0]]] for record in records]
         return list(map(itemgetter(*names), records))
     except KeyError:
         return None
+
+
+def _transposed(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return all rows' values of each name."""
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
 def _flat_columns(

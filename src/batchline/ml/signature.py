@@ -1,6 +1,8 @@
 """The inputs and outputs of a version. Pure: the API checks rows with it and loads no model."""
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import prod
 from typing import Any, Self
 
 from batchline.ml.inputs import Input
@@ -36,7 +38,7 @@ class Output:
     constant: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signature:
     """The inputs and outputs of one version of a model.
 
@@ -82,12 +84,12 @@ class Signature:
         """Whether there is only one input, so that its rows can be sent as a list."""
         return len(self.inputs) == 1
 
-    @property
+    @cached_property
     def row_inputs(self) -> list[Input]:
         """Return the inputs with a batch dimension; there is at least one."""
         return [each for each in self.inputs if not each.per_item]
 
-    @property
+    @cached_property
     def once(self) -> list[Input]:
         """Return the inputs that are given once per item."""
         return [each for each in self.inputs if each.per_item]
@@ -97,12 +99,19 @@ class Signature:
         """Whether all rows have the same shape."""
         return all(type(size) is int for each in self.inputs for size in each.shape)
 
+    @cached_property
+    def values_per_row(self) -> int | None:
+        """Return the number of values of a row, or None if it depends on the row or the item."""
+        if self.once or not self.is_fixed:
+            return None
+        return sum(prod(map(int, each.shape)) for each in self.inputs)
+
     @property
     def has_records(self) -> bool:
         """Whether a row can be an object, name → value."""
         return not self.once
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Return the names of a record: the features, or else the inputs."""
         return self.features or tuple(each.name for each in self.inputs)

@@ -164,7 +164,7 @@ def _others(column: Column, of: Input) -> Checked:
         fits = np.array([type(value) is kind for value in values])
         flat = np.array([value if type(value) is kind else nothing for value in values], dtype)
         column = Column(values, absent=np.array([value is None for value in values]))
-    if of.missing_text is not None and column.absent is not None:
+    if kind is str and of.missing_text is not None and column.absent is not None:
         flat[column.absent] = of.missing_text
         fits = fits | column.absent
     return flat, fits
