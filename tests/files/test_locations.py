@@ -23,6 +23,7 @@ from batchline.errors import (
 )
 from batchline.files import Format, ReadOptions, open_source
 from tests.files.reading import FLOAT, Read, file, read, read_features
+from tests.files.rights import ordinary_user, public_folder
 
 ROWS = "x,id\n" + "".join(f"{n},{n}\n" for n in range(300_000))
 """More than one part."""
@@ -101,13 +102,13 @@ def test_a_filesystem_that_nobody_knows_is_an_error() -> None:
         numbers("nowhere://a.csv")
 
 
-def test_a_file_without_the_right_to_read_is_an_error(tmp_path: Path) -> None:
-    path = one_row(tmp_path, "a.csv", 1)
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    with pytest.raises(FileUnreadable, match=r"a\.csv cannot be read: Permission denied"):
-        numbers(path)
+def test_a_file_without_the_right_to_read_is_an_error() -> None:
+    with public_folder() as folder:
+        path = one_row(folder, "a.csv", 1)
+        path.chmod(0)
+        why = r"a\.csv cannot be read: Permission denied"
+        with ordinary_user(), pytest.raises(FileUnreadable, match=why):
+            numbers(path)
 
 
 class Input:

@@ -19,6 +19,7 @@ from batchline.files.folder import FolderSink
 from batchline.files.sink import Sink
 from batchline.files.table_rows import TableRows
 from tests.files.reading import file
+from tests.files.rights import ordinary_user, public_folder
 from tests.files.writing import copy
 
 KEPT = pa.schema([("id", pa.int64())])
@@ -133,12 +134,11 @@ def test_a_path_that_cannot_be_written_is_an_error_at_once(tmp_path: Path, path:
         open_sink(str(tmp_path / path), KEPT, NEW)
 
 
-def test_a_folder_without_the_right_to_write_is_an_error_at_once(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    if os.access(tmp_path, os.W_OK):
-        pytest.skip("this user may write everywhere")
-    with pytest.raises(NotWritten, match="Permission denied"):
-        open_sink(str(tmp_path / "out.csv"), KEPT, NEW)
+def test_a_folder_without_the_right_to_write_is_an_error_at_once() -> None:
+    with public_folder() as folder:
+        folder.chmod(0o555)
+        with ordinary_user(), pytest.raises(NotWritten, match="Permission denied"):
+            open_sink(str(folder / "out.csv"), KEPT, NEW)
 
 
 def test_a_name_that_does_not_show_the_format_needs_the_option(tmp_path: Path) -> None:
