@@ -147,7 +147,7 @@ def _of_names(data: Mapping[str, Any], pointer: str, names: Sequence[str]) -> It
         if name not in known:
             near = _nearest(name, names)
             known_names = f"did you mean {near}?" if near else f"only {_listed(names)}"
-            detail = f"the model has no {name[:80]}, {known_names}"
+            detail = f"the model has no {_readable(name[:80])}, {known_names}"
             yield Fault(f"{pointer}/{escape(name)}", "unknown_input", detail)
 
 
@@ -312,6 +312,9 @@ def _values(count: int | str) -> str:
 
 def escape(name: str) -> str:
     """Return a name as RFC 6901 writes it in a pointer."""
-    # Half of a surrogate pair cannot be encoded.
-    text = name[:100].encode(errors="replace").decode()
-    return text.replace("~", "~0").replace("/", "~1")
+    return _readable(name[:100]).replace("~", "~0").replace("/", "~1")
+
+
+def _readable(name: str) -> str:
+    """Return a name as a response can have it: without halves of surrogate pairs."""
+    return name.encode(errors="replace").decode()
