@@ -94,6 +94,20 @@ def test_lower_lanes_are_predicted_first_whatever_their_ids_are(
     assert lanes_of_batches(job) == [-32_768, -5, 0, 1, 32_767]
 
 
+def test_a_lane_that_is_no_number_delays_nobody(
+    database: Database, job: Job, database_kind: str
+) -> None:
+    if database_kind != "sqlite":
+        return  # a server refuses it
+    lanes = "'x'", "''", "x'ff'", "CAST(x'ff' AS TEXT)", "1.5", "99999999999", "9e999", "-9e999"
+    for lane in lanes:
+        sql(database, f"INSERT INTO items (data, lane) VALUES ('[[1, 2]]', {lane})")
+    register(database, 0, UPLOAD)
+    Run(job, 1, lambda outcome: None).execute()
+    assert pending_by_lane(database) == {}
+    assert count(database, "predictions") == len(lanes) + 2
+
+
 def test_what_is_registered_during_an_upload_is_in_the_next_batch(
     database: Database, job: Job
 ) -> None:

@@ -79,6 +79,14 @@ def test_rows_share_a_call_only_with_those_of_the_same_value_for_the_item() -> N
     assert [int(part.rows.once["rate"]) for part in batch.parts] == [8, 16]
 
 
+def test_a_value_for_the_item_that_is_nested_too_deeply_fails_alone() -> None:
+    deep = "[" * 300 + "]" * 300
+    good = '{"x": [[0.1]], "rate": 7}'
+    batch = load_batch({1: good, 2: f'{{"x": [[0.1]], "rate": {deep}}}', 3: good}, SOUNDS)
+    assert batch.item_ids == [1, 3]
+    assert batch.failures[2].detail.startswith("data/rate: expected a number, got a list")
+
+
 def test_texts_that_only_together_are_json_stay_bad() -> None:
     batch = load_batch({1: "[[1, 2]", 2: "[3, 4]]", 3: "[[1, 2]], [[3, 4]]"}, PAIRS)
     assert set(batch.failures) == {1, 2, 3}

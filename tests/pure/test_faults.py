@@ -100,6 +100,7 @@ def test_good_rows_have_no_faults(signature: Signature, data: object) -> None:
         (LINES, [[]], [("/0", "wrong_width")]),
         (SOUND, {"x": [[0.1]], "rate": [1]}, [("/rate", "nested_too_deep")]),
         (SOUND, {"x": [], "rate": 1}, [("/x", "no_rows")]),
+        (SOUND, {"x": [[1]], "rate": "\ud800"}, [("/rate", "not_a_number")]),
     ],
 )
 def test_each_fault_has_its_place_and_its_kind(
@@ -110,6 +111,29 @@ def test_each_fault_has_its_place_and_its_kind(
 
 def test_only_the_first_faults_are_listed() -> None:
     assert len(faults([[None] * 4] * 1_000, IRIS)) == MAX_REPORTED_FAULTS
+
+
+def test_many_unknown_names_take_no_longer_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(f"feature_{number}" for number in range(2_000))
+    wide = Signature((Input("x", "float32", (2_000,)),), features=names)
+    compared: list[str] = []
+    monkeypatch.setattr(
+        "batchline.ml.faults.get_close_matches",
+        lambda name, among, **_: compared.extend([name] * len(among)) or [],
+    )
+    record = dict.fromkeys(names, 1) | {f"featur_{number}": 1 for number in range(1_000)}
+    assert len(faults(record, wide)) == MAX_REPORTED_FAULTS
+    assert len(faults(record, IRIS)) == MAX_REPORTED_FAULTS
+    assert len(compared) <= MAX_REPORTED_FAULTS
+
+
+def test_a_sentence_about_many_columns_is_short() -> None:
+    names = tuple(f"feature_{number}" for number in range(2_000))
+    wide = Signature((Input("x", "float32", (2_000,)),), features=names)
+    columns = {name: [1] * (1 + place % 100) for place, name in enumerate(names)}
+    (fault,) = faults(columns, wide)
+    assert "got 1 for feature_0, 2 for feature_1, 3" in fault.detail
+    assert len(fault.detail) < 1_000
 
 
 def test_a_signature_survives_its_storage() -> None:

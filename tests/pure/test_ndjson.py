@@ -100,7 +100,7 @@ persons = st.fixed_dictionaries(
         | st.lists(record, min_size=1, max_size=2)
         | st.sampled_from([{"age": [1, 2], "job": ["a", "b"]}, {"age": [[1]], "job": [["a"]]}]),
     },
-    optional={"extra": st.sampled_from(["ignore", "ignore", "ignore", None, [], "drop"])},
+    optional={"extra": st.sampled_from(["ignore", "ignore", "ignore", None, [], "", "drop"])},
 )
 
 
@@ -119,8 +119,20 @@ def test_nan_counts_as_null_and_is_stored_as_such() -> None:
     for bad in (b"Infinity", b"-Infinity", b"1e999"):
         ((_, rejected),) = check_lines([line.replace(b": NaN", b": " + bad)], 1, PERSON, 0).rejected
         assert rejected["errors"][0]["code"] == "not_finite"
-    half = b'{"data": [{"age": NaN, "job": "\\ud800"}]}'
-    ((_, rejected),) = check_lines([half], 1, PERSON, 0).rejected
+
+
+def test_half_of_a_surrogate_pair_is_rejected_wherever_it_is() -> None:
+    value = b'{"data": [{"age": NaN, "job": "\\ud800"}]}'
+    name = b'{"data": [{"age": 1, "\\ud800": "a"}]}'
+    rejected = [error for _, error in check_lines([value, name], 1, PERSON, 0).rejected]
+    assert [error["code"] for error in rejected] == ["invalid_json", "invalid_data"]
+    told = orjson.loads(orjson.dumps(rejected[1]["errors"]))  # the response can be written
+    assert told[1]["pointer"] == "/data/0/?"
+
+
+def test_a_string_without_an_end_is_read_once_however_many_quotes_it_has() -> None:
+    line = b'{"data": "' + b'\\"' * 1_000_000  # if each of them began a string, it took hours
+    ((_, rejected),) = check_lines([line], 1, PERSON, 0).rejected
     assert rejected["code"] == "invalid_json"
 
 

@@ -36,6 +36,8 @@ FEW_LINES = 32
 CHUNK_LINE_MAX_BYTES = MAX_BODY_BYTES // 100
 """A longer line is checked by itself, since parsed lines take much memory."""
 
+NOT_SENT = object()
+
 
 T = TypeVar("T")
 
@@ -143,12 +145,12 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
         sent_keys = [body.pop("idempotency_key", None) for body in bodies]
         custom_ids = [body.pop("custom_id", None) for body in bodies]
         model = bodies[0].get("model", DEFAULT_MODEL)
-        extra = [body.pop("extra", "") for body in bodies]
+        extra = [body.pop("extra", NOT_SENT) for body in bodies]
         if any(body.pop("model", DEFAULT_MODEL) != model or body for body in bodies):
             return False
         if not isinstance(model, str) or not all(map(is_custom_id, custom_ids)):
             return False
-        if extra.count(extra[0]) < len(extra) or extra[0] not in ("", IGNORE):
+        if extra.count(extra[0]) < len(extra) or extra[0] not in (NOT_SENT, IGNORE):
             return False
         signature = signatures.of(model)
         if extra[0] == IGNORE:

@@ -38,7 +38,8 @@ CUSTOM_ID = re.compile(CUSTOM_ID_PATTERN)
 FIELDS = {"custom_id", "data", "extra", "model"}
 IGNORE = "ignore"
 
-STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
+STRING_OR_NAN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|\bNaN\b', re.DOTALL)
+"""A string without an end matches too. Otherwise each quote in it would begin another search."""
 NULL = {b"NaN": b"null"}
 
 

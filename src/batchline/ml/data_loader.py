@@ -219,7 +219,7 @@ def _without(part: _Part, bad: Mask, starts: IntArray) -> UniformRows:
 
 
 def _invalid(data: Any, signature: Signature) -> Failure:
-    found = faults(data, signature)
+    found = faults(data, signature, limit=1)
     if not found:
         return Failure("invalid_data", "the model does not accept the data")
     hint = f". Hint: {found[0].hint}" if found[0].hint else ""

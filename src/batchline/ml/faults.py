@@ -18,6 +18,11 @@ from batchline.ml.signature import Signature
 
 SHOWN_NAMES = 20
 
+COMPARED_NAMES = 100
+"""A model with more names gets no suggestion for an unknown one, since that takes too long."""
+
+COMPARED_CHARACTERS = 100
+
 FEW_VALUES = 8
 """Values of an input that can be checked one by one in the time that an array takes."""
 
@@ -31,14 +36,14 @@ MISSING_TEXT = (
 )
 
 
-def faults(data: object, signature: Signature) -> list[Fault]:
+def faults(data: object, signature: Signature, limit: int = MAX_REPORTED_FAULTS) -> list[Fault]:
     """Return what is wrong with the data of one item, with JSON pointers into it.
 
-    At most `MAX_REPORTED_FAULTS` are listed, so there may be more.
+    At most `limit` are listed, so there may be more.
     """
     if not _are_few(data, signature) and accepts([data], signature):  # nearly always true
         return []
-    return list(islice(_faults(data, signature), MAX_REPORTED_FAULTS))
+    return list(islice(_faults(data, signature), limit))
 
 
 def _are_few(data: object, signature: Signature) -> bool:
@@ -90,9 +95,8 @@ def _of_record(record: Any, pointer: str, signature: Signature) -> Iterator[Faul
     if type(record) is not dict:
         yield Fault(pointer, "wrong_shape", f"expected an object, got {kind_of(record)}")
         return
-    names = list(_of_names(record, pointer, signature.names))
-    if names:
-        yield from names
+    if record.keys() != set(signature.names):
+        yield from _of_names(record, pointer, signature.names)
     elif signature.features is not None:
         for place, name in enumerate(signature.features):
             where = f"{pointer}/{escape(name)}"
@@ -105,9 +109,8 @@ def _of_record(record: Any, pointer: str, signature: Signature) -> Iterator[Faul
 
 
 def _of_columns(data: Mapping[str, Any], signature: Signature) -> Iterator[Fault]:
-    names = list(_of_names(data, "", signature.names))
-    if names:
-        yield from names
+    if data.keys() != set(signature.names):
+        yield from _of_names(data, "", signature.names)
         return
     columns = {name: data[name] for name in signature.names}
     if fault := _of_counts(columns):
@@ -120,9 +123,9 @@ def _of_columns(data: Mapping[str, Any], signature: Signature) -> Iterator[Fault
 
 
 def _of_inputs(data: Mapping[str, Any], signature: Signature) -> Iterator[Fault]:
-    names = list(_of_names(data, "", [each.name for each in signature.inputs]))
-    if names:
-        yield from names
+    names = [each.name for each in signature.inputs]
+    if data.keys() != set(names):
+        yield from _of_names(data, "", names)
         return
     if fault := _of_counts({each.name: data[each.name] for each in signature.row_inputs}):
         yield fault
@@ -144,10 +147,16 @@ def _of_names(data: Mapping[str, Any], pointer: str, names: Sequence[str]) -> It
             yield Fault(f"{pointer}/{escape(name)}", "missing_input", f"{name} is missing")
     for name in data:
         if name not in known:
-            near = get_close_matches(name, names, n=1)
-            known_names = f"did you mean {near[0]}?" if near else f"only {_listed(names)}"
-            detail = f"the model has no {name[:80]}, {known_names}"
+            near = _nearest(name, names)
+            known_names = f"did you mean {near}?" if near else f"only {_listed(names)}"
+            detail = f"the model has no {_readable(name[:80])}, {known_names}"
             yield Fault(f"{pointer}/{escape(name)}", "unknown_input", detail)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    if len(names) > COMPARED_NAMES:
+        return None
+    return next(iter(get_close_matches(name[:COMPARED_CHARACTERS], names, n=1)), None)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -160,9 +169,13 @@ def _of_counts(columns: Mapping[str, Any]) -> Fault | None:
     for name, rows in columns.items():
         if fault := _of_count(rows, f"/{escape(name)}"):
             return fault
-    if len(set(map(len, columns.values()))) == 1:
+    counts: dict[int, str] = {}
+    for name, rows in columns.items():
+        counts.setdefault(len(rows), name)
+    if len(counts) == 1:
         return None
-    told = ", ".join(f"{len(rows)} for {name}" for name, rows in columns.items())
+    shown = islice(counts.items(), SHOWN_NAMES)
+    told = ", ".join(f"{count} for {name}" for count, name in shown)
     return Fault("", "wrong_row_count", f"all must have the same number of rows, got {told}")
 
 
@@ -301,6 +314,9 @@ def _values(count: int | str) -> str:
 
 def escape(name: str) -> str:
     """Return a name as RFC 6901 writes it in a pointer."""
-    # Half of a surrogate pair cannot be encoded.
-    text = name[:100].encode(errors="replace").decode()
-    return text.replace("~", "~0").replace("/", "~1")
+    return _readable(name[:100]).replace("~", "~0").replace("/", "~1")
+
+
+def _readable(name: str) -> str:
+    """Return a name as a response can have it: without halves of surrogate pairs."""
+    return name.encode(errors="replace").decode()

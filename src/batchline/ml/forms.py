@@ -199,10 +199,18 @@ def _once(by_input: Mapping[str, list[Any]], signature: Signature) -> dict[str, 
     for each in signature.once:
         values = by_input[each.name]
         column = _flat(values[:1], each)
-        if column is None or len(set(map(orjson.dumps, values))) > 1:
+        if column is None or not _are_same(values):
             return None
         found[each.name] = column
     return found
+
+
+def _are_same(values: Sequence[Any]) -> bool:
+    """Whether values are the same as JSON texts. False also if they cannot be written as JSON."""
+    try:
+        return len(set(map(orjson.dumps, values))) == 1
+    except orjson.JSONEncodeError:  # nested too deeply, or half of a surrogate pair
+        return False
 
 
 def _counts(lists: Sequence[Any]) -> list[int] | None:

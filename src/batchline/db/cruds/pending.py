@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, Select, String, case, func, literal, select, update
 
 from batchline.constants import (
     BEFORE_ALL_IDS,
     CLAIM_MAX_BYTES,
     CLAIM_MAX_ITEMS,
     MAX_BODY_BYTES,
+    SINGLE_LANE,
     Status,
 )
 from batchline.db.cruds.items import text_of
@@ -84,7 +85,20 @@ def next_lane(connection: Connection, above: int | None, below: int | None) -> i
         query = query.where(items.c.lane > above)
     if below is not None:
         query = query.where(items.c.lane < below)
-    return connection.execute(query).scalar()
+    lane = connection.execute(query).scalar()
+    if isinstance(lane, str | bytes):
+        _replace_words(connection)
+        return SINGLE_LANE
+    return lane
+
+
+def _replace_words(connection: Connection) -> None:
+    """Move pending items out of lanes that are no numbers, which SQLite lets clients write.
+
+    There, texts and bytes follow all numbers.
+    """
+    words = items.c.status == Status.PENDING, items.c.lane >= literal("", String)
+    connection.execute(update(items).where(*words).values(lane=SINGLE_LANE))
 
 
 def first(connection: Connection, lane: int, after: int = BEFORE_ALL_IDS) -> int | None:
