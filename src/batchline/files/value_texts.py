@@ -135,7 +135,8 @@ def _is_written_alike(values: NDArray[Any]) -> Mask | None:
     with_exponent = (sizes >= 1e9) & (sizes < 1e18)
     if values.dtype == np.float64:
         with_exponent |= (sizes >= 1e-7) & (sizes < 1e-4)
-    return np.isfinite(values) & ~with_exponent
+    found: Mask = np.isfinite(values) & ~with_exponent
+    return found
 
 
 def _written(values: NDArray[Any]) -> pa.Array:

@@ -159,7 +159,7 @@ def _spread(arrays: Sequence[pa.Array], places: Places, rows: int) -> list[pa.Ar
     """Return the arrays with null for the rows that are not among these places."""
     index = np.full(rows, -1)
     index[places] = np.arange(len(places))
-    taken = pa.array(index, mask=index < 0)
+    taken = arrow.numbers(index, index < 0)
     return [array.take(taken) for array in arrays]
 
 
