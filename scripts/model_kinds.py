@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from onnx import TensorProto
 
 from batchline.errors import ConfigurationError
-from batchline.ml.examination.report import Choices, ModelReport, examine
+from batchline.ml.examination.examine import examine
+from batchline.ml.examination.report import Choices, ModelReport
 from batchline.ml.features import features_of
 from batchline.registry.files import read_content
 from scripts import example_models

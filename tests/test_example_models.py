@@ -12,7 +12,8 @@ from batchline.ml.calls import call
 from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import load_batch
 from batchline.ml.differences import ABSOLUTE, RELATIVE
-from batchline.ml.examination.report import ModelReport, examine
+from batchline.ml.examination.examine import examine
+from batchline.ml.examination.report import ModelReport
 from batchline.ml.outputs import to_results
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime, Session

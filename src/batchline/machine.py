@@ -31,6 +31,5 @@ def collect_garbage_rarely() -> None:
     A batch creates a list for each item and each row, and none of them is part of a cycle. With the
     default threshold, the garbage collector took a third of the job's time.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(1_000_000)

@@ -15,7 +15,8 @@ from batchline.ml.data_loader import load_batch
 from batchline.ml.differences import difference
 from batchline.ml.examination.accepted_rows import accepted_rows
 from batchline.ml.examination.batch_dimension import batch_dimensions
-from batchline.ml.examination.report import Choices, ModelReport, examine
+from batchline.ml.examination.examine import examine
+from batchline.ml.examination.report import Choices, ModelReport
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import DTYPES, Runtime, Session
 from batchline.registry.files import read_content

@@ -11,10 +11,11 @@ from onnx import TensorProto, helper, load, save
 from onnx.helper import make_node
 
 from batchline.errors import ConfigurationError
+from batchline.ml.examination.examine import examine
 from batchline.ml.examination.feature_names import read_features
 from batchline.ml.examination.nan_paths import shown_missing
 from batchline.ml.examination.onnx_file import read_graph
-from batchline.ml.examination.report import Choices, ModelReport, examine
+from batchline.ml.examination.report import Choices, ModelReport
 from batchline.ml.inputs import Input
 from batchline.registry.files import read_content
 from batchline.registry.model_file import ModelFile, options_text, read_choices

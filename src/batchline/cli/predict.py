@@ -23,7 +23,8 @@ from batchline.cli.model_options import (
 )
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.predict_output import show_progress, show_summary
-from batchline.cli.wiring import configure, connect, runtime_of
+from batchline.cli.wiring import configure_logging, configure_silently, connect, runtime_of
+from batchline.machine import collect_garbage_rarely
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -157,7 +158,8 @@ def predict(
     row of the input, in the same order. It appears once it is complete. A row that cannot be read
     or predicted has its reason in the column error. Exit code 3: some rows have errors.
     """
-    settings = configure({"database_url": database_url})
+    collect_garbage_rarely()
+    settings = configure_silently({"database_url": database_url})
     from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.columns import named_columns
 
@@ -233,7 +235,7 @@ class _Run:
             options = self._write_options(source)
             with (
                 open_sink(self.output, kept, self.added.schema, options) as sink,
-                show_progress(source) as on_progress,
+                show_progress(source, settings) as on_progress,
             ):
                 engine = LocalEngine(
                     source,
@@ -268,6 +270,7 @@ def _load(
     runtime = runtime_of(settings)
     if is_file(model):
         return load_file(ModelFile.read(model, labels, choices), sample, runtime)
+    configure_logging(settings)
     return load_version(lambda: connect(settings), model, runtime)
 
 

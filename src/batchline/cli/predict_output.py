@@ -5,13 +5,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from batchline.cli.output import count
+from batchline.cli.wiring import configure_logging
 
 if TYPE_CHECKING:
+    from batchline.configurations import Settings
     from batchline.files.source import Part, Source
     from batchline.scoring.local import OnProgress
     from batchline.scoring.summary import Summary
@@ -21,10 +23,10 @@ STDOUT = "-"
 
 
 @contextmanager
-def show_progress(source: "Source") -> "Iterator[OnProgress]":
+def show_progress(source: "Source", settings: "Settings") -> "Iterator[OnProgress]":
     """Show a bar on a terminal, and otherwise a line every ten seconds."""
     if not sys.stderr.isatty():
-        yield _LogLines(source)
+        yield _LogLines(source, settings)
         return
     from rich.console import Console
     from rich.progress import (
@@ -75,10 +77,9 @@ class _Share:
 class _LogLines:
     """Logs a line every ten seconds."""
 
-    def __init__(self, source: "Source") -> None:
-        import structlog
-
-        self._log = structlog.get_logger(__name__)
+    def __init__(self, source: "Source", settings: "Settings") -> None:
+        self._settings = settings
+        self._log: Any = None
         self._share = _Share(source)
         self._next = self._share.began + LOG_SECONDS
 
@@ -90,13 +91,22 @@ class _LogLines:
         seconds = now - self._share.began
         share = self._share.of(part)
         left = {} if not share else {"seconds_left": round(seconds / share - seconds)}
-        self._log.info(
+        self._logger().info(
             "predicting",
             rows=summary.rows,
             rows_per_second=round(summary.rows / seconds),
             rows_with_errors=summary.failed,
             **left,
         )
+
+    def _logger(self) -> Any:
+        """Return the log, which most runs end too early to need."""
+        if self._log is None:
+            import structlog
+
+            configure_logging(self._settings)
+            self._log = structlog.get_logger(__name__)
+        return self._log
 
 
 def _rows(summary: "Summary", began: float) -> str:

@@ -21,13 +21,25 @@ if TYPE_CHECKING:
 
 def configure(flags: dict[str, Any]) -> "Settings":
     """Read the settings, configure logging and watch the parent process, if there is one."""
-    from batchline import logs, processes
+    settings = configure_silently(flags)
+    configure_logging(settings)
+    return settings
+
+
+def configure_silently(flags: dict[str, Any]) -> "Settings":
+    """Do it without logging, which takes a tenth of a second to import, until there is an event."""
+    from batchline import processes
     from batchline.configurations import read_settings
 
     settings = read_settings(**flags)
-    logs.configure(settings.log_level, settings.log_format)
     processes.stop_with_parent()
     return settings
+
+
+def configure_logging(settings: "Settings") -> None:
+    from batchline import logs
+
+    logs.configure(settings.log_level, settings.log_format)
 
 
 def connect(settings: "Settings") -> "Database":

@@ -63,16 +63,12 @@ class CsvWriter:
     def _lines(self, cells: list[pa.Array]) -> memoryview:
         if len(self._names) == 1 and cells[0].null_count:
             cells = [pc.fill_null(cells[0], scalar(b'""'))]
-        between = scalar(self._delimiter.encode())
-        parts = [part for cell in cells for part in (between, cell)][1:]
-        lines = pc.binary_join_element_wise(
-            *parts,
-            scalar(self._newline),
-            scalar(b""),
-            null_handling="replace",
-            null_replacement="",
-        )
-        return whole_text(lines)
+        # Each part costs the same per row, so the delimiter is what joins them, and no part itself.
+        newline, last = scalar(self._newline), cells[-1]
+        if not len(last):
+            return memoryview(b"")
+        ends = newline if last.null_count == len(last) else _joined(scalar(b""), last, newline)
+        return whole_text(_joined(scalar(self._delimiter.encode()), *cells[:-1], ends))
 
     def _cells(self, column: pa.Array, decimal: str) -> pa.Array:
         if pa.types.is_dictionary(column.type):
@@ -95,6 +91,13 @@ class CsvWriter:
         if '"' in special:
             texts = pc.replace_substring(texts, '"', '""')
         return pc.if_else(from_numpy(needs, pa.bool_()), join(b'"', texts, b'"'), texts)
+
+
+def _joined(between: pa.Scalar, *parts: pa.Array | pa.Scalar) -> pa.Array:
+    """Return the parts of each row as one text. Null is an empty part."""
+    return pc.binary_join_element_wise(
+        *parts, between, null_handling="replace", null_replacement=""
+    )
 
 
 def whole_text(texts: pa.Array) -> memoryview:

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, BinaryIO, Self, cast
 
 import pyarrow as pa
@@ -12,14 +11,12 @@ from pyarrow import parquet
 
 from batchline.constants import FILE_BLOCK_ROWS, PARQUET_BLOCK_BYTES
 from batchline.errors import Fault, FileUnreadable, SourceChanged
-from batchline.files.arrays import nothing, without
 from batchline.files.blocks import Block, RowError, Trouble
-from batchline.files.columns import listed, repeated
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location
 from batchline.files.options import ReadOptions
 from batchline.files.table_rows import TableRows
-from batchline.files.typed import as_kind, can_become
+from batchline.files.typed import column_faults, features_of
 
 COPY_BYTES = 1024 * 1024
 
@@ -74,22 +71,7 @@ class ParquetFile:
 
     def check(self, features: Mapping[str, Kind]) -> list[Fault]:
         """Return what is wrong with the columns."""
-        found = (self._problem(name, kind) for name, kind in features.items())
-        return [fault for fault in found if fault]
-
-    def _problem(self, name: str, kind: Kind) -> Fault | None:
-        path, count = self.location.path, self.columns.count(name)
-        if count > 1:
-            return repeated(path, self.columns, name)
-        if count == 1:
-            type_ = self.kept.field(name).type
-            if can_become(type_, kind):
-                return None
-            return Fault(path, "wrong_type", f"{name!r} must be {kind}, but its type is {type_}")
-        if kind.optional:
-            return None
-        detail = f"the column {name!r} is missing. The columns are {listed(self.columns)}"
-        return Fault(path, "missing_column", detail)
+        return list(column_faults(self.location.path, self.kept, features))
 
     def parts(self) -> Iterator["ParquetPart"]:
         """Return the row groups in order."""
@@ -156,26 +138,14 @@ class ParquetPart:
         return max(1, min(FILE_BLOCK_ROWS, PARQUET_BLOCK_BYTES // size))
 
     def _block(self, batch: pa.RecordBatch, features: Mapping[str, Kind], first: int) -> Block:
-        trouble = Trouble()
-        names, rows = batch.schema.names, batch.num_rows
-        values = {
-            name: as_kind(batch.column(name), kind, partial(_note, trouble, name))
-            if name in names
-            else nothing(rows, kind.arrow_type)
-            for name, kind in features.items()
-        }
-        bad = trouble.mask(rows)
-        values = {name: without(array, bad) for name, array in values.items()}
+        trouble, rows = Trouble(), batch.num_rows
+        values = features_of(batch, features, trouble)
         path = self.file.location.path
         errors = {
             row: RowError(code, detail, path, first + row, None, self.group, column, value)
             for row, (code, detail, column, value) in trouble.found.items()
         }
         return Block(rows, values, TableRows(batch), errors, first)
-
-
-def _note(trouble: Trouble, column: str, row: int, code: str, detail: str, value: str) -> None:
-    trouble.add(row, code, detail, column, value)
 
 
 @contextmanager

@@ -1,17 +1,57 @@
 """Typed values → the asked type, by the same rules as for texts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
-from batchline.files.arrays import from_numpy, validity, values_of, without
+from batchline.errors import Fault
+from batchline.files.arrays import from_numpy, nothing, validity, values_of, without
+from batchline.files.blocks import Trouble
+from batchline.files.columns import listed, repeated
 from batchline.files.csv_cells import Marks, convert
 from batchline.files.kinds import Kind
 from batchline.files.lists import fixed_lists, items_of
 from batchline.files.value_texts import is_list
 
 Report = Callable[[int, str, str, str], None]
+
+
+def column_faults(path: str, schema: pa.Schema, features: Mapping[str, Kind]) -> Iterator[Fault]:
+    """Return why these columns cannot be read from a table."""
+    for name, kind in features.items():
+        count = schema.names.count(name)
+        if count > 1:
+            yield repeated(path, tuple(schema.names), name)
+        elif count == 1 and not can_become(type_ := schema.field(name).type, kind):
+            yield Fault(path, "wrong_type", f"{name!r} must be {kind}, but its type is {type_}")
+        elif count == 0 and not kind.optional:
+            columns = listed(tuple(schema.names))
+            detail = f"the column {name!r} is missing. The columns are {columns}"
+            yield Fault(path, "missing_column", detail)
+
+
+def features_of(
+    batch: pa.RecordBatch, features: Mapping[str, Kind], trouble: Trouble
+) -> dict[str, pa.Array]:
+    """Return the values of each feature, and note the rows that cannot be read.
+
+    Rows with a problem are null in every feature. So are features without a column.
+    """
+    names = batch.schema.names
+    values = {
+        name: as_kind(batch.column(name), kind, partial(_note, trouble, name))
+        if name in names
+        else nothing(batch.num_rows, kind.arrow_type)
+        for name, kind in features.items()
+    }
+    bad = trouble.mask(batch.num_rows)
+    return {name: without(array, bad) for name, array in values.items()}
+
+
+def _note(trouble: Trouble, column: str, row: int, code: str, detail: str, value: str) -> None:
+    trouble.add(row, code, detail, column, value)
 
 
 def can_become(type_: pa.DataType, kind: Kind) -> bool:

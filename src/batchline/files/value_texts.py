@@ -1,10 +1,23 @@
 """Values as texts: of one column at once, exact, and the same for CSV and JSON."""
 
+from typing import Any
+
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from batchline.files.arrays import from_numpy, from_strings, mask_of, scalar, values_of, without
+from batchline.files.arrays import (
+    from_numpy,
+    from_strings,
+    mask_of,
+    scalar,
+    validity,
+    values_of,
+    without,
+)
+from batchline.files.blocks import Mask
 
 CONTROL = [bytes([code]) for code in range(32)]
 SHORT_ESCAPES = {b"\n": "\\n", b"\r": "\\r", b"\t": "\\t"}
@@ -98,6 +111,48 @@ def escaped(texts: pa.Array) -> pa.Array:
 
 
 def _floats(array: pa.Array) -> pa.Array:
+    """Return floats as texts. orjson is twice as fast as pyarrow, and mostly writes the same."""
+    values = values_of(array)
+    alike = _is_written_alike(values)
+    if alike is None or not len(values):
+        return _floats_of_pyarrow(array)
+    if alike.all():
+        return without(_written(values), ~validity(array))
+    texts = _written(np.where(alike, values, np.zeros(1, values.dtype)))
+    others = _floats_of_pyarrow(array.filter(from_numpy(~alike, pa.bool_())))
+    texts = pc.replace_with_mask(texts, from_numpy(~alike, pa.bool_()), others)
+    return without(texts, ~validity(array))
+
+
+def _is_written_alike(values: NDArray[Any]) -> Mask | None:
+    """Return which floats orjson writes as pyarrow does, or None if it knows nothing of them.
+
+    They differ in when a large or a small number gets an exponent.
+    """
+    if values.dtype == np.float16:
+        return None
+    sizes = np.abs(values)
+    with_exponent = (sizes >= 1e9) & (sizes < 1e18)
+    if values.dtype == np.float64:
+        with_exponent |= (sizes >= 1e-7) & (sizes < 1e-4)
+    found: Mask = np.isfinite(values) & ~with_exponent
+    return found
+
+
+def _written(values: NDArray[Any]) -> pa.Array:
+    """Return what orjson writes, cut apart at the commas."""
+    data = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    commas = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(","))
+    count = len(values)
+    offsets = np.empty(2 * count + 1, np.int32)
+    offsets[0], offsets[-2], offsets[-1] = 1, len(data) - 1, len(data)
+    offsets[1:-2:2], offsets[2:-1:2] = commas, commas + 1
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    between = pa.Array.from_buffers(pa.string(), 2 * count, buffers)
+    return between.take(from_numpy(np.arange(0, 2 * count, 2), pa.int32()))
+
+
+def _floats_of_pyarrow(array: pa.Array) -> pa.Array:
     texts = array.cast(pa.string())
     values = values_of(array)
     whole = np.flatnonzero(values == np.rint(values))

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from batchline.errors import ModelFailed
 from batchline.ml.inputs import FLOATS, Input
-from batchline.ml.outputs import Distribution, Predictions
+from batchline.ml.outputs import Distribution, LabelColumn, Predictions
 from batchline.ml.signature import Signature
 from batchline.ml.table import Column, Mask, Table
 
@@ -107,7 +107,7 @@ def to_arrays(predictions: Predictions, schema: pa.Schema) -> list[pa.Array]:
     Raises:
         ModelFailed: the model gave values of another shape than before.
     """
-    columns: list[Any] = [] if predictions.labels is None else [list(predictions.labels)]
+    columns: list[Any] = [] if predictions.labels is None else [predictions.labels]
     for column in predictions.columns.values():
         is_several = isinstance(column, Distribution)
         columns += column.columns.values() if is_several else [column]
@@ -121,29 +121,64 @@ def to_arrays(predictions: Predictions, schema: pa.Schema) -> list[pa.Array]:
 
 def _array(column: Any, field: pa.Field, failed: Mask | None) -> pa.Array:
     type_ = field.type
+    if isinstance(column, LabelColumn):
+        return _labels(column, failed)
     if not isinstance(column, np.ndarray) and pa.types.is_list(type_):
         return pa.array([np.asarray(row).tolist() for row in column], type_, mask=failed)
     if not isinstance(column, np.ndarray):
-        texts = column if field.name == LABEL else list(map(_json, column))
-        return pa.array(texts, type_, mask=failed)
+        return pa.array(list(map(_json, column)), type_, mask=failed)
     if not pa.types.is_list(type_):
         if column.size != len(column):
             shape = list(column.shape[1:])
             raise ModelFailed(f"the output {field.name} had one value before, and has {shape} now")
-        return pa.array(column.reshape(-1), mask=failed).cast(type_)
+        return _flat_array(column.reshape(-1), type_, failed)
     nested = _nested(column, type_)
     return nested if failed is None else pa.compute.if_else(pa.array(failed), None, nested)
+
+
+def _labels(column: LabelColumn, failed: Mask | None) -> pa.Array:
+    """Return the names of a small table by their places, which takes no string for each row."""
+    absent = column.places < 0
+    if failed is not None:
+        absent |= failed
+    return strings(column.names).take(numbers(column.places, absent))
+
+
+def _flat_array(values: Any, type_: pa.DataType, absent: Mask | None) -> pa.Array:
+    if values.dtype.kind in "fiu" and values.dtype != np.float16:
+        return numbers(values, absent).cast(type_)
+    return pa.array(values, mask=absent).cast(type_)
+
+
+def numbers(values: Any, absent: Mask | None = None) -> pa.Array:
+    """Return an array of the same numbers, without a copy if they are contiguous.
+
+    pyarrow's own function imports numpy.ma, and pandas if it is installed.
+    """
+    bits = None
+    if absent is not None and absent.any():
+        bits = pa.py_buffer(np.packbits(~absent, bitorder="little"))
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [bits, data])
+
+
+def strings(values: Sequence[str]) -> pa.Array:
+    """Return a few texts as an array."""
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def _nested(column: Any, type_: pa.DataType) -> pa.Array:
     """Return lists whose number and length the shape of the column tells."""
     if not pa.types.is_list(type_):
-        return pa.array(column.reshape(-1)).cast(type_)
+        return _flat_array(column.reshape(-1), type_, None)
     if column.ndim < 2:
         raise ModelFailed("an output had a list of values before, and has a single value now")
     inner = _nested(column.reshape(-1, *column.shape[2:]), type_.value_type)
     offsets = np.arange(len(column) + 1, dtype=np.int32) * column.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), inner)
+    return pa.ListArray.from_arrays(numbers(offsets), inner)
 
 
 def _json(value: Any) -> str:

@@ -12,6 +12,9 @@ from batchline.ml.signature import NO_LABEL, Output, Signature
 
 Labels = Sequence[str | None]
 
+NOWHERE = -1
+"""The place of a label that is not one of the class names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
@@ -21,19 +24,37 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelColumn:
+    """The label of each row, as its place in a small table.
+
+    Args:
+        places: one integer per row. It is negative if the row has no label.
+        names: the labels, each once.
+    """
+
+    places: Any
+    names: Sequence[str]
+
+    def texts(self) -> list[str | None]:
+        """Return the label of each row."""
+        found: list[str | None] = np.array([*self.names, None], object)[self.places].tolist()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """The predictions of rows, column by column.
 
     Args:
         columns: name → one value per row: an array, a list, or a `Distribution`.
-        labels: a classifier's own label of each row, otherwise None.
+        labels: a classifier's own labels, otherwise None.
         failures: row → why it has no prediction.
         finite: whether all numbers of a row are finite.
     """
 
     rows: int
     columns: Mapping[str, Any]
-    labels: Labels | None
+    labels: LabelColumn | None
     failures: Mapping[int, Failure]
     finite: Any
 
@@ -67,10 +88,9 @@ def to_predictions(
         for row in np.flatnonzero(~finite).tolist():
             failures[row] = _not_finite(row_of(_by_name(columns), row))
     labels = _labels(outputs, columns, signature)
-    if labels is not None and None in labels and signature.label is not None:
-        for row, label in enumerate(labels):
-            if label is None:
-                failures[row] = _no_class(outputs, signature, row)
+    if labels is not None and signature.label is not None:
+        for row in np.flatnonzero(labels.places < 0).tolist():
+            failures[row] = _no_class(outputs, signature, row)
     return Predictions(rows, columns, labels, failures, finite)
 
 
@@ -128,8 +148,8 @@ def _distribution(found: Any, labels: Sequence[str], own: Sequence[str] = ()) ->
 
 def _labels(
     outputs: Sequence[Any], columns: Mapping[str, Any], signature: Signature
-) -> Labels | None:
-    """Return the label of each row, which is None if it is not one of the class names.
+) -> LabelColumn | None:
+    """Return the label of each row. A row has none if it is not one of the class names.
 
     Return None if the model has no labels.
     """
@@ -140,25 +160,38 @@ def _labels(
         if labels is None or signature.probabilities is None:
             return None
         numbers = np.stack(list(columns[signature.probabilities].columns.values()))
-        highest = numbers.argmax(axis=0).tolist()
         finite = np.isfinite(numbers).all(axis=0)
-        if finite.all():
-            return [labels[column] for column in highest]
-        pairs = zip(highest, finite.tolist(), strict=True)
-        return [labels[column] if is_finite else None for column, is_finite in pairs]
+        return LabelColumn(np.where(finite, numbers.argmax(axis=0), NOWHERE), labels)
     own = _label_column(outputs, signature)
     if labels is None:
-        return list(map(str, own))
-    names: dict[Any, str] = dict(zip(signature.label_values or labels, labels, strict=True))
-    if own and type(own[0]) in (int, bool):
-        names = {int(value): name for value, name in names.items()}
-    return list(map(names.get, own))
+        texts = list(map(str, own.tolist()))
+        names = list(dict.fromkeys(texts))
+        return LabelColumn(_places_of(texts, names), names)
+    values = signature.label_values or labels
+    if own.dtype.kind in "iub":
+        return LabelColumn(_places_of_integers(own, list(map(int, values))), labels)
+    return LabelColumn(_places_of(own.tolist(), values), labels)
 
 
-def _label_column(outputs: Sequence[Any], signature: Signature) -> list[Any]:
+def _places_of(found: Sequence[Any], values: Sequence[Any]) -> Any:
+    """Return the place of each found value among these values, or `NOWHERE`."""
+    places = {value: place for place, value in enumerate(values)}
+    try:
+        return np.fromiter(map(places.__getitem__, found), np.intp, len(found))
+    except KeyError:
+        return np.array([places.get(value, NOWHERE) for value in found], np.intp)
+
+
+def _places_of_integers(found: Any, values: Sequence[int]) -> Any:
+    order = np.argsort(values)
+    ordered = np.array(values)[order]
+    near = np.minimum(np.searchsorted(ordered, found), len(values) - 1)
+    return np.where(ordered[near] == found, order[near], NOWHERE)
+
+
+def _label_column(outputs: Sequence[Any], signature: Signature) -> Any:
     place = [each.name for each in signature.outputs].index(str(signature.label))
-    found: list[Any] = np.ravel(outputs[place]).tolist()
-    return found
+    return np.ravel(outputs[place])
 
 
 def _no_class(outputs: Sequence[Any], signature: Signature, row: int) -> Failure:

@@ -53,7 +53,8 @@ def to_results(predictions: Predictions) -> RowResults:
             results[row] = _dump(_with_words(row_of(columns, row)))
     for row, failed in predictions.failures.items():
         results[row] = failed
-    return RowResults(results, predictions.labels)
+    labels = predictions.labels
+    return RowResults(results, None if labels is None else labels.texts())
 
 
 def _objects(names: Iterable[str], columns: Sequence[Sequence[str]]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from batchline.constants import MODEL_STORED_MAX_BYTES
 from batchline.ml.content import ModelContent
 from batchline.ml.examination.label_file import read_labels
-from batchline.ml.examination.report import Choices, ModelReport, examine
+from batchline.ml.examination.report import Choices, ModelReport
 from batchline.ml.session import Runtime
 from batchline.ml.signature import SIGNATURE_FORMAT
 from batchline.registry.files import read_content
@@ -61,6 +61,8 @@ class ModelFile:
         Raises:
             ConfigurationError: the model cannot be served.
         """
+        from batchline.ml.examination.examine import examine  # a model is examined once
+
         name = f"the model file {self.location}"
         return examine(self.content, name, self.choices, sample=sample, runtime=runtime)
 

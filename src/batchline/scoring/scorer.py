@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,6 @@ import pyarrow as pa
 from batchline.errors import Failure, Fault, ModelFailed
 from batchline.files.blocks import Block, RowError
 from batchline.files.kinds import Kind
-from batchline.files.source import Part
 from batchline.ml import arrow
 from batchline.ml.faults import faults
 from batchline.ml.outputs import Predictions
@@ -20,6 +19,15 @@ from batchline.ml.table import tensors
 from batchline.scoring.columns import ERROR, MODEL, VERSION, Added
 
 Places = np.ndarray[Any, np.dtype[np.int_]]
+
+
+class Origin(Protocol):
+    """Where rows come from, for errors."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def row_group(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +53,19 @@ class Scorer:
     name: str
     version: str
 
-    def score(self, block: Block, part: Part) -> Scored:
+    def score(self, block: Block, origin: Origin) -> Scored:
         """Return one prediction, or one reason why there is none, for each row of a block."""
         signature = self.predictor.signature
         rows, good = tensors(arrow.to_table(block.features, signature, block.rows), signature)
         errors = dict(block.errors)
         if good is not None:
             for place in np.flatnonzero(~good & block.good).tolist():
-                errors[place] = _located(block, part, place, *self._fault(block, place))
+                errors[place] = _located(block, origin, place, *self._fault(block, place))
         places = np.arange(block.rows)
         if errors:
             places = np.delete(places, list(errors))
             rows = rows[places]
-        predicted = self._predict(rows, places, block, part, errors)
+        predicted = self._predict(rows, places, block, origin, errors)
         if len(places) < block.rows:
             predicted = _spread(predicted, places, block.rows)
         return Scored([*predicted, *self._extra(errors, block.rows)], errors)
@@ -76,7 +84,7 @@ class Scorer:
         rows: RowTensors,
         places: Places,
         block: Block,
-        part: Part,
+        origin: Origin,
         errors: dict[int, RowError],
     ) -> list[pa.Array]:
         """Return the predicted columns of these rows, and add the rows at which the model fails."""
@@ -91,7 +99,7 @@ class Scorer:
                 arrays = arrow.to_arrays(found, self.added.predicted)
             for place, failure in failed.items():
                 row = int(places[start + place])
-                errors[row] = _located(block, part, row, failure.code, failure.detail, "", "")
+                errors[row] = _located(block, origin, row, failure.code, failure.detail, "", "")
             pieces.append(arrays)
             start += count
         if len(pieces) == 1:
@@ -147,19 +155,19 @@ def _column_of(fault: Fault, row: Mapping[str, object]) -> str:
 
 
 def _located(
-    block: Block, part: Part, place: int, code: str, detail: str, column: str, value: str
+    block: Block, origin: Origin, place: int, code: str, detail: str, column: str, value: str
 ) -> RowError:
     lines = block.lines
     line = None if lines is None else int(lines[place])
     row = block.first_row + place
-    return RowError(code, detail, part.path, row, line, part.row_group, column, value)
+    return RowError(code, detail, origin.path, row, line, origin.row_group, column, value)
 
 
 def _spread(arrays: Sequence[pa.Array], places: Places, rows: int) -> list[pa.Array]:
     """Return the arrays with null for the rows that are not among these places."""
     index = np.full(rows, -1)
     index[places] = np.arange(len(places))
-    taken = pa.array(index, mask=index < 0)
+    taken = arrow.numbers(index, index < 0)
     return [array.take(taken) for array in arrays]
 
 

@@ -1,0 +1,272 @@
+"""What `import batchline` offers: models that predict tables and files in this process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import pyarrow as pa
+
+from batchline.errors import ConfigurationError
+from batchline.files import open_sink, open_source
+from batchline.files.options import ReadOptions, WriteOptions
+from batchline.machine import cores
+from batchline.ml.examination.report import Choices
+from batchline.ml.session import Runtime
+from batchline.registry.model_file import ModelFile
+from batchline.scoring.columns import (
+    ERROR,
+    MODEL,
+    VERSION,
+    Added,
+    kinds_of,
+    named_columns,
+    predicted_columns,
+)
+from batchline.scoring.frames import predict_stream, predict_table, table_of
+from batchline.scoring.local import LocalEngine
+from batchline.scoring.model import ScoringModel, is_file, load_file, load_version
+from batchline.scoring.scorer import Scorer
+from batchline.scoring.summary import ErrorLimit, Summary
+
+if TYPE_CHECKING:
+    from batchline.db.database import Database
+
+
+class ModelOptions(TypedDict, total=False):
+    """The options of `load_model`. They mean what those of `batchline predict` mean.
+
+    Args:
+        columns: names of the values of a row, in the order of the model, if it has none.
+        labels: the class names, or the path of a JSON file with them.
+        sample: a file with rows, as in POST /predict, to validate the model with.
+        missing: names of the features that may be missing, or `all`.
+        no_missing: names of the features that may not, or `all`.
+        missing_text: the texts that the model gets for missing values: `TEXT` or `NAME=TEXT`.
+        probabilities: the name of the output with the class probabilities.
+        rows_axis: number or name of the batch dimension, or `none`.
+        allow_non_finite: accept NaN and infinity as predictions.
+        database_url: the database of a model that is not a file.
+        threads: how many blocks of rows are predicted at once. None: as many as there are cores.
+        execution_providers: those of ONNX Runtime, the preferred one first.
+    """
+
+    columns: Sequence[str] | None
+    labels: Sequence[str] | str | Path | None
+    sample: str | Path | None
+    missing: Sequence[str]
+    no_missing: Sequence[str]
+    missing_text: Sequence[str]
+    probabilities: str | None
+    rows_axis: str | None
+    allow_non_finite: bool
+    database_url: str | None
+    threads: int | None
+    execution_providers: Sequence[str]
+
+
+class OutputOptions(TypedDict, total=False):
+    """Which columns a prediction adds. They mean what the options of `batchline predict` mean.
+
+    Args:
+        rename: other names of added columns: old → new.
+        error_column: add the column `error`. Without it, the first row with an error raises.
+        model_columns: add the columns `model` and `version`.
+        max_errors: raise if more rows have errors: a number, or as a float a share of the rows.
+    """
+
+    rename: Mapping[str, str]
+    error_column: bool
+    model_columns: bool
+    max_errors: int | float | None
+
+
+class FileOptions(ModelOptions, OutputOptions, total=False):
+    """The options of `predict_file`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that is loaded. Several threads may use it at once.
+
+    Args:
+        name: its name in the registry, or that of its file.
+        version: its number in the registry, or the first digits of its file's sha256.
+    """
+
+    name: str
+    version: str
+    _model: ScoringModel
+    _threads: int
+
+    def predict(
+        self, frame: Any, *, keep: Sequence[str] | None = None, **options: Unpack[OutputOptions]
+    ) -> Any:
+        """Return a table with the predictions of all rows of a table, in the same order.
+
+        The columns of the model are found by name. They are predicted in blocks, in threads.
+
+        Args:
+            frame: a `DataFrame` of pandas or polars, a `Table`, `RecordBatch` or
+                `RecordBatchReader` of pyarrow, or any other table with `__arrow_c_stream__`.
+            keep: the columns that the result has in front of the predictions. None: all.
+
+        Returns:
+            A table of the same library: the kept columns without a copy, then `label`,
+            `probability_…` for each class, the other outputs, and `error`. For a
+            `RecordBatchReader`, a reader that predicts each batch when it is read. For a table of
+            another library, a `Table` of pyarrow.
+
+        Raises:
+            InvalidColumns: columns are missing, have a wrong type, or would have one name.
+            TooManyErrors: more rows have errors than `max_errors`, or one without `error_column`.
+            TypeError: `frame` is no table.
+        """
+        scorer, limit = self._scorer(options), _limit(options)
+        if isinstance(frame, pa.RecordBatchReader):
+            return predict_stream(frame, scorer, keep, limit)
+        return predict_table(table_of(frame), scorer, keep, limit, self._threads)
+
+    def predict_file(
+        self,
+        sources: str | Path | Sequence[str | Path],
+        output: str | Path,
+        *,
+        keep: Sequence[str] | None = None,
+        read: ReadOptions | None = None,
+        write: WriteOptions | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> Summary:
+        """Predict every row of files, as `batchline predict` does. See `batchline.predict_file`."""
+        given = [sources] if isinstance(sources, str | Path) else sources
+        scorer, limit = self._scorer(options), _limit(options)
+        with open_source([str(each) for each in given], read or ReadOptions()) as source:
+            kept = source.check(scorer.kinds, keep)
+            write = write or source.write_options(str(output))
+            with open_sink(str(output), kept, scorer.added.schema, write) as sink:
+                engine = LocalEngine(
+                    source, sink, scorer, threads=self._threads, keep=keep, limit=limit
+                )
+                return engine.run()
+
+    def _scorer(self, options: OutputOptions) -> Scorer:
+        model = self._model
+        extra = [ERROR] * options.get("error_column", True)
+        extra += [MODEL, VERSION] * options.get("model_columns", False)
+        added = Added(predicted_columns(model.predictor), tuple(extra))
+        renamed, names = options.get("rename", {}), added.schema.names
+        if unknown := [name for name in renamed if name not in names]:
+            raise ConfigurationError(
+                f"no added column is named {', '.join(unknown)}",
+                hint=f"rename some of {', '.join(names)}",
+            )
+        kinds = kinds_of(model.predictor.signature)
+        added = replace(added, renamed=renamed)
+        return Scorer(model.predictor, kinds, added, model.name, model.version)
+
+
+def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
+    """Load a model: an ONNX file by path or URL, or `NAME` or `NAME@VERSION` of a database.
+
+    A file is validated when it is loaded for the first time on this machine.
+
+    Args:
+        options: see `ModelOptions`.
+
+    Raises:
+        ConfigurationError: the model cannot be served.
+        UnknownModel, UnknownVersion: the database has no such version.
+    """
+    threads = options.get("threads") or cores()
+    providers = options.get("execution_providers", Runtime().providers)
+    runtime = Runtime(providers=providers, parallel_calls=threads)
+    name = str(model)
+    if is_file(name):
+        labels = options.get("labels")
+        path = Path(labels) if isinstance(labels, str | Path) else None
+        loaded = load_file(ModelFile.read(name, path, _choices(options)), _sample(options), runtime)
+    else:
+        loaded = load_version(lambda: _database(name, options), name, runtime)
+    signature = named_columns(loaded.predictor.signature, options.get("columns") or ())
+    return Model(loaded.name, loaded.version, loaded.with_signature(signature), threads)
+
+
+def predict_file(
+    sources: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    model: str | Path | Model,
+    keep: Sequence[str] | None = None,
+    read: ReadOptions | None = None,
+    write: WriteOptions | None = None,
+    **options: Unpack[FileOptions],
+) -> Summary:
+    """Predict every row of files, and write each row with its prediction.
+
+    The output appears once it is complete. A row that cannot be read or predicted has its reason in
+    the column `error`.
+
+    Args:
+        sources: files, folders, patterns or URLs of CSV, JSON Lines or Parquet.
+        output: a file, a folder or a URL.
+        model: a loaded model, or what `load_model` takes, with its options.
+        keep: the columns of the input that the output has. None: all.
+        read: how to read the files. None: by their extensions.
+        write: how to write the output. None: by its extension, and like the first input.
+        options: see `ModelOptions` and `OutputOptions`.
+
+    Returns:
+        How many rows were predicted, how many have errors, and the first of these.
+
+    Raises:
+        FileError: a file cannot be read or written, or its columns do not fit.
+        TooManyErrors: more rows have errors than are allowed. Nothing was written.
+    """
+    given: dict[str, Any] = dict(options)
+    adding = {name: given.pop(name) for name in OutputOptions.__annotations__ if name in given}
+    if isinstance(model, Model):
+        if given:
+            raise TypeError(f"the model is loaded, so it takes no {', '.join(given)}")
+        loaded = model
+    else:
+        loaded = load_model(model, **given)
+    return loaded.predict_file(sources, output, keep=keep, read=read, write=write, **adding)
+
+
+def _choices(options: ModelOptions) -> Choices:
+    labels = options.get("labels")
+    columns = options.get("columns")
+    return Choices(
+        labels=None if labels is None or isinstance(labels, str | Path) else tuple(labels),
+        probabilities=options.get("probabilities"),
+        rows_axis=options.get("rows_axis"),
+        allow_non_finite=options.get("allow_non_finite", False),
+        features=None if columns is None else tuple(columns),
+        missing=tuple(options.get("missing", ())),
+        no_missing=tuple(options.get("no_missing", ())),
+        missing_text=tuple(options.get("missing_text", ())),
+    )
+
+
+def _sample(options: ModelOptions) -> tuple[str, bytes] | None:
+    sample = options.get("sample")
+    return None if sample is None else (str(sample), Path(sample).read_bytes())
+
+
+def _database(model: str, options: ModelOptions) -> "Database":
+    from batchline.db.database import Database
+
+    url = options.get("database_url")
+    if url is None:
+        raise ConfigurationError(
+            f"{model} is no file, and no database is given",
+            hint="give the path of an ONNX file, or database_url",
+        )
+    return Database(url)
+
+
+def _limit(options: OutputOptions) -> ErrorLimit:
+    most = options.get("max_errors")
+    if most is None:
+        return ErrorLimit() if options.get("error_column", True) else ErrorLimit(count=0)
+    return ErrorLimit(share=most) if isinstance(most, float) else ErrorLimit(count=most)

@@ -1,0 +1,236 @@
+"""Tables in memory: the same library comes back, with the columns that the command adds."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pytest
+from pyarrow import csv
+
+import batchline
+from batchline.constants import FILE_BLOCK_ROWS, IRIS_LABELS, IRIS_MODEL
+from batchline.errors import ConfigurationError, InvalidColumns, TooManyErrors
+from tests import models
+
+NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
+CLASSES = ["setosa", "versicolor", "virginica"]
+ADDED = ["label", *(f"probability_{name}" for name in CLASSES), "error"]
+
+
+@pytest.fixture(scope="module")
+def iris() -> batchline.Model:
+    return batchline.load_model(IRIS_MODEL, labels=IRIS_LABELS, columns=NAMES)
+
+
+def table(rows: list[list[float]] = FLOWERS) -> pa.Table:
+    """A table with an id, the four columns in another order than the model's, and a note."""
+    columns = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True))
+    notes = [f"n {number}" for number in range(len(rows))]
+    return pa.table({"id": range(len(rows)), **dict(reversed(columns.items())), "note": notes})
+
+
+def probabilities(rows: list[list[float]]) -> list[list[float]]:
+    """What ONNX Runtime itself gives."""
+    session = onnxruntime.InferenceSession(IRIS_MODEL)
+    found: Any = session.run(["probabilities"], {"X": np.array(rows, np.float32)})[0]
+    return found.tolist()
+
+
+def check(found: pa.Table, given: pa.Table, rows: list[list[float]]) -> None:
+    assert found.column_names == [*given.column_names, *ADDED]
+    assert found.select(given.column_names).to_pylist() == given.to_pylist()
+    expected = probabilities(rows)
+    own = np.stack([found[f"probability_{name}"].to_numpy() for name in CLASSES], axis=1)
+    np.testing.assert_allclose(own, expected, rtol=1e-5)
+    assert found["label"].to_pylist() == [CLASSES[int(np.argmax(row))] for row in expected]
+    assert found["error"].null_count == len(rows)
+
+
+# The libraries ---------------------------------------------------------------------------------
+
+
+def test_a_table_of_pyarrow_comes_back_with_its_predictions(iris: batchline.Model) -> None:
+    given = table()
+    found = iris.predict(given)
+    assert type(found) is pa.Table
+    check(found, given, FLOWERS)
+    kept, before = found["note"].chunk(0).buffers(), given["note"].chunk(0).buffers()
+    assert [each and each.address for each in kept] == [each and each.address for each in before]
+
+
+def test_a_record_batch_stays_one(iris: batchline.Model) -> None:
+    [given] = table().to_batches()
+    found = iris.predict(given)
+    assert type(found) is pa.RecordBatch
+    check(pa.table(found), table(), FLOWERS)
+
+
+def test_a_reader_is_predicted_batch_by_batch_while_it_is_read(iris: batchline.Model) -> None:
+    asked = []
+
+    def batches() -> Any:
+        for number in range(4):
+            asked.append(number)
+            yield table().to_batches()[0]
+
+    given = pa.RecordBatchReader.from_batches(table().schema, batches())
+    found = iris.predict(given)
+    assert type(found) is pa.RecordBatchReader
+    assert asked == []
+    assert found.schema.names == [*table().column_names, *ADDED]
+    check(pa.table(found.read_next_batch()), table(), FLOWERS)
+    assert len(asked) < 3
+    assert sum(batch.num_rows for batch in found) == 9
+
+
+def test_any_table_that_exports_arrow_is_predicted(iris: batchline.Model) -> None:
+    class Foreign:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            return table().__arrow_c_stream__(requested_schema)
+
+    check(iris.predict(Foreign()), table(), FLOWERS)
+
+
+def test_a_frame_of_polars_comes_back_as_one(iris: batchline.Model) -> None:
+    polars = pytest.importorskip("polars")
+    given = polars.DataFrame(table())
+    found = iris.predict(given)
+    assert type(found) is polars.DataFrame
+    check(pa.table(found), pa.table(given), FLOWERS)
+    assert iris.predict(given, keep=[]).columns == ADDED
+
+
+def test_a_frame_of_pandas_comes_back_as_one_with_its_index_and_its_types(
+    iris: batchline.Model,
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    given = table().to_pandas().set_index(pandas.Index([7, 7, 9], name="key"))
+    given["note"] = given["note"].astype("category")
+    found = iris.predict(given)
+    assert type(found) is pandas.DataFrame
+    assert list(found.columns) == [*given.columns, *ADDED]
+    assert found.index.equals(given.index)
+    assert list(found.columns[: given.shape[1]]) == list(given.columns)
+    assert (found.dtypes[: given.shape[1]] == given.dtypes).all()
+    assert found["label"].tolist() == ["setosa", "virginica", "versicolor"]
+    assert "label" not in given.columns
+
+
+# Rows ------------------------------------------------------------------------------------------
+
+
+def test_rows_of_many_blocks_come_back_in_order(iris: batchline.Model) -> None:
+    random = np.random.default_rng(0)
+    rows = random.uniform(0, 8, (2 * FILE_BLOCK_ROWS + 5, 4)).round(2).tolist()
+    check(iris.predict(table(rows)), table(rows), rows)
+
+
+def test_a_table_without_rows_has_all_columns(iris: batchline.Model) -> None:
+    found = iris.predict(table().slice(0, 0))
+    assert (found.num_rows, found.column_names) == (0, [*table().column_names, *ADDED])
+
+
+def test_a_row_that_cannot_be_predicted_has_its_reason(iris: batchline.Model) -> None:
+    given = table([*FLOWERS, [5.0, float("nan"), 1.0, 1.0]])
+    found = iris.predict(given)
+    *others, error = found["error"].to_pylist()
+    assert others == [None] * 3
+    assert error.startswith("not_finite: table, row 4, column 'sepal_width': ")
+    assert found["label"].to_pylist()[3] is None
+    check(found.slice(0, 3), given.slice(0, 3), FLOWERS)
+
+
+def test_a_row_at_which_the_model_fails_is_isolated(tmp_path: Path) -> None:
+    model = batchline.load_model(models.picky(tmp_path / "picky.onnx"))
+    found = model.predict(pa.table({"x": [3.0, 99.0, 7.0]}))
+    assert found["square"].to_pylist() == [9.0, None, 49.0]
+    assert found["error"].to_pylist()[1].startswith("model_error: table, row 2: ")
+
+
+@pytest.mark.parametrize("options", [{"error_column": False}, {"max_errors": 0}])
+def test_an_error_raises_if_none_is_allowed(iris: batchline.Model, options: Any) -> None:
+    given = table([*FLOWERS, [5.0, float("nan"), 1.0, 1.0]])
+    with pytest.raises(TooManyErrors, match="table, row 4, column 'sepal_width'"):
+        iris.predict(given, **options)
+    assert iris.predict(given, max_errors=0.5).num_rows == 4
+    assert iris.predict(table(), error_column=False).column_names[-1] == "probability_virginica"
+
+
+def test_numbers_and_texts_of_other_types_are_converted_exactly(iris: batchline.Model) -> None:
+    given = table()
+    for place, name in enumerate(given.column_names[1:5], 1):
+        wide = given[name].cast(pa.float64()) if place % 2 else given[name].cast(pa.float32())
+        given = given.set_column(place, name, wide)
+    check(iris.predict(given), given, FLOWERS)
+
+
+# Columns ---------------------------------------------------------------------------------------
+
+
+def test_columns_are_kept_and_renamed_as_asked(iris: batchline.Model) -> None:
+    found = iris.predict(table(), keep=["id"], rename={"label": "class"}, model_columns=True)
+    assert found.column_names == ["id", "class", *ADDED[1:], "model", "version"]
+    assert found["model"].to_pylist() == ["iris"] * 3
+    assert found["version"].to_pylist() == [iris.version] * 3
+
+
+def test_wrong_columns_are_named_all_at_once(iris: batchline.Model) -> None:
+    given = table().drop_columns(["sepal_width", "petal_width"])
+    with pytest.raises(InvalidColumns, match=r"'sepal_width' is missing.*'petal_width' is missing"):
+        iris.predict(given)
+    texts = table().drop_columns(["sepal_width"]).append_column("sepal_width", [["a", "b", "c"]])
+    with pytest.raises(InvalidColumns, match="'sepal_width' must be float32"):
+        iris.predict(texts)
+    with pytest.raises(InvalidColumns, match="two columns would be named 'label'"):
+        iris.predict(table().append_column("label", [["a", "b", "c"]]))
+    with pytest.raises(InvalidColumns, match="'other' is missing"):
+        iris.predict(table(), keep=["other"])
+    with pytest.raises(ConfigurationError, match="no added column is named lable"):
+        iris.predict(table(), rename={"lable": "class"})
+
+
+def test_something_else_than_a_table_is_refused(iris: batchline.Model) -> None:
+    with pytest.raises(TypeError, match=r"got builtins\.list"):
+        iris.predict(FLOWERS)
+
+
+# Files -----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_predicted_in_one_call(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    csv.write_csv(table(), source)
+    with source.open("a") as file:
+        file.write("7,oops,1,1,1,x\n")
+    done = batchline.predict_file(
+        source, target, model=IRIS_MODEL, labels=CLASSES, columns=NAMES, keep=["id", "note"]
+    )
+    assert (done.rows, done.predicted, done.failed) == (4, 3, 1)
+    assert done.first_errors[0].column == "petal_width"
+    found = csv.read_csv(target)
+    assert found.column_names == ["id", "note", *ADDED]
+    assert found["label"].to_pylist() == ["setosa", "virginica", "versicolor", ""]
+
+
+def test_nothing_is_written_if_too_many_rows_have_errors(
+    tmp_path: Path, iris: batchline.Model
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(f"{','.join(NAMES)}\n1,2,3,oops\n")
+    with pytest.raises(TooManyErrors):
+        batchline.predict_file(source, target, model=iris, max_errors=0)
+    assert not target.exists()
+    with pytest.raises(TypeError, match="takes no labels"):
+        batchline.predict_file(source, target, model=iris, labels=CLASSES)
+
+
+def test_importing_batchline_imports_nothing_else() -> None:
+    code = "import sys; before = set(sys.modules); import batchline; "
+    code += "print([each for each in set(sys.modules) - before])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "['batchline']\n"
