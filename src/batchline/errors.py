@@ -332,7 +332,7 @@ class FileOptionInvalid(FileError):
 class FormatUnknown(FileError):
     """The name of a file does not show its format.
 
-    Add `--format csv`, `--format jsonl` or `--format parquet`.
+    Add `--input-format` or `--output-format` with `csv`, `jsonl` or `parquet`.
     """
 
     code = "format_unknown"

@@ -52,7 +52,7 @@ def test_an_error_names_the_row_of_the_file_and_its_row_group(tmp_path: Path) ->
         ("not_finite", 2, 0, None), ("not_finite", 4, 1, None)
     ]  # fmt: skip
     assert found.kept["id"] == [0, 2, 4]
-    place = f"{path}, row 2, column 'n'"
+    place = f"{path}, row 2 (row group 0), column 'n'"
     assert str(found.errors[0]) == f"{place}: expected a finite number, got 'nan'"
 
 

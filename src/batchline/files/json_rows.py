@@ -131,5 +131,5 @@ def _check_known(unknown: set[str]) -> None:
         raise InvalidColumns(
             f"a row has the key {min(unknown)!r}, which the first rows do not have, so that the "
             "output has no column for it",
-            hint="name the columns to keep, or write JSON Lines",
+            hint="name the columns to --keep, or write JSON Lines",
         )

@@ -138,7 +138,7 @@ class TextPart:
         finally:
             text.close()
         if len(data) != self.stop - self.start or not self.file.location.is_unchanged():
-            raise SourceChanged(f"{self.file.location.path} changed while it was read")
+            raise SourceChanged(f"{self.file.location.name} changed while it was read")
         data = data if data.endswith(b"\n") else data + b"\n"
         return self.file.records(data, self.file.ends_of(data))
 
