@@ -508,3 +508,20 @@ def of_a_future_opset(path: Path) -> Path:
     model.opset_import[0].version = 99
     save(model, path)
     return path
+
+
+def adding(path: Path, *names: str) -> Path:
+    """Gives the sum of one float of each of these inputs."""
+    inputs = [_floats(name, "n", 1) for name in names]
+    return _save(path, [make_node("Sum", names, ["sum"])], inputs, [_floats("sum", "n", 1)])
+
+
+def of_many_types(path: Path) -> Path:
+    """Gives a float as an integer, as a boolean, as text, as it is, and beside its reciprocal."""
+    kinds = {"whole": INT64, "flag": TensorProto.BOOL, "text": TensorProto.STRING}
+    nodes = [make_node("Cast", ["x"], [name], to=kind) for name, kind in kinds.items()]
+    nodes.append(make_node("Reciprocal", ["x"], ["inverse"]))
+    nodes.append(make_node("Concat", ["x", "inverse"], ["both"], axis=1))
+    outputs = [make_tensor_value_info(name, kind, ["n", 1]) for name, kind in kinds.items()]
+    outputs += [_floats("inverse", "n", 1), _floats("both", "n", 2)]
+    return _save(path, nodes, [_floats("x", "n", 1)], outputs)

@@ -166,7 +166,8 @@ def test_errors_name_the_physical_line_behind_blank_lines_and_long_cells(tmp_pat
     assert found.places == [(7, "not_a_number", "a"), (8, "wrong_field_count", "")]
     assert [error.row for error in found.errors] == [2, 3]
     assert found.source.blank_lines == 2
-    assert str(found.errors[0]) == f"{tmp_path}/a.csv, line 7, column 'a': expected a number, got 'bad'"
+    place = f"{tmp_path}/a.csv, line 7, column 'a'"
+    assert str(found.errors[0]) == f"{place}: expected a number, got 'bad'"
 
 
 def test_a_blank_line_is_no_row_in_a_file_with_one_column_either(tmp_path: Path) -> None:

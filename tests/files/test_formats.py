@@ -48,6 +48,13 @@ def test_a_chosen_column_comes_out_of_each_format_into_each(
     assert found.kept == {"key": KEYS, "label": ["new"] * 5}
 
 
+@pytest.mark.parametrize("into", FORMATS)
+@pytest.mark.parametrize("out_of", FORMATS)
+def test_no_column_of_each_format_needs_to_be_kept(tmp_path: Path, out_of: str, into: str) -> None:
+    copy(source(tmp_path, out_of), tmp_path / f"out.{into}", keep=[])
+    assert read(tmp_path / f"out.{into}").kept == {"label": ["new"] * 5}
+
+
 @pytest.mark.parametrize("out_of", FORMATS)
 def test_a_bad_row_has_the_same_error_in_each_format(tmp_path: Path, out_of: str) -> None:
     found = read(source(tmp_path, out_of), x=INTEGER)

@@ -52,7 +52,8 @@ def test_an_error_names_the_row_of_the_file_and_its_row_group(tmp_path: Path) ->
         ("not_finite", 2, 0, None), ("not_finite", 4, 1, None)
     ]  # fmt: skip
     assert found.kept["id"] == [0, 2, 4]
-    assert str(found.errors[0]) == f"{path}, row 2, column 'n': expected a finite number, got 'nan'"
+    place = f"{path}, row 2 (row group 0), column 'n'"
+    assert str(found.errors[0]) == f"{place}: expected a finite number, got 'nan'"
 
 
 def test_texts_booleans_lists_and_categories_are_features(tmp_path: Path) -> None:

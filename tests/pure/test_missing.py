@@ -373,7 +373,11 @@ def test_string_inputs_get_a_text_only_from_the_user(tmp_path: Path) -> None:
         ({"missing": ("age",), "no_missing": ("age",)}, "both name age", "one of the options"),
         ({"missing_text": ("citi=x",)}, "no string input citi", "the name of an input: city"),
         ({"missing_text": ("a\0",)}, "cannot be printed", "another text"),
-        ({"features": ("a",)}, "has 4 inputs: age, income, height, city", "leave --features out"),
+        (
+            {"features": ("a",)},
+            "has 4 inputs: age, income, height, city",
+            "leave the names of features out",
+        ),
     ],
 )
 def test_wrong_choices_are_explained(
@@ -388,7 +392,7 @@ def test_wrong_choices_are_explained(
 @pytest.mark.parametrize(
     ("features", "detail"),
     [
-        (("a",), "must name 2 features, one for each value of a row, got 1"),
+        (("a",), "expected 2 names of features, one for each value of a row, got 1"),
         (("a", "a"), "has the name a twice"),
         (("a", "b\0"), "cannot be printed"),
         (("a", ""), "is empty"),

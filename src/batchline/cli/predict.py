@@ -130,7 +130,8 @@ def predict(
         _option("Write this format. \\[default: by extension]", FILES, metavar="FORMAT"),
     ] = None,
     delimiter: Annotated[
-        str | None, _option("Separate cells by this character.", CSV, metavar="CHARACTER")
+        str | None,
+        _option("Separate cells by this character, such as ; or \\t.", CSV, metavar="CHARACTER"),
     ] = None,
     decimal: Annotated[str, _option("Read this as the decimal mark.", CSV)] = ".",
     thousands: Annotated[str, _option("Skip this mark between groups of digits.", CSV)] = "",
@@ -171,9 +172,14 @@ def predict(
         rows_axis=rows_axis,
     )
     reading = ReadOptions(
-        _format(input_format), delimiter, decimal, thousands, encoding, tuple(null or ())
+        _format(input_format),
+        _delimiter(delimiter),
+        decimal,
+        thousands,
+        encoding,
+        tuple(null or ()),
     )
-    writing = WriteOptions(_format(output_format), delimiter)
+    writing = WriteOptions(_format(output_format), _delimiter(delimiter))
     if output is None and not check:
         raise typer.BadParameter("name the output: -o FILE, or add --check", param_hint="--output")
     limit = _limit(max_errors, error_column=error_column)
@@ -205,12 +211,16 @@ class _Run:
 
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
-        from batchline.files import open_source
+        from batchline.files import STANDARD_STREAM, open_source
+        from batchline.files.sink import check_columns
         from batchline.scoring.columns import kinds_of
 
         kinds = kinds_of(self.model.predictor.signature)
         with open_source(self.sources, self.reading) as source:
             kept = source.check(kinds, self.keep)
+            path = self.output or STANDARD_STREAM
+            format_ = self._write_options(source).format_of(path)
+            check_columns(path, kept, self.added.schema, format_)
             typer.echo(f"files: {len(source.files)}, {source.format}")
             _list_ignored(source, list(kinds), self.keep)
         typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
@@ -251,12 +261,15 @@ class _Run:
         return summary.failed
 
     def _write_options(self, source: "Source") -> "WriteOptions":
-        """Write as the input is written, as far as the options leave it open."""
-        assert self.output is not None
-        like = source.write_options(self.output)
+        """Write as the input is written, as far as the options and the name leave it open."""
+        from batchline.files.options import STANDARD_STREAM, is_folder
+
+        path = self.output or STANDARD_STREAM
+        like = source.write_options(path)
+        like_input = source.format if path == STANDARD_STREAM or is_folder(path) else None
         return replace(
             like,
-            format=self.writing.format,
+            format=self.writing.format or like_input,
             delimiter=self.writing.delimiter or like.delimiter,
         )
 
@@ -290,6 +303,8 @@ def _added(
                 f"expected OLD=NEW with one of {', '.join(names)}, got {text}",
                 param_hint="--rename",
             )
+        if old in renamed:
+            raise typer.BadParameter(f"{old} has two new names", param_hint="--rename")
         renamed[old] = new
     return replace(added, renamed=renamed)
 
@@ -323,6 +338,10 @@ def _format(text: str | None) -> Any:
     except ValueError:
         names = ", ".join(Format)
         raise typer.BadParameter(f"expected one of {names}, got {text}") from None
+
+
+def _delimiter(text: str | None) -> str | None:
+    return "\t" if text == "\\t" else text  # most shells leave the two characters as they are
 
 
 def _keep(text: str) -> list[str] | None:

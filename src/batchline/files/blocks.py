@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchline.constants import ERROR_VALUE_MAX_CHARACTERS
+from batchline.files.options import input_name
 
 Mask = NDArray[np.bool_]
 
@@ -50,9 +51,11 @@ class RowError:
 
     def __str__(self) -> str:
         place = f"row {self.row}" if self.line is None else f"line {self.line}"
+        if self.row_group is not None:
+            place += f" (row group {self.row_group})"
         column = f", column {self.column!r}" if self.column else ""
         value = f", got {self.value!r}" if self.value and ", got " not in self.detail else ""
-        return f"{self.file}, {place}{column}: {self.detail}{value}"
+        return f"{input_name(self.file)}, {place}{column}: {self.detail}{value}"
 
 
 class Note(Protocol):

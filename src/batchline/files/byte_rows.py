@@ -1,6 +1,6 @@
 """Rows as the bytes that came, in one buffer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -55,6 +55,27 @@ class ByteRows:
         if rows.all():
             return self
         return replace(self, starts=self.starts[rows], stops=self.stops[rows], is_whole=False)
+
+    def mended(self, rows: Iterable[int]) -> Self:
+        """Return all rows, of which these, which cannot be read, become well-formed."""
+        new = {row: self.well_formed(row) for row in sorted(rows)}
+        new = {row: record for row, record in new.items() if record != self[row]}
+        if not new:
+            return self
+        pieces, grown, at = [], np.zeros(len(self), np.int32), 0
+        for row, record in new.items():
+            pieces += [self.data[at : self.starts[row]], record]
+            grown[row] = len(record) - len(self[row])
+            at = self.stops[row]
+        behind = np.cumsum(grown, dtype=np.int32)
+        data = b"".join([*pieces, self.data[at:]])
+        return replace(
+            self, data=data, starts=self.starts + behind - grown, stops=self.stops + behind
+        )
+
+    def well_formed(self, row: int) -> bytes:
+        """Return a record as a row that readers of its format accept."""
+        raise NotImplementedError
 
     def keeping(self, names: Sequence[str] | None) -> Self:
         """Return the rows, of which the output needs these columns, or all."""

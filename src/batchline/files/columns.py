@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from batchline.errors import Fault
 
 SHOWN = 20
+CLASH_HINT = "give the added column another name: --rename OLD=NEW, or name the columns to --keep"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -6,12 +6,13 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from batchline.constants import ERROR_VALUE_MAX_CHARACTERS
 from batchline.files.arrays import spread, values_of, without
 from batchline.files.blocks import Note, Trouble
 from batchline.files.csv_cells import Marks, convert
-from batchline.files.csv_records import CsvRecords
+from batchline.files.csv_records import CsvRecords, split
 from batchline.files.kinds import Kind
-from batchline.files.utf8 import is_utf8
+from batchline.files.utf8 import is_unicode, is_utf8
 
 Cells = dict[int, pa.Array]
 Kinds = Mapping[int, Kind]
@@ -45,7 +46,11 @@ def _values(records: CsvRecords, kinds: Kinds, marks: Marks, note: Note) -> Cell
     cells, wrong = found or records.cells(dict.fromkeys(kinds, pa.string()))
     columns = len(records.dialect.header)
     for row, fields in wrong.items():
-        note(row, "wrong_field_count", f"expected {columns} fields, got {fields}")
+        detail, extra = f"expected {columns} fields, got {fields}", ""
+        if fields > columns:
+            extra = _fields_behind(records, row)[:ERROR_VALUE_MAX_CHARACTERS]
+            detail += f". The output is without the last {fields - columns}: {extra!r}"
+        note(row, "wrong_field_count", detail, "", extra)
     if found:
         return cells
     names = records.dialect.header
@@ -53,6 +58,13 @@ def _values(records: CsvRecords, kinds: Kinds, marks: Marks, note: Note) -> Cell
         place: convert(cells[place], kind, marks, partial(_note_cell, note, names[place]))
         for place, kind in kinds.items()
     }
+
+
+def _fields_behind(records: CsvRecords, row: int) -> str:
+    """Return the fields of a row that has too many as they are written."""
+    dialect = records.dialect
+    cells = split(records[row].decode(), dialect.delimiter)
+    return dialect.delimiter.join(cells[len(dialect.header) :])
 
 
 def _note_cell(note: Note, column: str, row: int, code: str, detail: str, value: str) -> None:
@@ -89,19 +101,19 @@ def _note_invalid_utf8(records: CsvRecords, note: Note) -> None:
         try:
             records[row].decode()
         except UnicodeDecodeError as error:
-            shown = records[row].decode("utf-8", "backslashreplace")
-            column = _column_of(records, row)
+            column, cell = _invalid_cell(records, row)
             detail = f"byte {error.object[error.start]:#04x} is not UTF-8. If the file has another "
-            note(row, "invalid_encoding", detail + "encoding, add --encoding", column, shown)
+            note(row, "invalid_encoding", detail + "encoding, add --encoding", column, cell)
 
 
-def _column_of(records: CsvRecords, row: int) -> str:
-    """Return the first column of a row that is not UTF-8."""
-    only = np.arange(len(records)) == row
-    header = records.dialect.header
-    cells, _ = records.select(only).cells(dict.fromkeys(range(len(header)), pa.binary()))
-    values = ((name, cell[0].as_py()) for name, cell in zip(header, cells.values(), strict=True))
-    return next((name for name, value in values if value and not is_utf8(value)), "")
+def _invalid_cell(records: CsvRecords, row: int) -> tuple[str, str]:
+    """Return the column and the text of the first cell of a row that is not UTF-8."""
+    dialect = records.dialect
+    cells = split(records[row].decode("utf-8", "surrogateescape"), dialect.delimiter)
+    place = next(place for place, cell in enumerate(cells) if not is_unicode(cell))
+    column = dialect.header[place] if place < len(dialect.header) else ""
+    shown = cells[place].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return column, shown
 
 
 def _note_repeated_headers(records: CsvRecords, note: Note) -> None:

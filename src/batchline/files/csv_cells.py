@@ -132,7 +132,7 @@ def _not_a_number(text: str, marks: Marks) -> tuple[str, str, str]:
         return "not_finite", f"expected a finite number, got {text}", text
     detail = "expected a number"
     if marks.decimal == "." and re.fullmatch(r"[+-]?[0-9.]*,[0-9]+", text):
-        detail += ". If the comma is the decimal mark, add --decimal ,"
+        detail += ". If the comma is the decimal mark, add --decimal ','"
     return "not_a_number", detail, text
 
 

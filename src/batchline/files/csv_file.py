@@ -71,11 +71,11 @@ class CsvFile:
     def _read(cls, text: Text, location: Location, options: ReadOptions) -> tuple[Self, bytes]:
         """Return the file, and what was read behind its header."""
         delimiter = options.delimiter_of(location.path)
-        start, lines, line, rest = _read_header(text, location.path, delimiter)
+        start, lines, line, rest = _read_header(text, location.name, delimiter)
         header = line.rstrip(b"\r\n")
         if not is_utf8(header):
             raise FileUnreadable(
-                f"the header of {location.path} is not UTF-8",
+                f"the header of {location.name} is not UTF-8",
                 hint="add --encoding with the encoding of the file",
             )
         names = _names(header, delimiter)
@@ -112,7 +112,8 @@ class CsvFile:
     def _missing(self, name: str, kind: Kind) -> Fault | None:
         path = self.location.path
         if kind.width is not None:
-            return Fault(path, "wrong_type", f"CSV cannot hold {name!r}, a {kind}")
+            hint = "name one column for each value of the list: --columns FIRST,SECOND"
+            return Fault(path, "wrong_type", f"CSV cannot hold {name!r}, a {kind}", hint)
         if kind.optional or name in self.columns:
             return None
         detail = f"the column {name!r} is missing. The columns are {listed(self.columns)}"

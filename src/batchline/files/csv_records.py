@@ -1,7 +1,9 @@
 """CSV records as bytes, and the cells that pyarrow finds in them."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,17 @@ class CsvRecords(ByteRows):
     """Records of one CSV file. Blank lines are left out."""
 
     dialect: Dialect
+
+    def well_formed(self, row: int) -> bytes:
+        """Return a record with as many cells as the header: the first ones, or empty ones behind.
+
+        A byte that is not UTF-8 becomes U+FFFD. A cell whose quote is never closed ends at the next
+        delimiter.
+        """
+        columns, delimiter = len(self.dialect.header), self.dialect.delimiter
+        cells = split(self[row].decode("utf-8", "replace"), delimiter)[:columns]
+        record = delimiter.join(cells + [""] * (columns - len(cells)))
+        return (record or '""').encode()
 
     def table(self, schema: pa.Schema) -> pa.RecordBatch:
         """Return the cells of these columns as texts. An empty cell without quotes is null."""
@@ -93,3 +106,23 @@ class CsvRecords(ByteRows):
                 check_utf8=False,
             ),
         )
+
+
+def split(record: str, delimiter: str) -> list[str]:
+    """Return the cells of a record as they are written. All quotes that open one are closed."""
+    found = _cell(delimiter).findall(record + delimiter)
+    return [
+        quoted + rest if quoted or not rest.startswith('"') else _in_quotes(rest)
+        for quoted, rest in found
+    ]
+
+
+@cache
+def _cell(delimiter: str) -> re.Pattern[str]:
+    """Return what matches a cell, the part in quotes and the rest, and the delimiter behind it."""
+    end = re.escape(delimiter)
+    return re.compile(f'((?:"(?:[^"]|"")*+")?+)([^{end}]*){end}')
+
+
+def _in_quotes(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

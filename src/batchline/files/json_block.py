@@ -12,18 +12,13 @@ from batchline.files.arrays import from_strings, single, validity, values_of, wi
 from batchline.files.blocks import Note, Trouble
 from batchline.files.csv_cells import Marks, convert
 from batchline.files.json_rows import JsonRows
+from batchline.files.json_values import Number, dump, load
 from batchline.files.kinds import Kind
 from batchline.files.lists import fixed_lists, items_of
-from batchline.files.utf8 import is_utf8
+from batchline.files.utf8 import is_unicode, is_utf8
 
 Kinds = Mapping[str, Kind]
 Object = dict[str, Any]
-
-
-class Number(str):
-    """A number as it is written. It becomes a value of the asked type only."""
-
-    __slots__ = ()
 
 
 def read_features(rows: JsonRows, features: Kinds, trouble: Trouble) -> dict[str, pa.Array]:
@@ -90,7 +85,7 @@ def _object(line: bytes, row: int, features: Kinds, note: Note) -> Object:
     """Return the members of a line, or none if it is no object."""
     shown = line.decode("utf-8", "backslashreplace")
     try:
-        found = _load(line.decode())
+        found = load(line.decode())
     except UnicodeDecodeError:
         note(row, "invalid_encoding", "the line is not UTF-8", "", shown)
         return {}
@@ -111,21 +106,6 @@ def _object(line: bytes, row: int, features: Kinds, note: Note) -> Object:
     return dict(found)
 
 
-def _load(text: str) -> Any:
-    """Parse JSON. Objects become tuples of pairs."""
-    return json.loads(
-        text,
-        parse_float=Number,
-        parse_int=Number,
-        parse_constant=_reject,
-        object_pairs_hook=tuple,
-    )
-
-
-def _reject(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
-
-
 def _column(values: list[Any], name: str, kind: Kind, note: Note) -> pa.Array:
     """Return JSON values as an array. A value of another type is noted and becomes null."""
     width = 1 if kind.width is None else kind.width
@@ -134,7 +114,7 @@ def _column(values: list[Any], name: str, kind: Kind, note: Note) -> pa.Array:
     valid = np.ones(len(values), bool)
 
     def report(row: int, code: str, detail: str, value: Any) -> None:
-        note(row, code, detail, name, value if isinstance(value, str) else _as_json(value))
+        note(row, code, detail, name, value if isinstance(value, str) else dump(value))
 
     for row, items in enumerate(lists):
         if problem := _shape_problem(items, width):
@@ -163,7 +143,7 @@ def _text(value: Any, kind: Kind, report: Callable[[str, str, Any], None]) -> st
     if value is None:
         return None
     if kind.is_text:
-        if type(value) is str and _is_unicode(value):
+        if type(value) is str and is_unicode(value):
             return value
         report("not_a_text", "expected a string", value)
     elif kind.dtype == "bool":
@@ -175,21 +155,3 @@ def _text(value: Any, kind: Kind, report: Callable[[str, str, Any], None]) -> st
     else:
         report("not_a_number", "expected a number", value)
     return None
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it has no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _as_json(value: Any) -> str:
-    """Return a value that `_load` has made as it was, or nearly so."""
-    if type(value) is tuple:
-        return "{" + ", ".join(f"{json.dumps(k)}: {_as_json(v)}" for k, v in value) + "}"
-    if type(value) is list:
-        return "[" + ", ".join(map(_as_json, value)) + "]"
-    return str(value) if type(value) is Number else json.dumps(value)

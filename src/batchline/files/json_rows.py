@@ -13,6 +13,7 @@ import pyarrow as pa
 from batchline.errors import InvalidColumns
 from batchline.files.arrays import from_strings
 from batchline.files.byte_rows import ByteRows
+from batchline.files.json_values import dump, load
 from batchline.files.records import Positions
 
 BLANK = np.zeros(256, bool)
@@ -57,8 +58,23 @@ class JsonRows(ByteRows):
     def keeping(self, names: Sequence[str] | None) -> Self:
         return replace(self, keeps_all=names is None)
 
+    def well_formed(self, row: int) -> bytes:
+        """Return a line as an object, which is empty for a line that is none.
+
+        A byte that is not UTF-8 becomes U+FFFD. NaN and infinity become null.
+        """
+        line = self[row].decode("utf-8", "replace")
+        constants: list[str] = []
+        try:
+            found = load(line, constants.append)
+        except (ValueError, RecursionError):
+            found = None
+        if type(found) is not tuple:
+            return b"{}"
+        return (dump(found) if constants else line).encode()
+
     def members(self, row: int) -> dict[str, str]:
-        """Return the values of a line without errors by their keys, as JSON."""
+        """Return the values of a well-formed line by their keys, as JSON."""
         return dict(members(self[row].decode()))
 
     def table(self, schema: pa.Schema) -> pa.RecordBatch:
@@ -104,7 +120,10 @@ def _after(text: str, at: int, character: str, blanks: int = 1) -> int:
 def _as_text(value: str) -> str | None:
     if value == "null":
         return None
-    return cast(str, json.loads(value)) if value.startswith('"') else value
+    if not value.startswith('"'):
+        return value
+    text = cast(str, json.loads(value))
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _check_known(unknown: set[str]) -> None:
@@ -112,5 +131,5 @@ def _check_known(unknown: set[str]) -> None:
         raise InvalidColumns(
             f"a row has the key {min(unknown)!r}, which the first rows do not have, so that the "
             "output has no column for it",
-            hint="name the columns to keep, or write JSON Lines",
+            hint="name the columns to --keep, or write JSON Lines",
         )

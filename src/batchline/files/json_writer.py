@@ -9,6 +9,7 @@ import pyarrow as pa
 from batchline.errors import InvalidColumns
 from batchline.files.arrays import from_bytes, from_numpy, from_strings
 from batchline.files.blocks import Kept
+from batchline.files.columns import CLASH_HINT
 from batchline.files.csv_writer import Stream, whole_text
 from batchline.files.json_rows import BLANK, OPENING, JsonRows
 from batchline.files.value_texts import join, json_name, json_text
@@ -31,12 +32,13 @@ class JsonWriter:
         if isinstance(kept, JsonRows):
             heads, is_empty = self._heads(kept)
         else:
-            heads, is_empty = _members(kept.table(self._kept), b"{"), np.zeros(len(kept), bool)
+            heads = _members(kept.table(self._kept), b"{", len(kept))
+            is_empty = np.zeros(len(kept), bool)
             is_empty |= not self._kept.names
         if not self._new.names:
             return whole_text(join(heads, b"}\n"))
         between = from_strings([",", ""]).take(from_numpy(is_empty, pa.int8()))
-        return whole_text(join(heads, between, _members(new, b""), b"}\n"))
+        return whole_text(join(heads, between, _members(new, b"", len(kept)), b"}\n"))
 
     def write(self, encoded: Any) -> None:
         self._stream.write(encoded)
@@ -73,15 +75,15 @@ class JsonWriter:
             return
         for row in range(len(rows)):
             if clash := rows.members(row).keys() & names:
-                raise InvalidColumns(f"a row already has the key {min(clash)!r}")
+                raise InvalidColumns(f"a row already has the key {min(clash)!r}", hint=CLASH_HINT)
 
 
-def _members(batch: pa.RecordBatch, begin: bytes) -> pa.Array:
+def _members(batch: pa.RecordBatch, begin: bytes, rows: int) -> pa.Array:
     """Return the columns of each row as members of an object."""
     parts: list[Any] = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         parts += [(b"," if parts else begin) + json_name(name), json_text(column)]
-    return join(*parts) if parts else from_bytes([begin] * batch.num_rows, pa.string())
+    return join(*parts) if parts else from_bytes([begin] * rows, pa.string())
 
 
 def _quoted(name: str) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from batchline.errors import FileError, FileUnreadable, NoFileFound
-from batchline.files.options import STANDARD_STREAM
+from batchline.files.options import STANDARD_STREAM, input_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ class Location:
     path: str
     size: int | None = None
     stamp: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its path, or words for standard input."""
+        return input_name(self.path)
 
     @property
     def reopens(self) -> bool:
@@ -77,6 +82,8 @@ def _find(path: str) -> list[Location]:
         found = [_at(each) for each in (_url_files(path) if is_url(path) else _local_files(path))]
     except FileError:
         raise
+    except FileNotFoundError as error:
+        raise NoFileFound(f"the file {path} does not exist") from error
     except Exception as error:  # each of fsspec's filesystems has errors of its own
         raise unreadable(path, error) from error
     if not found:
@@ -148,4 +155,4 @@ def filesystem_of(url: str) -> tuple[Any, str]:
 
 def unreadable(path: str, error: Exception) -> FileUnreadable:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return FileUnreadable(f"{path} cannot be read: {reason or type(error).__name__}")
+    return FileUnreadable(f"{input_name(path)} cannot be read: {reason or type(error).__name__}")

@@ -64,7 +64,7 @@ class ReadOptions:
         if self.decimal == self.thousands:
             raise FileOptionInvalid(f"{self.decimal!r} is both the decimal and the thousands mark")
         try:
-            codecs.lookup(self.encoding)
+            "".encode(self.encoding)  # `codecs.lookup` also knows base64, which is for bytes
         except LookupError as error:
             raise FileOptionInvalid(f"the encoding {self.encoding!r} is unknown") from error
 
@@ -79,7 +79,7 @@ class ReadOptions:
         Raises:
             FormatUnknown: neither this option nor the extension shows it.
         """
-        return self.format or format_of(path)
+        return self.format or format_of(path, "--input-format")
 
     def delimiter_of(self, path: str) -> str:
         return self.delimiter or default_delimiter(path)
@@ -107,7 +107,7 @@ class WriteOptions:
         check_delimiter(self.delimiter)
 
     def format_of(self, path: str) -> Format:
-        return self.format or format_of(path)
+        return self.format or format_of(path, "--output-format")
 
     def delimiter_of(self, path: str) -> str:
         return self.delimiter or default_delimiter(path)
@@ -134,20 +134,33 @@ def is_folder(path: str) -> bool:
     return path.endswith("/") or ("://" not in path and Path(path).is_dir())
 
 
+def input_name(path: str) -> str:
+    return "standard input" if path == STANDARD_STREAM else path
+
+
+def output_name(path: str) -> str:
+    return "standard output" if path == STANDARD_STREAM else path
+
+
 def plain_name(path: str) -> PurePosixPath:
     """Return the name of a file without the extension of its compression."""
     name = PurePosixPath(path.partition("?")[0] if "://" in path else path)
     return name.with_suffix("") if name.suffix.lower() in COMPRESSIONS else name
 
 
-def format_of(path: str) -> Format:
+def format_of(path: str, option: str) -> Format:
+    """Return the format of a file by its extension.
+
+    Args:
+        option: the one to add if the extension does not show it.
+    """
     try:
         return EXTENSIONS[plain_name(path).suffix.lower()]
     except KeyError:
         what = "standard input or output" if path == STANDARD_STREAM else path
         raise FormatUnknown(
             f"the name does not show the format of {what}",
-            hint="add --input-format or --output-format: csv, jsonl or parquet",
+            hint=f"add {option} csv, {option} jsonl or {option} parquet",
         ) from None
 
 

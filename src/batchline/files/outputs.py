@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from batchline.errors import NotWritten
 from batchline.files.locations import filesystem_of, is_url
-from batchline.files.options import STANDARD_STREAM
+from batchline.files.options import STANDARD_STREAM, output_name
 
 WRITE_BYTES = 1024 * 1024
 
@@ -122,6 +122,5 @@ def sync_folder(folder: Path) -> None:
 
 
 def not_written(path: str, error: Exception) -> NotWritten:
-    name = "standard output" if path == STANDARD_STREAM else path
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return NotWritten(f"{name} cannot be written: {reason or type(error).__name__}")
+    return NotWritten(f"{output_name(path)} cannot be written: {reason or type(error).__name__}")

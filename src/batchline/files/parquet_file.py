@@ -45,7 +45,7 @@ class ParquetFile:
             FileUnreadable: the file is empty, cut off or no Parquet file.
         """
         if location.size == 0:
-            raise FileUnreadable(f"{location.path} is empty")
+            raise FileUnreadable(f"{location.name} is empty")
         copy = None if location.reopens else _copied(location)
         with _opened(location, copy) as file:
             groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
@@ -131,7 +131,7 @@ class ParquetPart:
                 yield self._block(batch, features, row)
                 row += batch.num_rows
         if row != self.first_row + self.rows or not self.file.location.is_unchanged():
-            raise SourceChanged(f"{self.file.location.path} changed while it was read")
+            raise SourceChanged(f"{self.file.location.name} changed while it was read")
 
     def _rows_at_a_time(self) -> int:
         size = max(self.file.group_bytes[self.group] // self.rows, 1)
@@ -158,12 +158,12 @@ def _opened(location: Location, copy: BinaryIO | None) -> Iterator[Any]:
     file = copy or location.open()
     try:
         if file.seek(0) or file.read(4) != b"PAR1":
-            raise FileUnreadable(f"{location.path} is not a Parquet file")
+            raise FileUnreadable(f"{location.name} is not a Parquet file")
         yield parquet.ParquetFile(pa.PythonFile(file, "r"), pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise FileUnreadable(
-            f"{location.path} is cut off or damaged, and cannot be read: {reason}"
+            f"{location.name} is cut off or damaged, and cannot be read: {reason}"
         ) from error
     finally:
         if copy is None:

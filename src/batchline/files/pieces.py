@@ -79,11 +79,11 @@ def _give_up(text: Text, start: int, data: bytes) -> Piece:
     if len(ends):
         stop = int(ends[0])
         return Piece(start, start + stop, data[:stop], ends, UNCLOSED)
-    beginning, size = data[:FILE_BLOCK_BYTES], len(data)
+    beginning, size = data[:FILE_BLOCK_BYTES] + b"\n", len(data)
     while more := text.read(FILE_BLOCK_BYTES):
         behind = more.find(b"\n") + 1
         size += behind or len(more)
         if behind:
             text.unread(more[behind:])
             break
-    return Piece(start, start + size, beginning, ends, TOO_LARGE)
+    return Piece(start, start + size, beginning, line_ends(beginning), TOO_LARGE)

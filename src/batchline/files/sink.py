@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from batchline.errors import Fault, FileError, InvalidColumns, NotWritten
 from batchline.files.blocks import Kept
+from batchline.files.columns import CLASH_HINT
 from batchline.files.csv_writer import CsvWriter, Stream
 from batchline.files.options import Format, WriteOptions
 from batchline.files.outputs import Output, not_written, open_output
@@ -128,13 +129,28 @@ class Sink:
 def open_sink(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions) -> Sink:
     """Open an output file after all columns were checked."""
     format_ = options.format_of(path)
-    faults = list(_faults(path, kept, new, format_))
-    if faults:
-        details = "\n".join(fault.detail for fault in faults)
-        raise InvalidColumns(f"{path} cannot have these columns: {details}", faults=faults)
+    check_columns(path, kept, new, format_)
     writer = _writer(path, format_, kept, new, options)
     codec = "" if format_ is Format.PARQUET else options.compression_of(path)
     return Sink(path, open_output(path), writer, new, codec)
+
+
+def check_columns(path: str, kept: pa.Schema, new: pa.Schema, format_: Format) -> None:
+    """Check that a file can have these columns.
+
+    Raises:
+        InvalidColumns: two columns have one name, or the format cannot hold the type of one.
+    """
+    faults = list(_faults(path, kept, new, format_))
+    if not faults:
+        return
+    clashes = any(fault.code == "repeated_column" for fault in faults)
+    details = "\n".join(fault.detail for fault in faults)
+    raise InvalidColumns(
+        f"the output cannot have these columns: {details}",
+        hint=CLASH_HINT if clashes else "name the columns to --keep",
+        faults=faults,
+    )
 
 
 def _compressed(stream: Any, codec: str) -> Any:

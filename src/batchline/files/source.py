@@ -15,6 +15,8 @@ from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
 from batchline.files.options import Format, ReadOptions, WriteOptions, default_delimiter
 
+KEEP_HINT = "name the columns to --keep"
+
 
 class Part(Protocol):
     """Rows of one file, which any process can read by itself."""
@@ -133,10 +135,11 @@ class Source:
         names = list(every) if keep is None else list(keep)
         for file in self.files:
             known = every if file.allows_missing_keys else file.columns
-            faults += _kept_faults(file, names, known)
+            faults += _kept_faults(file, names, known, KEEP_HINT if keep is None else "")
         if faults:
             faults = list(dict.fromkeys(faults))
-            raise InvalidColumns(_summary(faults), faults=faults)
+            hint = next((fault.hint for fault in faults if fault.hint), "")
+            raise InvalidColumns(_summary(faults), hint=hint, faults=faults)
         return self._kept(names, keep is None)
 
     def _kept(self, names: Sequence[str], is_all: bool) -> pa.Schema:
@@ -214,12 +217,14 @@ def _opener(format_: Format) -> Callable[[Location, ReadOptions], File]:
     return CsvFile.open
 
 
-def _kept_faults(file: File, names: Sequence[str], known: Collection[str]) -> list[Fault]:
+def _kept_faults(
+    file: File, names: Sequence[str], known: Collection[str], hint: str
+) -> list[Fault]:
     path, columns = file.location.path, Counter(file.columns)
     missing = [] if file.is_open_ended else [name for name in names if name not in known]
     twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name]
     return [
-        Fault(path, "missing_column", f"the column {name!r} is missing and cannot be kept")
+        Fault(path, "missing_column", f"the column {name!r} is missing and cannot be kept", hint)
         for name in missing
     ] + [repeated(path, file.columns, name) for name in twice]
 

@@ -1,6 +1,6 @@
 """A part of a text file: a range of whole records, with the numbers of its first line and row."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Protocol, Self
@@ -34,6 +34,7 @@ class Records(Kept, Protocol):
     def starts(self) -> NDArray[Any]: ...
 
     def keeping(self, names: Sequence[str] | None) -> Self: ...
+    def mended(self, rows: Iterable[int]) -> Self: ...
 
 
 class TextFile(Protocol):
@@ -111,7 +112,7 @@ class TextPart:
         yield Block(
             self.rows,
             values,
-            records.keeping(keep),
+            records.keeping(keep).mended(errors),
             errors,
             self.first_row,
             self.blank_lines,
@@ -137,7 +138,7 @@ class TextPart:
         finally:
             text.close()
         if len(data) != self.stop - self.start or not self.file.location.is_unchanged():
-            raise SourceChanged(f"{self.file.location.path} changed while it was read")
+            raise SourceChanged(f"{self.file.location.name} changed while it was read")
         data = data if data.endswith(b"\n") else data + b"\n"
         return self.file.records(data, self.file.ends_of(data))
 
@@ -146,8 +147,7 @@ def parts_of(file: TextFile, text: Text, start: int, line: int) -> Iterator[Text
     """Cut a text into parts. It was read up to `start`, where the line number `line` begins."""
     row = 1
     for piece in pieces(text, start, file.ends_of):
-        ends = piece.ends if len(piece.ends) else np.array([len(piece.data)])
-        records = file.records(piece.data, ends)
+        records = file.records(piece.data, piece.ends)
         rows = len(records)
         yield TextPart(
             file,
@@ -156,7 +156,7 @@ def parts_of(file: TextFile, text: Text, start: int, line: int) -> Iterator[Text
             line,
             row,
             rows,
-            len(ends) - rows,
+            len(piece.ends) - rows,
             text.bytes_read,
             piece.broken,
             records,

@@ -88,7 +88,7 @@ class Text:
         """Whether positions in the text are positions in the file."""
         self._ahead = self._read(4)
         self.start = len(BYTE_ORDER_MARK) if self._ahead.startswith(BYTE_ORDER_MARK) else 0
-        _check_head(location.path, self._ahead)
+        _check_head(location.name, self._ahead)
         self._ahead = self._ahead[self.start :]
 
     @property
@@ -138,7 +138,7 @@ class Text:
             return self._transcode()
         except UnicodeError as error:
             raise FileUnreadable(
-                f"{self._location.path} is not {self._decoder_name()}: {error}",
+                f"{self._location.name} is not {self._decoder_name()}: {error}",
                 hint="add --encoding with the encoding of the file",
             ) from error
         except Exception as error:  # each of fsspec's filesystems has errors of its own
@@ -160,7 +160,7 @@ class Text:
         found = self._location
         if found.size not in (None, self._raw.count) or not found.is_unchanged():
             raise SourceChanged(
-                f"{found.path} changed while it was read",
+                f"{found.name} changed while it was read",
                 hint="wait until nothing writes to it, then run the command again",
             )
 

@@ -1,4 +1,4 @@
-"""Whether bytes are UTF-8."""
+"""Whether bytes are UTF-8, and whether a text can become UTF-8."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,5 +11,14 @@ def is_utf8(data: bytes) -> bool:
             full=True
         )
     except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
         return False
     return True

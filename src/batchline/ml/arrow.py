@@ -83,6 +83,8 @@ def _probability(label: str, values: Any) -> pa.Field:
 
 def _type_of(column: Any) -> pa.DataType:
     """Return the type of a column. A row with one value in a list becomes that value."""
+    if isinstance(column, list) and isinstance(column[0], np.ndarray):
+        column = np.stack(column[:1])  # a list that is the same in every call, for example
     if not isinstance(column, np.ndarray):
         return pa.string()  # JSON, for a list of several tensors, for example
     kind: pa.DataType = pa.string() if column.dtype.kind in "OU" else _number(column.dtype)
@@ -123,6 +125,11 @@ def _array(column: Any, field: pa.Field, failed: Mask | None) -> pa.Array:
     type_ = field.type
     if isinstance(column, LabelColumn):
         return _labels(column, failed)
+    if isinstance(column, list) and isinstance(column[0], np.ndarray):
+        if len({each.shape for each in column}) == 1:
+            column = np.stack(column)
+        elif not pa.types.is_list(type_):
+            raise ModelFailed(f"the output {field.name} had one value before, and has more now")
     if not isinstance(column, np.ndarray) and pa.types.is_list(type_):
         return pa.array([np.asarray(row).tolist() for row in column], type_, mask=failed)
     if not isinstance(column, np.ndarray):

@@ -11,7 +11,7 @@ from batchline.errors import Failure, Fault, ModelFailed
 from batchline.files.blocks import Block, RowError
 from batchline.files.kinds import Kind
 from batchline.ml import arrow
-from batchline.ml.faults import faults
+from batchline.ml.faults import escape, faults
 from batchline.ml.outputs import Predictions
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
@@ -149,9 +149,8 @@ class Scorer:
 
 def _column_of(fault: Fault, row: Mapping[str, object]) -> str:
     """Return the column that a pointer leads to."""
-    first = fault.pointer.split("/")[1] if fault.pointer else ""
-    name = first.replace("~1", "/").replace("~0", "~")
-    return next((each for each in row if each == name or each.startswith(name)), "") if name else ""
+    first = fault.pointer.split("/")[1] if fault.pointer else None
+    return next((name for name in row if escape(name) == first), "")
 
 
 def _located(

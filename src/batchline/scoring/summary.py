@@ -25,10 +25,10 @@ class ErrorLimit:
             return errors > self.count
         if self.share is None or (rows < MIN_ROWS_FOR_SHARE and not at_end):
             return False
-        return errors > self.share * rows
+        return errors * 100 > round(self.share * 100, 9) * rows
 
     def __str__(self) -> str:
-        return f"{self.count}" if self.share is None else f"{self.share:.4g} of the rows"
+        return f"{self.count}" if self.share is None else f"{self.share * 100:.4g}%"
 
 
 @dataclass

@@ -76,7 +76,7 @@ def examine(
             return _report(model, trial.signature, batching, rows, given=sample is not None)
     raise ConfigurationError(
         f"{name} does not accept made-up rows: {reason}",
-        hint="give rows that it accepts: `batchline models add NAME FILE --sample ROWS.json`",
+        hint="give rows that it accepts: add --sample ROWS.json",
     )
 
 
@@ -121,7 +121,7 @@ def _ask_for_the_axis(layout: BatchDimension, reason: str) -> ConfigurationError
     again = layout.name or first.axis
     return ConfigurationError(
         found,
-        hint=f"say what a row is: `batchline models add NAME FILE --rows-axis {NO_AXIS}` if one "
+        hint=f"say what a row is: add `--rows-axis {NO_AXIS}` if one "
         "input is one row, `--rows-axis NUMBER` if the rows are along another axis, or "
         f"`--rows-axis {again}` to predict these rows one per call",
     )

@@ -91,24 +91,24 @@ def find_feature_names(
 def _check_chosen(names: Names, inputs: Sequence[Input], width: int | None) -> None:
     if len(inputs) > 1:
         raise ConfigurationError(
-            f"--features names the values of one input, but the model has {len(inputs)} inputs: "
+            f"features name the values of one input, but the model has {len(inputs)} inputs: "
             f"{', '.join(each.name for each in inputs)}",
-            hint="leave --features out, and use the names of the inputs",
+            hint="leave the names of features out, and use those of the inputs",
         )
     if width is None:
         raise ConfigurationError(
-            f"--features names the values of rows [n], but rows of the input {inputs[0].name} have "
+            f"features name the values of rows [n], but rows of the input {inputs[0].name} have "
             f"the shape {list(inputs[0].shape)}",
-            hint="leave --features out",
+            hint="leave the names of features out",
         )
     if len(names) != width:
         raise ConfigurationError(
-            f"--features must name {width} features, one for each value of a row, got {len(names)}",
+            f"expected {width} names of features, one for each value of a row, got {len(names)}",
             hint="name the columns that the model was trained with, in their order",
         )
     if problem := _problem(names):
         raise ConfigurationError(
-            f"--features {problem}", hint="give each feature a name of its own"
+            f"the list of features {problem}", hint="give each feature a name of its own"
         )
 
 
