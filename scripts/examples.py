@@ -38,6 +38,7 @@ PAGES = (
     "docs/howto/add-a-model.md",
     "docs/howto/delete-old-items.md",
     "docs/howto/predict-files.md",
+    "docs/howto/predict-in-python.md",
     "docs/howto/register-a-file.md",
     "docs/howto/retry-failed-items.md",
     "docs/howto/retry-safely.md",

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from batchline.errors import ConfigurationError
 from batchline.files import open_sink, open_source
-from batchline.files.options import ReadOptions, WriteOptions
+from batchline.files.options import Format, ReadOptions, WriteOptions
 from batchline.machine import cores
 from batchline.ml.examination.report import Choices
 from batchline.ml.session import Runtime
@@ -31,6 +31,8 @@ from batchline.scoring.summary import ErrorLimit, Summary
 
 if TYPE_CHECKING:
     from batchline.db.database import Database
+
+__all__ = ["Format", "Model", "ReadOptions", "WriteOptions", "load_model", "predict_file"]
 
 
 class ModelOptions(TypedDict, total=False):
