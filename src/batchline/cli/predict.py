@@ -23,6 +23,15 @@ from batchline.cli.model_options import (
 )
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.predict_output import show_progress, show_summary
+from batchline.cli.predict_sql import (
+    Id,
+    IfExistsOption,
+    Into,
+    OnlyNew,
+    Query,
+    SqlRun,
+    read_options,
+)
 from batchline.cli.wiring import configure, connect, runtime_of
 
 if TYPE_CHECKING:
@@ -45,7 +54,7 @@ CSV = "CSV"
 MODEL = "Model"
 
 Sources = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="SRC...",
         help="Read these files, folders, patterns or URLs: CSV, JSON Lines or Parquet. "
@@ -80,9 +89,14 @@ def _option(text: str, panel: str, *names: str, **more: Any) -> Any:
 
 @app.command()
 def predict(
-    sources: Sources,
     model: Model,
+    sources: Sources = None,
     output: Output = None,
+    query: Query = None,
+    into: Into = None,
+    key: Id = None,
+    if_exists: IfExistsOption = None,
+    only_new: OnlyNew = False,
     keep: Annotated[
         str,
         _option("Keep these columns of the input: all, none, or names.", COLUMNS, metavar="NAMES"),
@@ -151,7 +165,7 @@ def predict(
     ] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Predict every row of files, and write each row with its prediction.
+    """Predict every row of files or of a query, and write a file or a table.
 
     Columns are found by name. All others pass through unchanged. The output has one row for each
     row of the input, in the same order. It appears once it is complete. A row that cannot be read
@@ -172,17 +186,24 @@ def predict(
         _format(input_format), delimiter, decimal, thousands, encoding, tuple(null or ())
     )
     writing = WriteOptions(_format(output_format), delimiter)
-    if output is None and not check:
-        raise typer.BadParameter("name the output: -o FILE, or add --check", param_hint="--output")
+    sql = read_options(query, into, key, if_exists, only_new=only_new)
+    _check_sides(sources or [], output, query, into, check=check)
     limit = _limit(max_errors, error_column=error_column)
     loaded = _load(settings, model, choices, labels, read_sample(sample))
     loaded = loaded.with_signature(
         named_columns(loaded.predictor.signature, _names(columns or "") if columns else ())
     )
-    added = _added(loaded, rename or [], error_column=error_column, model_columns=model_columns)
-    run = _Run(sources, output, loaded, added, reading, writing, _keep(keep), limit, as_json)
+    added = _added(
+        loaded, rename or [], error_column=error_column, model_columns=model_columns or bool(into)
+    )
+    rest = loaded, added, reading, writing, _keep(keep), limit, as_json
+    run: _Run | SqlRun = (
+        SqlRun(sources or [], output, sql, settings, *rest)
+        if sql.is_used
+        else _Run(settings, sources or [], output, *rest)
+    )
     with _stopped_by_signals():
-        failed = run.check() if check else run.execute(settings)
+        failed = run.check() if check else run.execute()
     if failed:
         raise typer.Exit(WITH_ERRORS)
 
@@ -191,6 +212,7 @@ def predict(
 class _Run:
     """Everything that was asked for."""
 
+    settings: "Settings"
     sources: list[str]
     output: str | None
     model: "ScoringModel"
@@ -215,7 +237,7 @@ class _Run:
         typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
         return 0
 
-    def execute(self, settings: "Settings") -> int:
+    def execute(self) -> int:
         """Predict all rows, and return how many have errors."""
         from batchline.files import open_sink, open_source
         from batchline.scoring.columns import kinds_of
@@ -239,7 +261,7 @@ class _Run:
                     source,
                     sink,
                     scorer,
-                    threads=settings.worker_threads,
+                    threads=self.settings.worker_threads,
                     keep=self.keep,
                     limit=self.limit,
                     on_progress=on_progress,
@@ -256,6 +278,19 @@ class _Run:
             like,
             format=self.writing.format,
             delimiter=self.writing.delimiter or like.delimiter,
+        )
+
+
+def _check_sides(
+    sources: list[str], output: str | None, query: str | None, into: str | None, *, check: bool
+) -> None:
+    if bool(sources) == (query is not None):
+        raise typer.BadParameter("name the input: files, or --query", param_hint="SRC")
+    if output is not None and into is not None:
+        raise typer.BadParameter("name one output: -o or --into", param_hint="--output")
+    if output is None and into is None and not check:
+        raise typer.BadParameter(
+            "name the output: -o FILE or --into TABLE, or add --check", param_hint="--output"
         )
 
 
