@@ -186,7 +186,7 @@ class SqlRun:
     def _opened(self) -> "Iterator[tuple[Any, Any, Target | None]]":
         """Open both sides and check their columns."""
         with ExitStack() as stack:
-            source = stack.enter_context(self._open_source())
+            source = self._open_source(stack)
             kept = source.check(self._kinds, self._kept_names())
             target = None
             if self.sql.into is not None:
@@ -197,16 +197,17 @@ class SqlRun:
                     self._leave_out(source, target)
             yield source, kept, target
 
-    def _open_source(self) -> Any:
+    def _open_source(self, stack: ExitStack) -> Any:
         if self.sql.query is None:
             from batchline.files import open_source
 
-            return open_source(self.sources, self.reading)
+            return stack.enter_context(open_source(self.sources, self.reading))
         from batchline.db.scoring_source import SourceQuery
         from batchline.scoring.sql_source import SqlSource
 
         database = self._connect(self.settings.source_url(), "source")
         query = SourceQuery(database, self.sql.query, self.sql.key)
+        stack.callback(query.close)
         database.close()
         return SqlSource(query, self.sql.key)
 

@@ -114,12 +114,12 @@ class SourceQuery:
     def _stream(self, position: "_Position") -> Iterator[Rows]:
         position.resume()
         with self._connection() as connection:
+            with _rejections():
+                result = self._open(connection, position)
             try:
-                with _rejections():
-                    result = self._open(connection, position)
                 yield from self._chunks(result, position)
             except BaseException:
-                streams.abandon(connection)
+                streams.abandon(result)
                 raise
 
     def _open(self, connection: Connection, position: "_Position") -> CursorResult[Any]:

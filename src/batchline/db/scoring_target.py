@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,7 +24,7 @@ from batchline.db.outages import Patience
 from batchline.db.scoring_source import Unpredicted
 from batchline.db.table_checks import ExistingTable, check_names
 from batchline.db.value_types import SqlColumn, ValueType
-from batchline.errors import CommitUnknown, DatabaseUnavailable, TableUnfit
+from batchline.errors import BatchlineError, CommitUnknown, DatabaseUnavailable, TableUnfit
 
 BESIDE = "__batchline_"
 PREDICTED_AT = "predicted_at"
@@ -141,7 +141,7 @@ class Target:
             name = f"{name[:40]}{BESIDE}{secrets.token_hex(4)}"
         self._table = self._new_table(name)
         with _rejections(self._name):
-            self._database.transaction(partial(self._table.create, checkfirst=not self._is_beside))
+            self._patiently(partial(self._table.create, checkfirst=True), repeatable=True)
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """Add rows, or put them in the place of those with the same ids.
@@ -157,19 +157,20 @@ class Target:
             part = rows[start : start + SQL_TRANSACTION_ROWS]
             if self._upserts:
                 part = self._last_of_each(part)
-            self._patiently(partial(self._write_in, rows=part))
+            self._patiently(partial(self._write_in, rows=part), repeatable=self._upserts)
 
     def complete(self) -> None:
         """Put the table in its place, if it is not there already."""
         if self._is_beside:
             assert self._table is not None
-            self._patiently(self._put_in_place)
+            self._patiently(self._put_in_place, repeatable=True)
         self._is_complete = True
 
     def discard(self) -> None:
         """Drop a table that is not in its place. Otherwise the rows stay."""
         if self._is_beside and self._table is not None and not self._is_complete:
-            self._database.transaction(partial(self._table.drop, checkfirst=True))
+            with suppress(BatchlineError):  # then the next run drops it
+                self._database.transaction(partial(self._table.drop, checkfirst=True))
 
     def close(self) -> None:
         self._database.close()
@@ -210,14 +211,18 @@ class Target:
         place = [each.name for each in self._columns].index(self._key or "")
         return list({row[place]: row for row in rows}.values())
 
-    def _patiently(self, work: Callable[[Connection], None]) -> None:
-        """Do `work` in a transaction, however often the database has to be waited for."""
+    def _patiently(self, work: Callable[[Connection], None], *, repeatable: bool) -> None:
+        """Do `work` in a transaction, and wait for a database that is unavailable.
+
+        Args:
+            repeatable: do it again too if the reply to its COMMIT was lost.
+        """
         patience = Patience()
         while True:
             try:
                 return self._database.transaction(work)
             except DatabaseUnavailable as error:
-                if isinstance(error, CommitUnknown) and not self._upserts:
+                if isinstance(error, CommitUnknown) and not repeatable:
                     raise
                 patience.wait(error)
 
@@ -246,7 +251,7 @@ class Target:
                         connection, ".".join(map(quote, filter(None, [self._schema, name])))
                     )
 
-        self._database.transaction(drop)
+        self._patiently(drop, repeatable=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
@@ -89,12 +89,6 @@ class SqlSource:
         """Returns those of these ids that are left out."""
         self.rows = 0
         self.is_read = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._query.close()
 
     def check(self, features: Mapping[str, Kind], keep: Sequence[str] | None = None) -> pa.Schema:
         """Return the columns that are kept for the output.

@@ -112,17 +112,19 @@ def _signed(column: SqlColumn, flags: int) -> SqlColumn:
     return column
 
 
-def abandon(connection: Connection) -> None:
-    """Close the connection of a result that is not read to its end.
+def abandon(result: CursorResult[Any]) -> None:
+    """Close a result that is not read to its end, without reading the rest.
 
-    PyMySQL would read the rest first, since the protocol has no other way to stop the server.
+    PyMySQL would read it, since the protocol has no other way to stop the server. So the connection
+    is closed too.
     """
-    if connection.invalidated:
-        return
-    driver: Any = connection.connection.driver_connection
-    if _name(connection) in ("mysql", "mariadb") and driver._result is not None:
-        driver._result.unbuffered_active = False
-    connection.invalidate()
+    connection = result.connection
+    if not connection.invalidated and _name(connection) in ("mysql", "mariadb"):
+        driver: Any = connection.connection.driver_connection
+        if driver._result is not None:
+            driver._result.unbuffered_active = False
+        connection.invalidate()
+    result.close()
 
 
 def _name(connection: Connection) -> str:
