@@ -116,10 +116,11 @@ class SourceQuery:
         with self._connection() as connection:
             with _rejections():
                 result = self._open(connection, position)
+            cursor = result.cursor
             try:
                 yield from self._chunks(result, position)
             except BaseException:
-                streams.abandon(result)
+                streams.abandon(result, cursor)
                 raise
 
     def _open(self, connection: Connection, position: "_Position") -> CursorResult[Any]:

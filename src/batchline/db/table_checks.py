@@ -1,9 +1,10 @@
 """Whether a table that exists can take predictions."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Self
 
 from sqlalchemy import Connection, Integer, String, inspect
@@ -49,7 +50,7 @@ class ExistingTable:
     """
 
     name: str
-    columns: dict[str, Any]
+    columns: Mapping[str, Any]
     unique: list[tuple[str, ...]]
 
     @classmethod
@@ -58,11 +59,15 @@ class ExistingTable:
         inspector = inspect(connection)
         if not inspector.has_table(name, schema=schema):
             return None
-        columns = {each["name"]: each for each in inspector.get_columns(name, schema)}
+        columns = inspector.get_columns(name, schema)
         unique: list[Any] = [inspector.get_pk_constraint(name, schema)["constrained_columns"]]
         unique += [e["column_names"] for e in inspector.get_unique_constraints(name, schema)]
         unique += [e["column_names"] for e in inspector.get_indexes(name, schema) if e["unique"]]
-        return cls(name, columns, [tuple(each) for each in unique if each])
+        plain = partial(tables.plain_name, connection)
+        named = {plain(each["name"]): each for each in columns}
+        # An index of an expression has None in the place of a column.
+        keys = [tuple(plain(part or "") for part in each) for each in unique if each]
+        return cls(name, named, keys)
 
     def check(self, names: Sequence[str], key: str | None) -> None:
         """Check that rows of these columns can be written.

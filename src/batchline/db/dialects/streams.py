@@ -112,18 +112,18 @@ def _signed(column: SqlColumn, flags: int) -> SqlColumn:
     return column
 
 
-def abandon(result: CursorResult[Any]) -> None:
+def abandon(result: CursorResult[Any], cursor: Any) -> None:
     """Close a result that is not read to its end, without reading the rest.
 
     PyMySQL would read it, since the protocol has no other way to stop the server. So the connection
     is closed too.
+
+    Args:
+        cursor: the driver's cursor, which a result does not tell after its connection was lost.
     """
-    connection = result.connection
-    if not connection.invalidated and _name(connection) in ("mysql", "mariadb"):
-        driver: Any = connection.connection.driver_connection
-        if driver._result is not None:
-            driver._result.unbuffered_active = False
-        connection.invalidate()
+    if _name(result.connection) in ("mysql", "mariadb"):
+        cursor._result.unbuffered_active = False
+        result.connection.invalidate()
     result.close()
 
 

@@ -36,6 +36,11 @@ def ignores_case(connection: Connection) -> bool:
     return connection.dialect.name != "postgresql"
 
 
+def plain_name(connection: Connection, name: str) -> str:
+    """Return a name as it is. SQLAlchemy reads MySQL's with each ` doubled."""
+    return name.replace("``", "`") if connection.dialect.name in ("mysql", "mariadb") else name
+
+
 def drop(connection: Connection, table: str) -> None:
     """Drop a table, whose name is quoted, if it exists."""
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
