@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from batchline.db.database import Database
+from batchline.db.migrations import upgrade
 from batchline.errors import BatchlineError
 from tests import models
-from tests.conftest import Servers, new_database
+from tests.conftest import KINDS, Servers, new_database
+from tests.jobs import add_model
 from tests.predict_sql import (
     QUERY,
     doubled,
@@ -23,6 +25,9 @@ from tests.predict_sql import (
     succeed,
     tables,
 )
+
+POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
+SERVERS = [kind for kind in KINDS if kind != "sqlite"]
 
 
 @pytest.fixture
@@ -98,6 +103,17 @@ def test_a_prediction_that_is_no_number_is_null_and_says_so(
     into_scores(database_url, root, *flags, query="SELECT id, x0 FROM customers")
     found = rows(database, "SELECT id, root, error FROM scores ORDER BY id")
     assert found == [(1, 1.0, None), (2, None, "not_finite: root is nan")]
+
+
+def test_a_version_of_the_registry_predicts_a_table(database_url: str, model: Path) -> None:
+    registry = Database(database_url)
+    upgrade(registry)
+    add_model(registry, model, name="churn")
+    fill(registry, 2)
+    into_scores(database_url, Path("churn"))
+    found = rows(registry, "SELECT id, doubled, model, version FROM scores ORDER BY id")
+    registry.close()
+    assert found == [(1, "[2.0,1.0]", "churn", "1"), (2, "[4.0,1.0]", "churn", "1")]
 
 
 def test_only_new_reads_rows_without_a_prediction_by_this_version(
@@ -287,17 +303,15 @@ def test_an_id_that_is_null_or_repeated_ends_the_run(
     assert tables(database) == {"customers"}
 
 
+@pytest.mark.parametrize("database_kind", POSTGRESQL, indirect=True)
 def test_a_query_may_not_write(database_url: str, database: Database, model: Path) -> None:
-    if not database_url.startswith("postgresql"):
-        pytest.skip("a SELECT of the other databases cannot write")
     execute(database, "CREATE SEQUENCE counter")
     query = "SELECT nextval('counter') AS id, 1 AS x0, 2 AS x1"
     assert "read-only transaction" in rejected(database_url, model, query=query)
 
 
+@pytest.mark.parametrize("database_kind", SERVERS, indirect=True)
 def test_a_password_is_in_no_message(database_url: str, model: Path) -> None:
-    if database_url.startswith("sqlite"):
-        pytest.skip("SQLite has no passwords")
     url = make_url(database_url).set(username="nobody", password="opensesame")
     words = ("--query", QUERY, "-o", "-", "--output-format", "csv", "--model", model)
     result = predict(*words, SOURCE_DATABASE_URL=url.render_as_string(hide_password=False))

@@ -16,6 +16,7 @@ from batchline.db.dialects import connections
 from batchline.db.scoring_source import SourceQuery
 from batchline.errors import BatchlineError, SourceLost
 from tests import models
+from tests.conftest import KINDS
 from tests.faults.proxy import COMMIT, Proxy
 from tests.predict_sql import (
     QUERY,
@@ -25,6 +26,7 @@ from tests.predict_sql import (
     into_scores,
     predict,
     predicted,
+    rejected,
     rows,
     succeed,
     tables,
@@ -49,10 +51,9 @@ def model(tmp_path: Path) -> Path:
     return models.doubling(tmp_path / "doubling.onnx")
 
 
-@pytest.fixture
-def has_connections(database_kind: str) -> None:
-    if database_kind == "sqlite":
-        pytest.skip("SQLite has no connections that can be lost")
+WITH_CONNECTIONS = pytest.mark.parametrize(
+    "database_kind", [kind for kind in KINDS if kind != "sqlite"], indirect=True
+)
 
 
 # Long reads --------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ def proxied(url: str) -> Iterator[tuple[Proxy, Database]]:
         database.close()
 
 
-@pytest.mark.usefixtures("has_connections")
+@WITH_CONNECTIONS
 def test_a_lost_connection_is_never_the_end_of_the_rows(
     database_url: str, database: Database
 ) -> None:
@@ -144,7 +145,7 @@ def test_a_lost_connection_is_never_the_end_of_the_rows(
     assert "--id" in caught.value.hint
 
 
-@pytest.mark.usefixtures("has_connections")
+@WITH_CONNECTIONS
 @pytest.mark.parametrize("id_", ["id", "CONCAT('k', id) AS id"], ids=["number", "text"])
 def test_with_an_id_the_rows_continue_after_a_lost_connection(
     database_url: str, database: Database, id_: str
@@ -165,7 +166,7 @@ def test_with_an_id_the_rows_continue_after_a_lost_connection(
     assert id_ != "id" or found == sorted(found)
 
 
-@pytest.mark.usefixtures("has_connections")
+@WITH_CONNECTIONS
 def test_a_lost_connection_to_the_table_costs_no_row(
     database_url: str, database: Database, model: Path
 ) -> None:
@@ -259,3 +260,17 @@ def test_replace_does_not_drop_a_table_of_something_else(
     result = predict(*words, "--model", model, DATABASE_URL=database_url)
     assert "it is not one of predictions and is not replaced" in str(result.exception)
     assert rows(database, "SELECT id FROM scores") == [(1,)]
+
+
+def test_a_view_reads_the_new_table_or_keeps_it_from_being_replaced(
+    database_url: str, database: Database, database_kind: str, model: Path
+) -> None:
+    fill(database, 3)
+    into_scores(database_url, model, query=f"{QUERY} WHERE id = 1")
+    execute(database, "CREATE VIEW seen AS SELECT id FROM scores")
+    if database_kind == "postgresql":
+        message = rejected(database_url, model, "--if-exists", "replace")
+        assert "the view seen reads the table scores" in message
+    else:
+        into_scores(database_url, model, "--if-exists", "replace")
+        assert rows(database, "SELECT count(*) FROM seen") == [(3,)]

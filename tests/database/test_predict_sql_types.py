@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from batchline.db.database import Database
 from tests import models
+from tests.conftest import KINDS
 from tests.predict_sql import execute, fill, into_scores, predict, predicted, rows, succeed
 
 MYSQL = """SELECT id, x0, x1, NULL AS n, JSON_ARRAY(1) AS j, TIME '-838:59:59' AS t,
@@ -36,6 +37,9 @@ TYPES = {
     "postgresql": ["CREATE TYPE mood AS ENUM ('ok', 'bad')"],
     "mysql": ["SET SESSION sql_mode = ''", "CREATE TABLE zero (d DATE)", "INSERT zero VALUES (0)"],
 }
+
+POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
+TYPED = [kind for kind in KINDS if kind != "sqlite"]
 
 
 @pytest.fixture
@@ -92,20 +96,18 @@ def test_a_number_that_the_model_cannot_take_is_an_error_of_its_row(
     assert "column 'x0'" in found[1][2]
 
 
+@pytest.mark.parametrize("database_kind", TYPED, indirect=True)
 def test_a_column_of_texts_is_refused_for_a_number(
-    database_url: str, database: Database, database_kind: str, model: Path
+    database_url: str, database: Database, model: Path
 ) -> None:
-    if database_kind == "sqlite":
-        pytest.skip("columns of SQLite have no types")
     fill(database, 1)
     query = "SELECT id, note AS x0, x1 FROM customers"
     result = predict("--query", query, "--check", "--model", model, DATABASE_URL=database_url)
     assert "'x0' must be float32, but its type is text" in str(result.exception)
 
 
+@pytest.mark.parametrize("database_kind", POSTGRESQL, indirect=True)
 def test_a_uuid_is_an_id(database_url: str, database: Database, model: Path) -> None:
-    if not database_url.startswith("postgresql"):
-        pytest.skip("only PostgreSQL has a type for it")
     execute(
         database,
         "CREATE TABLE people AS SELECT gen_random_uuid() AS id, 1 AS x0, n AS x1"

@@ -22,7 +22,7 @@ from batchline.cli.model_options import (
     read_sample,
 )
 from batchline.cli.options import DatabaseUrl
-from batchline.cli.predict_output import show_progress, show_summary
+from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
 from batchline.cli.predict_sql import (
     Id,
     IfExistsOption,
@@ -30,6 +30,7 @@ from batchline.cli.predict_sql import (
     OnlyNew,
     Query,
     SqlRun,
+    check_sides,
     read_options,
 )
 from batchline.cli.wiring import configure, connect, runtime_of
@@ -186,8 +187,8 @@ def predict(
         _format(input_format), delimiter, decimal, thousands, encoding, tuple(null or ())
     )
     writing = WriteOptions(_format(output_format), delimiter)
+    check_sides(sources or [], output, query, into, check=check)
     sql = read_options(query, into, key, if_exists, only_new=only_new)
-    _check_sides(sources or [], output, query, into, check=check)
     limit = _limit(max_errors, error_column=error_column)
     loaded = _load(settings, model, choices, labels, read_sample(sample))
     loaded = loaded.with_signature(
@@ -202,7 +203,7 @@ def predict(
         if sql.is_used
         else _Run(settings, sources or [], output, *rest)
     )
-    with _stopped_by_signals():
+    with _stopped_by_signals(run.when_stopped):
         failed = run.check() if check else run.execute()
     if failed:
         raise typer.Exit(WITH_ERRORS)
@@ -222,6 +223,7 @@ class _Run:
     keep: list[str] | None
     limit: "ErrorLimit"
     as_json: bool
+    when_stopped = NOTHING_WRITTEN
 
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
@@ -278,19 +280,6 @@ class _Run:
             like,
             format=self.writing.format,
             delimiter=self.writing.delimiter or like.delimiter,
-        )
-
-
-def _check_sides(
-    sources: list[str], output: str | None, query: str | None, into: str | None, *, check: bool
-) -> None:
-    if bool(sources) == (query is not None):
-        raise typer.BadParameter("name the input: files, or --query", param_hint="SRC")
-    if output is not None and into is not None:
-        raise typer.BadParameter("name one output: -o or --into", param_hint="--output")
-    if output is None and into is None and not check:
-        raise typer.BadParameter(
-            "name the output: -o FILE or --into TABLE, or add --check", param_hint="--output"
         )
 
 
@@ -378,7 +367,7 @@ def _list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> 
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def _stopped_by_signals(message: str) -> Iterator[None]:
     """End with 128 + signal after Ctrl-C or SIGTERM, and leave no half of an output."""
 
     def on_signal(number: int, frame: object) -> None:
@@ -390,7 +379,7 @@ def _stopped_by_signals() -> Iterator[None]:
     try:
         yield
     except _Stopped as stopped:
-        typer.echo("stopped: nothing was written", err=True)
+        typer.echo(f"stopped: {message}", err=True)
         sys.stderr.flush()
         raise typer.Exit(128 + stopped.number) from None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from batchline.cli.output import count
-from batchline.cli.predict_output import show_progress, show_summary
+from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
 from batchline.cli.wiring import connect_to
 
 if TYPE_CHECKING:
@@ -87,6 +87,20 @@ class SqlOptions:
         return self.query is not None or self.into is not None
 
 
+def check_sides(
+    sources: list[str], output: str | None, query: str | None, into: str | None, *, check: bool
+) -> None:
+    """Check that there is one input and one output."""
+    if bool(sources) == (query is not None):
+        raise typer.BadParameter("name the input: files, or --query", param_hint="SRC")
+    if output is not None and into is not None:
+        raise typer.BadParameter("name one output: -o or --into", param_hint="--output")
+    if output is None and into is None and not check:
+        raise typer.BadParameter(
+            "name the output: -o FILE or --into TABLE, or add --check", param_hint="--output"
+        )
+
+
 def read_options(
     query: str | None, into: str | None, key: str | None, if_exists: str | None, *, only_new: bool
 ) -> SqlOptions:
@@ -138,6 +152,13 @@ class SqlRun:
     keep: list[str] | None
     limit: "ErrorLimit"
     as_json: bool
+
+    @property
+    def when_stopped(self) -> str:
+        """What is true after Ctrl-C."""
+        if self.sql.into is None or self.sql.if_exists in ("fail", "replace"):
+            return NOTHING_WRITTEN
+        return f"{self.sql.into} has a part of the predictions; run the command again"
 
     def check(self) -> int:
         """Check the columns of both sides, and print what the output would have."""

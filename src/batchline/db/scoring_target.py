@@ -98,10 +98,24 @@ class Target:
                     hint="add --if-exists replace, append or upsert, or name another table",
                 )
             if self._if_exists is IfExists.REPLACE:
-                self._existing.check_origin([self._columns[-1].name])
+                self._existing.check_origin([PREDICTED_AT])
+                self._check_dependents(connection)
                 return
             names = [each.name for each in self._columns]
             self._existing.check(names, self._key if self._upserts else None)
+
+    def _check_dependents(self, connection: Connection) -> None:
+        """Check that the table can be dropped.
+
+        Raises:
+            TableUnfit: a view reads it.
+        """
+        view = tables.dependent_view(connection, self._name, self._schema)
+        if view is not None:
+            raise TableUnfit(
+                f"the view {view} reads the table {self._name}, which can then not be replaced",
+                hint="leave out --if-exists replace, or drop the view",
+            )
 
     def unpredicted(self, version: Version) -> Unpredicted | None:
         """Return the condition for a row without a prediction. None: no row has one."""
@@ -209,7 +223,15 @@ class Target:
     def _last_of_each(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
         """Return the last row of each id. PostgreSQL rejects an id that comes twice."""
         place = [each.name for each in self._columns].index(self._key or "")
-        return list({row[place]: row for row in rows}.values())
+        found = {row[place]: row for row in rows}
+        if tables.ignores_spaces(self._database.engine.dialect):
+            wrong = next((e for e in found if isinstance(e, str) and e.endswith(" ")), None)
+            if wrong is not None:
+                raise TableUnfit(
+                    f"the id {wrong[:100]!r} ends with a space, which the database ignores",
+                    hint="remove the space from the id",
+                )
+        return list(found.values())
 
     def _patiently(self, work: Callable[[Connection], None], *, repeatable: bool) -> None:
         """Do `work` in a transaction, and wait for a database that is unavailable.

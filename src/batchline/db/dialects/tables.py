@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Connection, Double, Numeric, Table
+from sqlalchemy import BigInteger, Boolean, Connection, Double, Numeric, Table, text
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.engine import Dialect
 
 from batchline.db.dialects.types import CustomId, Json, UtcDateTime
 from batchline.db.value_types import ValueType
@@ -34,6 +35,28 @@ def name_limit(connection: Connection) -> int:
 def ignores_case(connection: Connection) -> bool:
     """Whether two columns may not differ in the case of their letters alone."""
     return connection.dialect.name != "postgresql"
+
+
+def ignores_spaces(dialect: Dialect) -> bool:
+    """Whether texts are equal that differ in the spaces at their ends alone."""
+    return dialect.name in ("mysql", "mariadb")
+
+
+DEPENDENT_VIEWS = text(
+    "SELECT min(view.relname) FROM pg_depend"
+    " JOIN pg_rewrite ON pg_rewrite.oid = pg_depend.objid"
+    " JOIN pg_class view ON view.oid = pg_rewrite.ev_class"
+    " WHERE pg_depend.refobjid = to_regclass(:name)"
+)
+
+
+def dependent_view(connection: Connection, name: str, schema: str | None) -> str | None:
+    """Return a view that keeps its table from being dropped. Only PostgreSQL has such."""
+    if connection.dialect.name != "postgresql":
+        return None
+    quote = connection.dialect.identifier_preparer.quote
+    full = ".".join(quote(each).replace("%%", "%") for each in (schema, name) if each)
+    return connection.execute(DEPENDENT_VIEWS, {"name": full}).scalar()
 
 
 def plain_name(connection: Connection, name: str) -> str:
