@@ -42,6 +42,7 @@ PAGES = (
     "docs/howto/register-a-file.md",
     "docs/howto/retry-failed-items.md",
     "docs/howto/retry-safely.md",
+    "docs/howto/score-a-table.md",
     "docs/howto/use-sql.md",
 )
 BLOCK = re.compile(r"^```(console|sql|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -84,7 +84,8 @@ def settings_page() -> str:
         f"| `{name.upper()}` | {cell(default_of(name))} | {cell(field.description or '')} |"
         for name, field in Settings.model_fields.items()
     ]
-    files = " and ".join(f"`{name.upper()}_FILE`" for name in SECRETS)
+    *first, last = [f"`{name.upper()}_FILE`" for name in SECRETS]
+    files = f"{', '.join(first)} and {last}"
     return (
         "\n\n".join(
             [
@@ -92,7 +93,7 @@ def settings_page() -> str:
                 NOTE,
                 "Settings are environment variables. Command-line options override them, see "
                 "[Commands](cli.md). Run `batchline check` to check them.",
-                f"{files} name a file that holds the secret, as Docker and Kubernetes mount it. If "
+                f"{files} each name a file that holds the secret, as Docker and Kubernetes mount it. If "
                 "both are set, the variable itself is used.",
                 "\n".join(["| variable | default | |", "| --- | --- | --- |", *rows]),
             ]
@@ -105,6 +106,8 @@ def default_of(name: str) -> str:
     """Return the default as a reader sees it."""
     special = {
         "database_url": "`sqlite:///batchline.db`",
+        "source_database_url": "`DATABASE_URL`",
+        "target_database_url": "`DATABASE_URL`",
         "worker_threads": "2 to 4, by CPU cores",
         "model_filepath": "the bundled iris model",
         "label_filepath": "the bundled iris labels, for the bundled model",

@@ -14,7 +14,7 @@ from batchline.constants import IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError
 from batchline.machine import cores
 
-SECRETS = ("database_url", "mysql_password")
+SECRETS = ("database_url", "mysql_password", "source_database_url", "target_database_url")
 DEFAULT_WORKER_THREADS = min(4, max(2, cores()))
 """With two threads, one predicts while the other waits for the database. More threads than CPU
 cores do not help, and each one delays registrations on the same machine."""
@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     mysql_user: str | None = Field(None, description="user on that server")
     mysql_password: SecretStr | None = Field(None, description="password of that user")
     mysql_database: str | None = Field(None, description="database on that server")
+    source_database_url: SecretStr | None = Field(
+        None, description="database that `predict --query` reads, if it is not `DATABASE_URL`"
+    )
+    target_database_url: SecretStr | None = Field(
+        None, description="database that `predict --into` writes, if it is not `DATABASE_URL`"
+    )
     batch_wait_time: float = Field(
         60.0,
         gt=0,
@@ -157,6 +163,17 @@ class Settings(BaseSettings):
             user += ":" + quote(self.mysql_password.get_secret_value(), safe="")
         host = f"[{self.mysql_server}]" if ":" in self.mysql_server else self.mysql_server
         return f"mysql+pymysql://{user}@{host}:{self.mysql_port}/{self.mysql_database}"
+
+    def source_url(self) -> str:
+        """Return the URL of the database that `predict --query` reads."""
+        return self._other(self.source_database_url)
+
+    def target_url(self) -> str:
+        """Return the URL of the database that `predict --into` writes."""
+        return self._other(self.target_database_url)
+
+    def _other(self, given: SecretStr | None) -> str:
+        return given.get_secret_value() if given else self.url()
 
     def environment(self) -> dict[str, str]:
         """Return these settings as environment variables for a child process."""

@@ -202,6 +202,13 @@ PARQUET_GROUP_BYTES = 32 * 1024 * 1024
 """Size of a row group that is written, if its rows are large."""
 FOLDER_FILE_BYTES = 256 * 1024 * 1024
 """Size at which the next file of an output folder is begun."""
+SQL_CHUNK_FIRST_ROWS = 256
+SQL_CHUNK_ROWS = 8_192
+"""Rows of a query that are read and predicted together."""
+SQL_CHUNK_BYTES = 8 * 1024 * 1024
+"""Size of such rows, if they are large."""
+SQL_TRANSACTION_ROWS = 5_000
+"""Rows that one transaction of `predict --into` writes."""
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 """A longer record of a text file cannot be read. It is an error of its row."""
 ERROR_VALUE_MAX_CHARACTERS = 100

@@ -325,6 +325,30 @@ class RunStopped(BatchlineError):
     code = "run_stopped"
 
 
+class QueryFailed(BatchlineError):
+    """The query of `predict --query` failed, or its rows have no unique id."""
+
+    code = "query_failed"
+
+
+class SourceLost(BatchlineError):
+    """The connection was lost before all rows of a query were read.
+
+    Run the command again. With `--id`, a run continues by itself.
+    """
+
+    code = "source_lost"
+
+
+class TableUnfit(BatchlineError):
+    """A table cannot take the predictions of `predict --into`.
+
+    Nothing was written. Name another table, or change its columns.
+    """
+
+    code = "table_unfit"
+
+
 class ClaimLost(BatchlineError):
     """The claim expired, and another job claimed its items."""
 

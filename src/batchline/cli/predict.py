@@ -22,7 +22,17 @@ from batchline.cli.model_options import (
     read_sample,
 )
 from batchline.cli.options import DatabaseUrl
-from batchline.cli.predict_output import show_progress, show_summary
+from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
+from batchline.cli.predict_sql import (
+    Id,
+    IfExistsOption,
+    Into,
+    OnlyNew,
+    Query,
+    SqlRun,
+    check_sides,
+    read_options,
+)
 from batchline.cli.wiring import configure_logging, configure_silently, connect, runtime_of
 from batchline.machine import collect_garbage_rarely
 
@@ -46,7 +56,7 @@ CSV = "CSV"
 MODEL = "Model"
 
 Sources = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="SRC...",
         help="Read these files, folders, patterns or URLs: CSV, JSON Lines or Parquet. "
@@ -81,9 +91,14 @@ def _option(text: str, panel: str, *names: str, **more: Any) -> Any:
 
 @app.command()
 def predict(
-    sources: Sources,
     model: Model,
+    sources: Sources = None,
     output: Output = None,
+    query: Query = None,
+    into: Into = None,
+    key: Id = None,
+    if_exists: IfExistsOption = None,
+    only_new: OnlyNew = False,
     keep: Annotated[
         str,
         _option("Keep these columns of the input: all, none, or names.", COLUMNS, metavar="NAMES"),
@@ -153,7 +168,7 @@ def predict(
     ] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Predict every row of files, and write each row with its prediction.
+    """Predict every row of files or of a query, and write a file or a table.
 
     Columns are found by name. All others pass through unchanged. The output has one row for each
     row of the input, in the same order. It appears once it is complete. A row that cannot be read
@@ -180,17 +195,24 @@ def predict(
         tuple(null or ()),
     )
     writing = WriteOptions(_format(output_format), _delimiter(delimiter))
-    if output is None and not check:
-        raise typer.BadParameter("name the output: -o FILE, or add --check", param_hint="--output")
+    check_sides(sources or [], output, query, into, check=check)
+    sql = read_options(query, into, key, if_exists, only_new=only_new)
     limit = _limit(max_errors, error_column=error_column)
     loaded = _load(settings, model, choices, labels, read_sample(sample))
     loaded = loaded.with_signature(
         named_columns(loaded.predictor.signature, _names(columns or "") if columns else ())
     )
-    added = _added(loaded, rename or [], error_column=error_column, model_columns=model_columns)
-    run = _Run(sources, output, loaded, added, reading, writing, _keep(keep), limit, as_json)
-    with _stopped_by_signals():
-        failed = run.check() if check else run.execute(settings)
+    added = _added(
+        loaded, rename or [], error_column=error_column, model_columns=model_columns or bool(into)
+    )
+    rest = loaded, added, reading, writing, _keep(keep), limit, as_json
+    run: _Run | SqlRun = (
+        SqlRun(sources or [], output, sql, settings, *rest)
+        if sql.is_used
+        else _Run(settings, sources or [], output, *rest)
+    )
+    with _stopped_by_signals(run.when_stopped):
+        failed = run.check() if check else run.execute()
     if failed:
         raise typer.Exit(WITH_ERRORS)
 
@@ -199,6 +221,7 @@ def predict(
 class _Run:
     """Everything that was asked for."""
 
+    settings: "Settings"
     sources: list[str]
     output: str | None
     model: "ScoringModel"
@@ -208,6 +231,7 @@ class _Run:
     keep: list[str] | None
     limit: "ErrorLimit"
     as_json: bool
+    when_stopped = NOTHING_WRITTEN
 
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
@@ -227,7 +251,7 @@ class _Run:
         typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
         return 0
 
-    def execute(self, settings: "Settings") -> int:
+    def execute(self) -> int:
         """Predict all rows, and return how many have errors."""
         from batchline.files import open_sink, open_source
         from batchline.scoring.columns import kinds_of
@@ -245,13 +269,13 @@ class _Run:
             options = self._write_options(source)
             with (
                 open_sink(self.output, kept, self.added.schema, options) as sink,
-                show_progress(source, settings) as on_progress,
+                show_progress(source, self.settings) as on_progress,
             ):
                 engine = LocalEngine(
                     source,
                     sink,
                     scorer,
-                    threads=settings.worker_threads,
+                    threads=self.settings.worker_threads,
                     keep=self.keep,
                     limit=self.limit,
                     on_progress=on_progress,
@@ -365,7 +389,7 @@ def _list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> 
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def _stopped_by_signals(message: str) -> Iterator[None]:
     """End with 128 + signal after Ctrl-C or SIGTERM, and leave no half of an output."""
 
     def on_signal(number: int, frame: object) -> None:
@@ -377,7 +401,7 @@ def _stopped_by_signals() -> Iterator[None]:
     try:
         yield
     except _Stopped as stopped:
-        typer.echo("stopped: nothing was written", err=True)
+        typer.echo(f"stopped: {message}", err=True)
         sys.stderr.flush()
         raise typer.Exit(128 + stopped.number) from None
 

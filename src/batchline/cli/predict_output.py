@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOG_SECONDS = 10.0
 STDOUT = "-"
+NOTHING_WRITTEN = "nothing was written"
 
 
 @contextmanager

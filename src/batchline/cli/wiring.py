@@ -51,6 +51,20 @@ def connect(settings: "Settings") -> "Database":
     return database
 
 
+def connect_to(settings: "Settings", url: str, variable: str) -> "Database":
+    """Return a database that is not Batchline's own, under the name of its setting in errors."""
+    from batchline.db.database import Database
+    from batchline.errors import ConfigurationError
+
+    try:
+        database = Database(url, pool_size=max(4, settings.worker_threads))
+        database.check_server()
+    except ConfigurationError as error:
+        named = [text.replace("DATABASE_URL", variable) for text in (error.detail, error.hint)]
+        raise ConfigurationError(named[0], hint=named[1]) from error
+    return database
+
+
 @contextmanager
 def opened(settings: "Settings") -> Iterator["Database"]:
     """Open a database, check that it has been migrated, and close it at the end."""

@@ -59,6 +59,20 @@ def is_timeout(error: DBAPIError) -> bool:
     return bool(error.connection_invalidated and re.search("timed out|timeout", str(error.orig)))
 
 
+OUTAGES = {1040, 1053, 1927, 2002, 2003, 2006, 2013}
+"""MySQL's and MariaDB's codes for a server that stops, is gone or has too many connections."""
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Return whether the same may succeed in a moment, on a new connection."""
+    code = error_code(error)
+    if error.connection_invalidated or code in OUTAGES or is_deadlock(error):
+        return True
+    if type(error.orig).__module__.startswith("psycopg"):  # no SQLSTATE: it did not connect
+        return isinstance(error, OperationalError) and str(code or "08")[:2] in ("08", "57")
+    return "database is locked" in str(error.orig)
+
+
 HINTS = {
     "database is locked": "stop the other program that is writing to the SQLite file",
     "file is not a database": "set DATABASE_URL to a SQLite file or to a new file",

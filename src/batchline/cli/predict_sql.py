@@ -1,0 +1,302 @@
+"""`predict` with a query as its input, a table as its output, or both."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from batchline.cli.output import count
+from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
+from batchline.cli.wiring import connect_to
+
+if TYPE_CHECKING:
+    from batchline.configurations import Settings
+    from batchline.db.database import Database
+    from batchline.db.scoring_target import IfExists, Target, Version
+    from batchline.files.kinds import Kind
+    from batchline.files.options import ReadOptions, WriteOptions
+    from batchline.scoring.columns import Added
+    from batchline.scoring.model import ScoringModel
+    from batchline.scoring.sql_source import SqlSource
+    from batchline.scoring.summary import ErrorLimit
+
+SQL = "SQL"
+
+
+def _option(text: str, name: str, metavar: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=SQL)
+
+
+Query = Annotated[
+    str | None,
+    _option(
+        "Read the rows of this SELECT, instead of files. @FILE: of the SELECT in this file. -: of "
+        "that on standard input.",
+        "--query",
+        "SQL",
+    ),
+]
+Into = Annotated[
+    str | None,
+    _option("Write this table, instead of a file. It is created if needed.", "--into", "TABLE"),
+]
+Id = Annotated[
+    str | None,
+    _option(
+        "Find a row by this column, whose values are unique. A query is read in its order.",
+        "--id",
+        "COLUMN",
+    ),
+]
+IfExistsOption = Annotated[
+    str | None,
+    _option(
+        "Choose what happens to a table that exists: fail, replace, append or upsert. "
+        "\\[default: upsert with --id, else fail]",
+        "--if-exists",
+        "WORD",
+    ),
+]
+OnlyNew = Annotated[
+    bool,
+    typer.Option(
+        "--only-new",
+        help="Read only rows whose id has no prediction by this version in the table.",
+        rich_help_panel=SQL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class SqlOptions:
+    """What was asked for on either side."""
+
+    query: str | None
+    into: str | None
+    key: str | None
+    if_exists: "IfExists"
+    only_new: bool
+
+    @property
+    def is_used(self) -> bool:
+        return self.query is not None or self.into is not None
+
+
+def check_sides(
+    sources: list[str], output: str | None, query: str | None, into: str | None, *, check: bool
+) -> None:
+    """Check that there is one input and one output."""
+    if bool(sources) == (query is not None):
+        raise typer.BadParameter("name the input: files, or --query", param_hint="SRC")
+    if output is not None and into is not None:
+        raise typer.BadParameter("name one output: -o or --into", param_hint="--output")
+    if output is None and into is None and not check:
+        raise typer.BadParameter(
+            "name the output: -o FILE or --into TABLE, or add --check", param_hint="--output"
+        )
+
+
+def read_options(
+    query: str | None, into: str | None, key: str | None, if_exists: str | None, *, only_new: bool
+) -> SqlOptions:
+    """Check the options, and read the query from its file."""
+    if only_new and (query is None or into is None or key is None):
+        raise typer.BadParameter("needs --query, --into and --id", param_hint="--only-new")
+    if into is None and if_exists is not None:
+        raise typer.BadParameter("needs --into", param_hint="--if-exists")
+    if key is not None and query is None and into is None:
+        raise typer.BadParameter("needs --query or --into", param_hint="--id")
+    from batchline.db.scoring_target import IfExists
+
+    try:
+        chosen = IfExists(if_exists or ("upsert" if key else "fail"))
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected one of {', '.join(IfExists)}, got {if_exists}", param_hint="--if-exists"
+        ) from None
+    if chosen is IfExists.UPSERT and into is not None and key is None:
+        raise typer.BadParameter("upsert needs --id", param_hint="--if-exists")
+    if only_new and chosen not in (IfExists.UPSERT, IfExists.APPEND):
+        raise typer.BadParameter("needs --if-exists upsert or append", param_hint="--only-new")
+    return SqlOptions(_query_text(query), into, key, chosen, only_new)
+
+
+def _query_text(query: str | None) -> str | None:
+    if query == "-":
+        return sys.stdin.read()
+    if query is None or not query.startswith("@"):
+        return query
+    try:
+        return Path(query[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{query[1:]} cannot be read: {error}") from None
+
+
+@dataclass(frozen=True)
+class SqlRun:
+    """Everything that was asked for, with SQL on one side at least."""
+
+    sources: list[str]
+    output: str | None
+    sql: SqlOptions
+    settings: "Settings"
+    model: "ScoringModel"
+    added: "Added"
+    reading: "ReadOptions"
+    writing: "WriteOptions"
+    keep: list[str] | None
+    limit: "ErrorLimit"
+    as_json: bool
+
+    @property
+    def when_stopped(self) -> str:
+        """What is true after Ctrl-C."""
+        if self.sql.into is None or self.sql.if_exists in ("fail", "replace"):
+            return NOTHING_WRITTEN
+        return f"{self.sql.into} has a part of the predictions; run the command again"
+
+    def check(self) -> int:
+        """Check the columns of both sides, and print what the output would have."""
+        with self._opened() as (source, kept, target):
+            typer.echo(f"source: {self._source_name(source)}")
+            if target is not None:
+                typer.echo(f"table: {self.sql.into}, --if-exists {self.sql.if_exists}")
+        kinds = self._kinds
+        typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
+        last = ["predicted_at"] if target is not None else []
+        typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names, *last])}")
+        return 0
+
+    def execute(self) -> int:
+        """Predict all rows, and return how many have errors."""
+        from batchline.scoring.local import LocalEngine
+        from batchline.scoring.scorer import Scorer
+
+        model = self.model
+        scorer = Scorer(model.predictor, self._kinds, self.added, model.name, model.version)
+        with (
+            self._opened() as (source, kept, target),
+            self._sink(source, kept, target) as sink,
+            show_progress(source, self.settings) as on_progress,
+        ):
+            summary = LocalEngine(
+                source,
+                sink,
+                scorer,
+                threads=self.settings.worker_threads,
+                keep=kept.names,
+                limit=self.limit,
+                on_progress=on_progress,
+            ).run()
+        place = self.output or f"the table {self.sql.into}"
+        show_summary(summary, place, as_json=self.as_json)
+        return summary.failed
+
+    @property
+    def _kinds(self) -> "dict[str, Kind]":
+        from batchline.scoring.columns import kinds_of
+
+        return kinds_of(self.model.predictor.signature)
+
+    @contextmanager
+    def _opened(self) -> "Iterator[tuple[Any, Any, Target | None]]":
+        """Open both sides and check their columns."""
+        with ExitStack() as stack:
+            source = self._open_source(stack)
+            kept = source.check(self._kinds, self._kept_names())
+            target = None
+            if self.sql.into is not None:
+                target = self._target(kept)
+                stack.callback(target.close)
+                target.check()
+                if self.sql.only_new:
+                    self._leave_out(source, target)
+            yield source, kept, target
+
+    def _open_source(self, stack: ExitStack) -> Any:
+        if self.sql.query is None:
+            from batchline.files import open_source
+
+            return stack.enter_context(open_source(self.sources, self.reading))
+        from batchline.db.scoring_source import SourceQuery
+        from batchline.scoring.sql_source import SqlSource
+
+        database = self._connect(self.settings.source_url(), "source")
+        query = SourceQuery(database, self.sql.query, self.sql.key)
+        stack.callback(query.close)
+        database.close()
+        return SqlSource(query, self.sql.key)
+
+    def _kept_names(self) -> list[str] | None:
+        """Return the columns of the input for the output. A table has the id alone, if any."""
+        key = self.sql.key
+        if self.sql.into is None or key is None:
+            return self.keep
+        return list(dict.fromkeys([key, *(self.keep or [])]))
+
+    def _target(self, kept: Any) -> "Target":
+        from batchline.db.scoring_target import Target
+        from batchline.scoring.sql_sink import table_columns
+
+        assert self.sql.into is not None
+        database = self._connect(self.settings.target_url(), "target")
+        columns = table_columns(kept, self.added.schema)
+        return Target(database, self.sql.into, columns, self.sql.key, self.sql.if_exists)
+
+    def _leave_out(self, source: "SqlSource", target: "Target") -> None:
+        """Leave out rows that have a prediction: in the query, if it can see the table."""
+        version = self._version()
+        if self.settings.source_url() != self.settings.target_url():
+            source.predicted = partial(target.predicted, version)
+        elif (condition := target.unpredicted(version)) is not None:
+            source.only(condition)
+
+    def _version(self) -> "Version":
+        from batchline.db.scoring_target import Version
+        from batchline.scoring.columns import MODEL, VERSION
+
+        values = {
+            self._renamed(MODEL): self.model.name,
+            self._renamed(VERSION): self.model.version,
+        }
+        return Version(values, self._error_column())
+
+    def _error_column(self) -> str | None:
+        from batchline.scoring.columns import ERROR
+
+        return self._renamed(ERROR) if ERROR in self.added.extra else None
+
+    def _renamed(self, name: str) -> str:
+        return dict(self.added.renamed).get(name, name)
+
+    def _sink(self, source: Any, kept: Any, target: "Target | None") -> Any:
+        if target is None:
+            from batchline.files import open_sink
+
+            assert self.output is not None
+            return open_sink(self.output, kept, self.added.schema, self.writing)
+        from batchline.scoring.sql_sink import TableSink
+
+        return TableSink(
+            self.sql.into or "",
+            target,
+            kept,
+            self.added.schema,
+            key=self.sql.key,
+            error=self._error_column(),
+        )
+
+    def _connect(self, url: str, side: str) -> "Database":
+        own = getattr(self.settings, f"{side}_database_url") is None
+        variable = "DATABASE_URL" if own else f"{side.upper()}_DATABASE_URL"
+        return connect_to(self.settings, url, variable)
+
+    def _source_name(self, source: Any) -> str:
+        if self.sql.query is not None:
+            return f"query with {count(len(source.columns), 'column')}"
+        return f"{count(len(source.files), 'file')}, {source.format}"

@@ -1,0 +1,121 @@
+"""Columns of any type in a query: numbers for the model, and text for files."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from batchline.db.database import Database
+from tests import models
+from tests.conftest import KINDS
+from tests.predict_sql import execute, fill, into_scores, predict, predicted, rows, succeed
+
+MYSQL = """SELECT id, x0, x1, NULL AS n, JSON_ARRAY(1) AS j, TIME '-838:59:59' AS t,
+    x'00ff' AS b, b'101' AS bits, CAST(18446744073709551615 AS UNSIGNED) AS u,
+    12345678901234567890.123456789 AS exact, POINT(1, 2) AS p, d,
+    CASE id WHEN 300 THEN DATE '2026-01-01' END AS late
+    FROM customers CROSS JOIN zero"""
+
+ODD = {
+    "sqlite": """SELECT id, x0, CAST(x1 AS TEXT) AS x1, NULL AS n, x'00ff' AS b, 1e400 AS i,
+        CAST(x'ff41' AS TEXT) AS broken, '12345678901234567890.123456789' AS exact,
+        CASE id WHEN 300 THEN '2026-01-01' END AS late,
+        CASE id WHEN 300 THEN 'text' ELSE 7 END AS mixed FROM customers""",
+    "postgresql": """SELECT id, x0, x1, NULL AS n, '{"a": [1, 2]}'::jsonb AS j,
+        'infinity'::date AS d, '0044-03-15 BC'::timestamptz AS bc, gen_random_uuid() AS u,
+        ARRAY[[1, NULL]] AS l, 'NaN'::numeric AS nn, 'NaN'::float8 AS f,
+        12345678901234567890.123456789::numeric AS exact, '\\x00ff'::bytea AS b,
+        '(1,2)'::point AS p, int4range(1, 5) AS r, '1 day'::interval AS t, ROW(1, 'x') AS rec,
+        CASE id WHEN 300 THEN date '2026-01-01' END AS late, B'101' AS bits,
+        ARRAY['a,b'] AS texts, 'ok'::mood AS mood FROM customers""",
+    "mysql": MYSQL,
+    "mariadb": MYSQL,
+}
+TYPES = {
+    "postgresql": ["CREATE TYPE mood AS ENUM ('ok', 'bad')"],
+    "mysql": ["SET SESSION sql_mode = ''", "CREATE TABLE zero (d DATE)", "INSERT zero VALUES (0)"],
+}
+
+POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
+TYPED = [kind for kind in KINDS if kind != "sqlite"]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database without Batchline's tables."""
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Doubles the columns x0 and x1."""
+    return models.doubling(tmp_path / "doubling.onnx")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_columns_of_odd_types_are_text_in_files(
+    database_url: str,
+    database: Database,
+    database_kind: str,
+    model: Path,
+    tmp_path: Path,
+    ending: str,
+) -> None:
+    fill(database, 300)
+    execute(database, *TYPES.get(database_kind.replace("mariadb", "mysql"), []))
+    output = tmp_path / f"out.{ending}"
+    words = ("--query", ODD[database_kind], "--id", "id", "-o", output, "--model", model)
+    succeed(predict(*words, DATABASE_URL=database_url))
+    if ending == "csv":
+        assert len(output.read_text().splitlines()) == 301
+        return
+    if ending == "parquet":
+        found = parquet.read_table(output).to_pylist()
+    else:
+        found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["doubled"] for row in found] == [[2.0 * n, 1.0] for n in range(1, 301)]
+    assert {row["n"] for row in found} == {None}
+    assert {row["exact"] for row in found} == {"12345678901234567890.123456789"}
+    assert [row["late"] for row in found] == [None] * 299 + ["2026-01-01"]
+
+
+def test_a_number_that_the_model_cannot_take_is_an_error_of_its_row(
+    database_url: str, database: Database, database_kind: str, model: Path
+) -> None:
+    fill(database, 2)
+    bad = {"sqlite": "'many'", "postgresql": "'NaN'::numeric"}.get(database_kind, "1e300")
+    query = f"SELECT id, CASE id WHEN 2 THEN {bad} ELSE x0 END AS x0, 0.5 AS x1 FROM customers"
+    into_scores(database_url, model, query=query, code=3)
+    found = predicted(database)
+    assert found[0] == (1, "[2.0,1.0]", None)
+    assert found[1][1] is None
+    assert "column 'x0'" in found[1][2]
+
+
+@pytest.mark.parametrize("database_kind", TYPED, indirect=True)
+def test_a_column_of_texts_is_refused_for_a_number(
+    database_url: str, database: Database, model: Path
+) -> None:
+    fill(database, 1)
+    query = "SELECT id, note AS x0, x1 FROM customers"
+    result = predict("--query", query, "--check", "--model", model, DATABASE_URL=database_url)
+    assert "'x0' must be float32, but its type is text" in str(result.exception)
+
+
+@pytest.mark.parametrize("database_kind", POSTGRESQL, indirect=True)
+def test_a_uuid_is_an_id(database_url: str, database: Database, model: Path) -> None:
+    execute(
+        database,
+        "CREATE TABLE people AS SELECT gen_random_uuid() AS id, 1 AS x0, n AS x1"
+        " FROM generate_series(1, 600) AS n",
+    )
+    query = "SELECT * FROM people"
+    into_scores(database_url, model, query=query)
+    result = into_scores(database_url, model, "--only-new", query=query)
+    assert result.stderr == "0 rows in the table scores\n"
+    both = "SELECT count(*) FROM people JOIN scores ON people.id = scores.id"
+    assert rows(database, both) == [(600,)]
