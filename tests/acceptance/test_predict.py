@@ -229,3 +229,22 @@ def test_missing_values_and_strings_reach_the_model_as_onnxruntime_takes_them(
     assert [row["town"] for row in rows] == ["Oslo", "nowhere", None]
     assert [row["sum"] for row in rows[:2]] == pytest.approx([47 + 1200.5 + 1.8, 40 + 1000 + 2])
     assert f"{source}, line 4, column 'height'" in rows[2]["error"]
+
+
+def test_a_model_file_that_is_known_needs_no_database_and_no_second_validation(
+    tmp_path: Path,
+) -> None:
+    source = flowers(tmp_path / "in.csv")
+    predict(source, "-o", tmp_path / "first.csv", *IRIS)
+    words = ["predict", str(source), "-o", str(tmp_path / "out.csv"), *IRIS]
+    unneeded = ["sqlalchemy", "structlog", "pandas", "batchline.ml.examination.examine"]
+    code = f"""if True:
+        import sys
+        from batchline.cli import app
+        app({words!r}, standalone_mode=False)
+        print([name for name in {unneeded!r} if name in sys.modules])
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "[]\n"

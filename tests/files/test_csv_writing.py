@@ -134,6 +134,14 @@ def test_a_float_is_the_shortest_text_that_reads_back_equal(numbers: list[float]
     ]
 
 
+def test_a_float_has_the_same_text_whatever_its_neighbours_are() -> None:
+    texts = ["0.0000015", "2.5e+10", "9999999999.0", "1e-7", "0.5", "", "nan", "-3.0", "1e+20"]
+    numbers = [1.5e-6, 2.5e10, 9999999999.0, 1e-7, 0.5, None, float("nan"), -3.0, 1e20]
+    assert written(pa.array(numbers)) == texts
+    assert [written(pa.array([number], pa.float64()))[0] for number in numbers[:5]] == texts[:5]
+    assert written(pa.array([2.5e10, 0.5, None], pa.float32())) == ["2.5e+10", "0.5", ""]
+
+
 def test_a_float_has_the_decimal_mark_of_the_file() -> None:
     assert written(pa.array([1.5, 2.0]), ";", ",") == ["1,5", "2,0"]
     assert written(pa.array([1.5]), ",", ",") == ['"1,5"']
