@@ -44,13 +44,14 @@ def fill(database: Database, count: int, table: str = "customers") -> None:
         execute(database, f"INSERT INTO {table} VALUES {', '.join(values)}")
 
 
-def predict(*words: object, **settings: str) -> Result:
+def predict(*words: object, columns: str = "x0,x1", **settings: str) -> Result:
     """Run the command in this process."""
+    named = ("--columns", columns) if columns else ()
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(**settings).items():
             patch.setenv(name, value)
-        found = CliRunner().invoke(cli.app, ["predict", "--columns", "x0,x1", *map(str, words)])
+        found = CliRunner().invoke(cli.app, ["predict", *named, *map(str, words)])
     for number, handler in handlers.items():
         signal.signal(number, handler)
     return found

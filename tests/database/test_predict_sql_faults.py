@@ -146,11 +146,20 @@ def test_a_lost_connection_is_never_the_end_of_the_rows(
 
 
 @WITH_CONNECTIONS
-@pytest.mark.parametrize("id_", ["id", "CONCAT('k', id) AS id"], ids=["number", "text"])
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "id",
+        # a0, A1, a1, A2, a2, …: MySQL and MariaDB cannot tell a1 from A1, and a batch
+        # of an even number ends between the two.
+        "CONCAT(CASE WHEN id % 2 = 1 THEN 'a' ELSE 'A' END, FLOOR(id / 2)) AS id",
+    ],
+    ids=["number", "text"],
+)
 def test_with_an_id_the_rows_continue_after_a_lost_connection(
     database_url: str, database: Database, id_: str
 ) -> None:
-    fill(database, 20_000)
+    fill(database, 19_999)
     query_text = f"SELECT {id_}, x0, x1, '{'x' * 500}' AS note FROM customers"
     found: list[Any] = []
     cuts = 0
@@ -162,7 +171,7 @@ def test_with_an_id_the_rows_continue_after_a_lost_connection(
                 cuts += proxy.cut_all()
         query.close()
     assert cuts == 3
-    assert len(found) == len(set(found)) == 20_000
+    assert len(found) == len(set(found)) == 19_999
     assert id_ != "id" or found == sorted(found)
 
 

@@ -83,6 +83,33 @@ def test_columns_of_odd_types_are_text_in_files(
     assert [row["late"] for row in found] == [None] * 299 + ["2026-01-01"]
 
 
+LISTS = {
+    "postgresql": [
+        "ARRAY[x0, 1.5]::float4[]",
+        "ARRAY[x0, 1.5]::numeric[]",
+        "jsonb_build_array(x0, 1.5)",
+    ],
+    "sqlite": ["'[' || x0 || ', 1.5]'"],
+}
+
+
+def test_an_input_that_is_a_list_is_an_array_or_json(
+    database_url: str, database: Database, database_kind: str, model: Path
+) -> None:
+    fill(database, 2)
+    for column in LISTS.get(database_kind, ["CONCAT('[', x0, ', 1.5]')", "JSON_ARRAY(x0, 1.5)"]):
+        query = (
+            f"SELECT id, {column} AS x FROM customers UNION ALL SELECT 3, NULL FROM customers"
+            " WHERE id = 1"
+        )
+        words = ("--query", query, "--into", "scores", "--id", "id", "--model", model)
+        succeed(predict(*words, columns="", DATABASE_URL=database_url), 3)
+        [*good, bad] = predicted(database)
+        assert good == [(1, "[2.0,3.0]", None), (2, "[4.0,3.0]", None)]
+        assert bad[1] is None
+        assert "column 'x'" in bad[2]
+
+
 def test_a_number_that_the_model_cannot_take_is_an_error_of_its_row(
     database_url: str, database: Database, database_kind: str, model: Path
 ) -> None:

@@ -140,10 +140,13 @@ def _list(row: int, value: Any, inner: pa.DataType, report: Report) -> Any:
     if value is None:
         return None
     try:
-        found = orjson.loads(value) if isinstance(value, str) else value
-        if isinstance(found, list):
-            return pa.array(found, inner).to_pylist()
-    except (orjson.JSONDecodeError, pa.ArrowException, OverflowError):
+        if isinstance(value, str):
+            value = orjson.loads(value)
+        elif pa.types.is_floating(inner):  # the decimals of an array are texts
+            value = [each if each is None else float(each) for each in value]
+        if isinstance(value, list):
+            return pa.array(value, inner).to_pylist()
+    except (ValueError, TypeError, OverflowError, pa.ArrowException):
         pass
     report(row, "wrong_type", "expected a list", str(value))
     return None
