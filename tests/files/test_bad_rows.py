@@ -37,7 +37,9 @@ def copy(source: Path, path: Path, **features: Kind) -> int:
 def values(path: Path) -> list[list[Any]]:
     """Return the values of each row of a file of any format."""
     if path.suffix == ".csv":
-        return list(csv.reader(io.StringIO(path.read_text()), strict=True))[1:]
+        return list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True))[
+            1:
+        ]
     if path.suffix == ".jsonl":
         return [list(json.loads(line).values()) for line in path.read_text().splitlines()]
     return [list(row.values()) for row in parquet.read_table(path).to_pylist()]
@@ -52,10 +54,11 @@ def values(path: Path) -> list[list[Any]]:
         (b'"9,""8""",1,2,3,', ['9,"8"', "1", "2"], "wrong_field_count"),
         (b'"q,1,2', ['"q', "1", "2"], "unclosed_quote"),
         (b'"q""r,1,2,3', ['"q""r', "1", "2"], "unclosed_quote"),
+        (b'"q,1\r2,3', ['"q', "1\r2", "3"], "unclosed_quote"),
         (b"Andr\xe9,1,2", ["Andr\ufffd", "1", "2"], "invalid_encoding"),
         (b"Andr\xe9,1", ["Andr\ufffd", "1", None], "invalid_encoding"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_a_row_of_csv_has_the_cells_that_there_are(

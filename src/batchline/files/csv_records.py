@@ -109,11 +109,15 @@ class CsvRecords(ByteRows):
 
 
 def split(record: str, delimiter: str) -> list[str]:
-    """Return the cells of a record as they are written. All quotes that open one are closed."""
-    found = _cell(delimiter).findall(record + delimiter)
+    """Return the cells of a record as they are written, but with all quotes closed.
+
+    A record with a quote that is never closed may have a CR, which then gets quotes, too.
+    """
     return [
-        quoted + rest if quoted or not rest.startswith('"') else _in_quotes(rest)
-        for quoted, rest in found
+        _in_quotes(quoted + rest)
+        if "\r" in rest or (rest.startswith('"') and not quoted)
+        else quoted + rest
+        for quoted, rest in _cell(delimiter).findall(record + delimiter)
     ]
 
 

@@ -23,6 +23,8 @@ BROKEN = {
     "unclosed_quote": "a quote opens a cell and is never closed",
     TOO_LARGE: f"the record has more than {RECORD_MAX_BYTES:,} bytes",
 }
+MALFORMED = {*BROKEN, "wrong_field_count", "invalid_encoding", "invalid_json"}
+"""Problems of rows that are not in their format. Other rows have an invalid value."""
 
 
 class Records(Kept, Protocol):
@@ -109,10 +111,11 @@ class TextPart:
         errors = {
             row: self._error(row, int(lines()[row]), *why) for row, why in trouble.found.items()
         }
+        malformed = [row for row, (code, *_) in trouble.found.items() if code in MALFORMED]
         yield Block(
             self.rows,
             values,
-            records.keeping(keep).mended(errors),
+            records.keeping(keep).mended(malformed),
             errors,
             self.first_row,
             self.blank_lines,
