@@ -4,6 +4,15 @@ from enum import StrEnum
 from pathlib import Path
 
 
+class IfExists(StrEnum):
+    """What happens to a table that exists."""
+
+    FAIL = "fail"
+    REPLACE = "replace"
+    APPEND = "append"
+    UPSERT = "upsert"
+
+
 class Status(StrEnum):
     """The status of an item. Its claim, not its status, shows that it is being predicted."""
 

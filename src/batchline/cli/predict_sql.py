@@ -13,11 +13,12 @@ import typer
 from batchline.cli.output import count
 from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
 from batchline.cli.wiring import connect_to
+from batchline.constants import IfExists
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
     from batchline.db.database import Database
-    from batchline.db.scoring_target import IfExists, Target, Version
+    from batchline.db.scoring_target import Target, Version
     from batchline.files.kinds import Kind
     from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.columns import Added
@@ -111,8 +112,6 @@ def read_options(
         raise typer.BadParameter("needs --into", param_hint="--if-exists")
     if key is not None and query is None and into is None:
         raise typer.BadParameter("needs --query or --into", param_hint="--id")
-    from batchline.db.scoring_target import IfExists
-
     try:
         chosen = IfExists(if_exists or ("upsert" if key else "fail"))
     except ValueError:

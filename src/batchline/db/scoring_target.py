@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,7 @@ from sqlalchemy import Column, ColumnClause, Connection, MetaData, Table, column
 from sqlalchemy import table as table_clause
 from sqlalchemy.exc import DBAPIError
 
-from batchline.constants import SQL_TRANSACTION_ROWS
+from batchline.constants import SQL_TRANSACTION_ROWS, IfExists
 from batchline.db.database import Database
 from batchline.db.dialects import tables
 from batchline.db.dialects.errors import is_outage
@@ -29,15 +28,6 @@ from batchline.errors import BatchlineError, CommitUnknown, DatabaseUnavailable,
 BESIDE = "__batchline_"
 PREDICTED_AT = "predicted_at"
 IDS_PER_STATEMENT = 1_000
-
-
-class IfExists(StrEnum):
-    """What happens to a table that exists."""
-
-    FAIL = "fail"
-    REPLACE = "replace"
-    APPEND = "append"
-    UPSERT = "upsert"
 
 
 @dataclass(frozen=True, slots=True)
