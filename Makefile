@@ -57,9 +57,10 @@ format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-pins:  ## Renew requirements.txt and requirements-dev.txt (needs uv)
+pins:  ## Renew the requirements*.txt (needs uv)
 	$(PIN) --extra files pyproject.toml --output-file requirements.txt
 	$(PIN) --extra files --extra dev --constraints requirements.txt pyproject.toml --output-file requirements-dev.txt
+	echo "pandas>=2.2" | $(PIN) --constraints requirements-dev.txt --no-emit-package numpy - --output-file requirements-pandas.txt
 
 clean:  ## Remove .venv, fetched servers and caches
 	rm -rf .venv .servers .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
@@ -75,8 +76,10 @@ PIN := uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-
 	$(PIP) --no-build-isolation --no-deps --editable .
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
+# pandas is in a folder of its own, since pyarrow imports it in every process that finds it.
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-pandas.txt
 	$(PIP) --require-hashes --requirement requirements-dev.txt
+	$(PIP) --require-hashes --no-deps --upgrade --target .venv/pandas --requirement requirements-pandas.txt
 	touch $@
 
 .PHONY: help install demo run test torture lint bench docs format pins clean

@@ -1,5 +1,6 @@
 """Tables in memory: the same library comes back, with the columns that the command adds."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import polars
 import pyarrow as pa
 import pytest
 from pyarrow import csv
@@ -22,9 +24,17 @@ CLASSES = ["setosa", "versicolor", "virginica"]
 ADDED = ["label", *(f"probability_{name}" for name in CLASSES), "error"]
 
 
+PANDAS = Path(sys.prefix) / "pandas"
+"""`make .venv/installed-dev` puts pandas here."""
+
+
+def load() -> batchline.Model:
+    return batchline.load_model(IRIS_MODEL, labels=IRIS_LABELS, columns=NAMES)
+
+
 @pytest.fixture(scope="module")
 def iris() -> batchline.Model:
-    return batchline.load_model(IRIS_MODEL, labels=IRIS_LABELS, columns=NAMES)
+    return load()
 
 
 def table(rows: list[list[float]] = FLOWERS) -> pa.Table:
@@ -97,7 +107,6 @@ def test_any_table_that_exports_arrow_is_predicted(iris: batchline.Model) -> Non
 
 
 def test_a_frame_of_polars_comes_back_as_one(iris: batchline.Model) -> None:
-    polars = pytest.importorskip("polars")
     given = polars.DataFrame(table())
     found = iris.predict(given)
     assert type(found) is polars.DataFrame
@@ -105,20 +114,23 @@ def test_a_frame_of_polars_comes_back_as_one(iris: batchline.Model) -> None:
     assert iris.predict(given, keep=[]).columns == ADDED
 
 
-def test_a_frame_of_pandas_comes_back_as_one_with_its_index_and_its_types(
-    iris: batchline.Model,
-) -> None:
-    pandas = pytest.importorskip("pandas")
-    given = table().to_pandas().set_index(pandas.Index([7, 7, 9], name="key"))
-    given["note"] = given["note"].astype("category")
-    found = iris.predict(given)
-    assert type(found) is pandas.DataFrame
-    assert list(found.columns) == [*given.columns, *ADDED]
-    assert found.index.equals(given.index)
-    assert list(found.columns[: given.shape[1]]) == list(given.columns)
-    assert (found.dtypes[: given.shape[1]] == given.dtypes).all()
-    assert found["label"].tolist() == ["setosa", "virginica", "versicolor"]
-    assert "label" not in given.columns
+def test_a_frame_of_pandas_comes_back_as_one_with_its_index_and_its_types() -> None:
+    """In a process of its own: pyarrow imports pandas wherever it finds it, which is slow."""
+    code = """if True:
+        import pandas
+        from tests.pure.test_frames import ADDED, load, table
+        given = table().to_pandas().set_index(pandas.Index([7, 7, 9], name="key"))
+        given["note"] = given["note"].astype("category")
+        found = load().predict(given)
+        assert type(found) is pandas.DataFrame
+        assert list(found.columns) == [*given.columns, *ADDED]
+        assert found.index.equals(given.index)
+        assert (found.dtypes[: given.shape[1]] == given.dtypes).all()
+        assert found["label"].tolist() == ["setosa", "virginica", "versicolor"]
+        assert "label" not in given.columns
+    """
+    path = os.pathsep.join([str(PANDAS), *filter(None, sys.path)])
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, check=True)
 
 
 # Rows ------------------------------------------------------------------------------------------
