@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, text
 
 from batchline.constants import Status
 from batchline.db import claims, work
-from batchline.db.cruds import items, pending, results
+from batchline.db.cruds import items, pages, pending, results
 from batchline.db.cruds.pages import Filters
 from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
@@ -220,6 +220,29 @@ def test_a_filtered_page_scans_and_sorts_nothing(
         with history.read() as connection:
             for sql, values in said:
                 assert not faults_of(plan_of(connection, sql, values)), sql
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        (Filters(model="none"), "items_model_id"),
+        (Filters(custom_ids=["a"]), "items_custom_id"),
+        (Filters(custom_ids=["a", "b"]), "items_custom_id"),
+    ],
+    ids=str,
+)
+def test_a_filter_reads_its_own_index(
+    history: Database, filters: Filters, index: str, descending: bool
+) -> None:
+    filters = replace(filters, descending=descending)
+    with statements_of(history) as said, history.read() as connection:
+        assert pages.find(connection, filters, after=None, limit=50) == []
+    ((sql, values),) = said
+    with history.read() as connection:
+        plan = plan_of(connection, sql, values)
+    used = [step for step in plan if index in str(step.get("key", step))]
+    assert len(used) == max(1, len(filters.custom_ids)), plan
 
 
 def test_lookups_scan_and_sort_nothing(history: Database) -> None:

@@ -205,6 +205,10 @@ class same_text(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
 
+    def self_group(self, against: Any = None) -> Any:
+        """Return it as it is. SQLAlchemy would compare it with 1, and no index would be used."""
+        return self
+
 
 @compiles(same_text)
 def _same_text(element: same_text, compiler: Any, **options: Any) -> str:
