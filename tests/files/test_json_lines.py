@@ -1,6 +1,7 @@
 """JSON Lines as they are read and written."""
 
 import json
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -128,6 +129,34 @@ def test_another_encoding_and_a_byte_order_mark(tmp_path: Path) -> None:
     ]:
         path = file(tmp_path, "a.jsonl", content)
         assert read(path, options=options, t=TEXT).values == {"t": ["é"]}
+
+
+def test_a_line_of_many_blanks_takes_no_more_than_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.files.pieces.RECORD_MAX_BYTES", 3_000_000)
+    blanks = " " * 2_000_000
+    lines = [
+        '{"a":0}',
+        blanks,
+        f'{blanks}{{"a":1{blanks[:500_000]}}}{blanks[:9]}',
+        blanks * 3,
+        '{"a":2}',
+    ]
+    path = file(tmp_path, "a.jsonl", "\n".join(lines))
+    begin = time.monotonic()
+    found = read(path, a=FLOAT)
+    copy(path, tmp_path / "b.jsonl", features={"a": FLOAT})
+    assert time.monotonic() - begin < 5
+    assert found.values == {"a": [0.0, 1.0, 2.0]}
+    assert (found.lines, found.source.blank_lines) == ([1, 3, 5], 2)
+    written = (tmp_path / "b.jsonl").read_text().splitlines()
+    assert [json.loads(line)["a"] for line in written] == [0, 1, 2]
+
+
+def test_a_first_line_that_is_long_shows_the_keys(tmp_path: Path) -> None:
+    path = file(tmp_path, "a.jsonl", f'{{"t":"{"x" * 700_000}","a":1}}\n{{"a":2}}\n')
+    assert read(path, a=FLOAT).kept["a"] == ["1", "2"]
 
 
 # Writing ----------------------------------------------------------------------------------------

@@ -380,12 +380,15 @@ def _names(text: str) -> list[str]:
 
 def _list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> None:
     """Say once which columns are neither read nor kept."""
+    from batchline.files.columns import SHOWN
+
     if keep is None:
         return
     every = dict.fromkeys(name for file in source.files for name in file.columns)
     ignored = [name for name in every if name not in used and name not in keep]
     if ignored:
-        typer.echo(f"ignored columns: {', '.join(ignored)}", err=True)
+        more = f" and {len(ignored) - SHOWN} more" if len(ignored) > SHOWN else ""
+        typer.echo(f"ignored columns: {', '.join(ignored[:SHOWN])}{more}", err=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from batchline.constants import RECORD_MAX_BYTES
 from batchline.errors import Fault
 from batchline.files.blocks import Trouble
 from batchline.files.columns import listed
@@ -20,7 +21,7 @@ from batchline.files.text_parts import TextPart, parts_of
 from batchline.files.texts import Text
 
 FIRST_BYTES = 256 * 1024
-"""How much of each file is read at first to find its keys."""
+"""How much of each file is read at first to find its keys, or its first line if that is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,17 @@ class JsonFile:
         text = Text(location, options)
         try:
             data = text.read(FIRST_BYTES)
+            is_small = len(data) < FIRST_BYTES
+            while (
+                b"\n" not in data
+                and len(data) < RECORD_MAX_BYTES
+                and (more := text.read(len(data)))
+            ):
+                data += more
         except BaseException:
             text.close()
             raise
-        columns, is_small = _keys(data), len(data) < FIRST_BYTES
-        file = cls(location, options, columns, is_small, text.start)
+        file = cls(location, options, _keys(data), is_small, text.start)
         if location.reopens:
             text.close()
             return file

@@ -16,8 +16,9 @@ from batchline.files.byte_rows import ByteRows
 from batchline.files.json_values import dump, load
 from batchline.files.records import Positions
 
+BLANKS = b"\t\n\r "
 BLANK = np.zeros(256, bool)
-BLANK[[9, 10, 13, 32]] = True
+BLANK[list(BLANKS)] = True
 OPENING, CLOSING = 123, 125
 
 _blanks = re.compile(r"[ \t\n\r]*")
@@ -41,10 +42,11 @@ class JsonRows(ByteRows):
         found = cls.cut(data, ends, columns=columns)
         array = np.frombuffer(data, np.uint8)
         starts, stops = found.starts.copy(), found.stops.copy()
-        while (blank := (stops > starts) & BLANK[array[stops - 1]]).any():
-            stops[blank] -= 1
-        while (blank := (stops > starts) & BLANK[array[np.minimum(starts, len(data) - 1)]]).any():
-            starts[blank] += 1
+        loose = BLANK[array[starts]] | BLANK[array[stops - 1]]
+        for row in np.flatnonzero(loose).tolist():
+            line = found[row].lstrip(BLANKS)
+            starts[row] = stops[row] - len(line)
+            stops[row] = starts[row] + len(line.rstrip(BLANKS))
         rows = stops > starts
         return cls(data, starts[rows], stops[rows], found.is_whole, columns)
 

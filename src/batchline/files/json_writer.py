@@ -11,7 +11,7 @@ from batchline.files.arrays import from_bytes, from_numpy, from_strings
 from batchline.files.blocks import Kept
 from batchline.files.columns import CLASH_HINT
 from batchline.files.csv_writer import Stream, whole_text
-from batchline.files.json_rows import BLANK, OPENING, JsonRows
+from batchline.files.json_rows import BLANK, BLANKS, OPENING, JsonRows
 from batchline.files.value_texts import join, json_name, json_text
 
 
@@ -54,8 +54,8 @@ class JsonWriter:
         array = np.frombuffer(rows.data, np.uint8)
         stops = rows.stops - 1
         before = stops - 1
-        while (blank := BLANK[array[before]]).any():
-            before[blank] -= 1
+        for row in np.flatnonzero(BLANK[array[before]]).tolist():
+            before[row] = rows.starts[row] + len(rows[row][:-1].rstrip(BLANKS)) - 1
         heads = JsonRows(rows.data, rows.starts, stops, False, rows.columns).texts()
         return heads.cast(pa.string()), array[before] == OPENING
 

@@ -161,7 +161,7 @@ def parts_of(file: TextFile, text: Text, start: int, line: int) -> Iterator[Text
             rows,
             len(piece.ends) - rows,
             text.bytes_read,
-            piece.broken,
+            piece.broken if rows else "",
             records,
         )
         row, line = row + rows, line + (1 if piece.broken else count_lines(piece.data))
