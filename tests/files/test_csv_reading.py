@@ -198,7 +198,7 @@ def test_the_last_line_may_have_no_line_break(tmp_path: Path, newline: str, end:
 
 
 def test_a_row_has_the_same_values_alone_and_next_to_rows_with_errors(tmp_path: Path) -> None:
-    cells = [" 1 ", "+1.5", "0x1F", ".5", "5.", "1e5", "007", "-0", "", "16777217", "\t2"]
+    cells = [" 1 ", "+1.5", "0x1F", "0XFF", ".5", "5.", "1e5", "007", "-0", "", "16777217", "\t2"]
     kinds = {"x": FLOAT, "n": Kind("int64"), "b": BOOLEAN, "t": TEXT}
     for cell in cells:
         row = f"{cell},{cell},1,{cell}\n"

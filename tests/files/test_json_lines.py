@@ -202,3 +202,21 @@ def test_a_late_key_that_has_no_column_in_csv_ends_the_copy(
     with pytest.raises(InvalidColumns, match="'late'"):
         copy(path, tmp_path / "b.csv")
     assert copy(path, tmp_path / "b.csv", keep=["a"]) == 1_001
+
+
+def test_files_with_other_keys_become_one(tmp_path: Path) -> None:
+    file(tmp_path, "1.jsonl", '{"a":1}\n')
+    file(tmp_path, "2.jsonl", '{"b":2}\n{}\n')
+    assert copy(f"{tmp_path}/*.jsonl", tmp_path / "out.csv") == 3
+    assert (tmp_path / "out.csv").read_text() == "a,b,label\n1,,new\n,2,new\n,,new\n"
+
+
+def test_a_key_to_keep_may_be_in_later_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.files.json_file.FIRST_BYTES", 1_000)
+    path = file(tmp_path, "a.jsonl", '{"a":1}\n' * 1_000 + '{"late":1}\n')
+    copy(path, tmp_path / "b.csv", keep=["late"])
+    assert (tmp_path / "b.csv").read_text().splitlines()[-2:] == [",new", "1,new"]
+    with pytest.raises(InvalidColumns, match="'c' is missing and cannot be kept"):
+        copy(file(tmp_path, "c.jsonl", '{"a":1}\n'), tmp_path / "d.csv", keep=["c"])

@@ -41,7 +41,7 @@ def read_features(
 
 def _values(records: CsvRecords, kinds: Kinds, marks: Marks, note: Note) -> Cells:
     """Return columns by their position."""
-    found = None if _needs_words(kinds, marks) else _as_types(records, kinds)
+    found = None if _needs_words(records, kinds, marks) else _as_types(records, kinds)
     cells, wrong = found or records.cells(dict.fromkeys(kinds, pa.string()))
     columns = len(records.dialect.header)
     for row, fields in wrong.items():
@@ -59,11 +59,16 @@ def _note_cell(note: Note, column: str, row: int, code: str, detail: str, value:
     note(row, code, detail, column, value)
 
 
-def _needs_words(kinds: Kinds, marks: Marks) -> bool:
-    """Whether pyarrow cannot convert these columns, whatever their cells are."""
-    numbers = [kind for kind in kinds.values() if kind.is_integer or kind.is_float]
-    halves = [kind for kind in numbers if kind.dtype == "float16"]
-    return bool(halves or (numbers and marks.thousands))
+def _needs_words(records: CsvRecords, kinds: Kinds, marks: Marks) -> bool:
+    """Whether pyarrow cannot convert these columns, or might misread them.
+
+    It takes 0xFF for -1 if the type is int8.
+    """
+    integers = any(kind.is_integer for kind in kinds.values())
+    floats = [kind.dtype for kind in kinds.values() if kind.is_float]
+    if integers and (b"0x" in records.data or b"0X" in records.data):
+        return True
+    return "float16" in floats or bool(marks.thousands and (integers or floats))
 
 
 def _as_types(records: CsvRecords, kinds: Kinds) -> tuple[Cells, dict[int, int]] | None:

@@ -1,7 +1,8 @@
 """CSV cells that pyarrow did not convert: which of them are wrong, and the values of the others.
 
-pyarrow refuses a whole block for one cell. These rules accept all that pyarrow accepts, with equal
-values, and also words for missing numbers, thousands marks, and integers such as 1.0 or 1E+05.
+pyarrow refuses a whole block for one cell. These rules accept all decimal numbers that pyarrow
+accepts, with equal values, and also words for missing numbers, thousands marks, and integers such
+as 1.0 or 1E+05.
 """
 
 import re
@@ -21,7 +22,6 @@ from batchline.files.options import NUMBER_NULLS
 TRUE, FALSE = ("1", "true", "True", "TRUE"), ("0", "false", "False", "FALSE")
 INTEGER = "^-?[0-9]{1,18}$"
 """So many digits are within int64."""
-HEXADECIMAL = "^0[xX][0-9a-fA-F]+$"
 NOT_FINITE = r"(?i)^[+-]?(nan(\([0-9a-z_]*\))?|inf(inity)?)$"
 
 Report = Callable[[int, str, str, str], None]
@@ -58,8 +58,6 @@ def convert(cells: pa.Array, kind: Kind, marks: Marks, report: Report) -> pa.Arr
     well = _matches(texts, marks.number) & ~missing
     if marks.decimal != ".":
         texts = pc.replace_substring(texts, marks.decimal, ".")
-    if kind.is_integer:
-        well |= _matches(texts, HEXADECIMAL) & ~missing
     for row in np.flatnonzero(~well & ~missing):
         report(int(row), *_not_a_number(words[row].as_py(), marks))
     return (
@@ -113,8 +111,6 @@ def _integers(texts: pa.Array, well: Mask, kind: Kind, report: Report) -> pa.Arr
 
 def _integer(text: str) -> int | None:
     """Return the integer that a well-formed number is, or None if it has a fraction."""
-    if text[:2] in ("0x", "0X"):
-        return int(text, 16)
     number = Decimal(text)
     if number and number.adjusted() > 20:  # beyond any range, and perhaps too long to write out
         return 10**21 if number > 0 else -(10**21)

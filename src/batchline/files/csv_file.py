@@ -84,6 +84,14 @@ class CsvFile:
         return cls(location, options, dialect, newline, text.start + start, lines + 1), rest
 
     @property
+    def allows_missing_keys(self) -> bool:
+        return False
+
+    @property
+    def is_open_ended(self) -> bool:
+        return False
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return self.dialect.header
 

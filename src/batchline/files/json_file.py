@@ -62,6 +62,14 @@ class JsonFile:
         return replace(file, _text=text)
 
     @property
+    def allows_missing_keys(self) -> bool:
+        return True
+
+    @property
+    def is_open_ended(self) -> bool:
+        return not self.is_small
+
+    @property
     def kept(self) -> pa.Schema:
         return pa.schema([(name, pa.string()) for name in self.columns])
 

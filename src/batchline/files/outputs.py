@@ -1,7 +1,6 @@
 """Where an output goes: a file that appears whole and at once, or standard output."""
 
 import os
-import secrets
 import stat
 import sys
 from contextlib import suppress
@@ -110,7 +109,7 @@ class RemoteOutput:
 
 def temporary_name(name: str) -> str:
     """Return a name that readers of the folder skip."""
-    return f".{name[:200]}.{secrets.token_hex(4)}.tmp"
+    return f".{name[:200]}.{os.urandom(4).hex()}.tmp"
 
 
 def sync_folder(folder: Path) -> None:

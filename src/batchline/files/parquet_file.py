@@ -57,6 +57,14 @@ class ParquetFile:
             return cls(location, file.schema_arrow, rows, sizes, copy)
 
     @property
+    def allows_missing_keys(self) -> bool:
+        return False
+
+    @property
+    def is_open_ended(self) -> bool:
+        return False
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(self.kept.names)
 

@@ -1,7 +1,7 @@
 """Files as one stream of parts, in an order and with borders that are the same each time."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol, Self
 
 import pyarrow as pa
@@ -11,11 +11,9 @@ from batchline.errors import Fault, FormatUnknown, InvalidColumns
 from batchline.files.blocks import Block
 from batchline.files.columns import repeated
 from batchline.files.csv_file import CsvFile
-from batchline.files.json_file import JsonFile
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
 from batchline.files.options import Format, ReadOptions, WriteOptions, default_delimiter
-from batchline.files.parquet_file import ParquetFile
 
 
 class Part(Protocol):
@@ -70,6 +68,16 @@ class File(Protocol):
     def columns(self) -> tuple[str, ...]: ...
 
     @property
+    def allows_missing_keys(self) -> bool:
+        """Whether a column of another file may be missing in this one."""
+        ...
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether rows that were not read yet may have more columns."""
+        ...
+
+    @property
     def kept(self) -> pa.Schema:
         """The columns as they are kept for the output."""
         ...
@@ -79,13 +87,6 @@ class File(Protocol):
     def close(self) -> None: ...
 
     def parts(self) -> Iterator[Part]: ...
-
-
-FORMATS: dict[Format, Callable[[Location, ReadOptions], File]] = {
-    Format.CSV: CsvFile.open,
-    Format.JSONL: JsonFile.open,
-    Format.PARQUET: ParquetFile.open,
-}
 
 
 class Source:
@@ -128,10 +129,11 @@ class Source:
             InvalidColumns: a file has not these columns. All problems of all files are in `faults`.
         """
         faults = [fault for file in self.files for fault in file.check(features)]
-        every = (name for file in self.files for name in file.columns)
-        names = list(dict.fromkeys(every) if keep is None else keep)
+        every = dict.fromkeys(name for file in self.files for name in file.columns)
+        names = list(every) if keep is None else list(keep)
         for file in self.files:
-            faults += _kept_faults(file, names)
+            known = every if file.allows_missing_keys else file.columns
+            faults += _kept_faults(file, names, known)
         if faults:
             faults = list(dict.fromkeys(faults))
             raise InvalidColumns(_summary(faults), faults=faults)
@@ -146,7 +148,10 @@ class Source:
 
     def _field(self, name: str) -> pa.Field:
         """Return a column of a type that holds those of all files."""
-        found = [pa.schema([file.kept.field(name)]) for file in self.files]
+        every = [file.kept for file in self.files if name in file.columns]
+        found = [pa.schema([schema.field(name)]) for schema in every]
+        if not found:
+            return pa.field(name, pa.string())  # lines that were not read yet may have the key
         try:
             return pa.unify_schemas(found, promote_options="permissive").field(name)
         except pa.ArrowTypeError as error:
@@ -192,12 +197,26 @@ def open_source(paths: Sequence[str], options: ReadOptions) -> Source:
             hint="run the command once for each format, or add --format",
         )
     format_ = next(iter(formats.values()))
-    return Source([FORMATS[format_](location, options) for location in locations], format_)
+    opened = _opener(format_)
+    return Source([opened(location, options) for location in locations], format_)
 
 
-def _kept_faults(file: File, names: Sequence[str]) -> list[Fault]:
+def _opener(format_: Format) -> Callable[[Location, ReadOptions], File]:
+    """Return what opens a file of a format. Only its own modules are imported."""
+    if format_ is Format.PARQUET:
+        from batchline.files.parquet_file import ParquetFile
+
+        return ParquetFile.open
+    if format_ is Format.JSONL:
+        from batchline.files.json_file import JsonFile
+
+        return JsonFile.open
+    return CsvFile.open
+
+
+def _kept_faults(file: File, names: Sequence[str], known: Collection[str]) -> list[Fault]:
     path, columns = file.location.path, Counter(file.columns)
-    missing = [name for name in names if name not in columns]
+    missing = [] if file.is_open_ended else [name for name in names if name not in known]
     twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name]
     return [
         Fault(path, "missing_column", f"the column {name!r} is missing and cannot be kept")
