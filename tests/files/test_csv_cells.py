@@ -39,6 +39,8 @@ def of_pyarrow(cell: str, kind: Kind) -> tuple[bool, object]:
     st.sampled_from(["float32", "float64", "int8", "uint8", "int32", "int64", "uint64", "bool"]),
 )
 @example("-0", "uint8")
+@example(".0", "int8")
+@example("-.0", "uint64")
 @example(" ", "float64")
 @example(" 1 ", "bool")
 @example("+1", "int8")

@@ -78,6 +78,12 @@ def test_an_integer_out_of_range_is_an_error_of_its_row(
     assert found.places == [(2, "out_of_range", "n"), (6, "out_of_range", "n")]
 
 
+def test_a_hexadecimal_cell_is_no_integer(tmp_path: Path) -> None:
+    found = read(file(tmp_path, "a.csv", "n,t\n1,0x1\n0xFF,a\n"), n=Kind("int8"), t=TEXT)
+    assert found.values == {"n": [1, None], "t": ["0x1", None]}
+    assert found.places == [(3, "not_a_number", "n")]
+
+
 def test_an_integer_beyond_every_type_is_kept_as_it_came(tmp_path: Path) -> None:
     found = read(file(tmp_path, "a.csv", "id,x\n18446744073709551616,1\n"), x=FLOAT)
     assert found.kept["id"] == ["18446744073709551616"]

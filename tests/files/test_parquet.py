@@ -30,7 +30,7 @@ def test_numbers_follow_the_rules_of_csv(tmp_path: Path, dtype: str, stored: pa.
     if stored != pa.uint64():
         numbers += [-1, -128, -129, -(2**63)]
     if stored not in (pa.uint64(), pa.int64()):
-        numbers += [1.5, 1e20, 34.0]
+        numbers += [1.5, 1e20, 34.0, 2**63, 2**64]
     if stored == pa.float64():
         numbers = [n if n is None else float(n) for n in numbers]
     as_stored = [

@@ -91,7 +91,7 @@ def _floats(texts: pa.Array, well: Mask, kind: Kind, report: Report) -> pa.Array
 
 
 def _integers(texts: pa.Array, well: Mask, kind: Kind, report: Report) -> pa.Array:
-    texts = pc.replace_substring_regex(texts, r"\.0*$", "")
+    texts = pc.replace_substring_regex(texts, r"([0-9])\.0*$", r"\1")
     plain = _matches(texts, INTEGER) & well
     values = np.where(plain, values_of(without(texts, ~plain).cast(pa.int64())), 0)
     least, most = kind.limits
