@@ -1,9 +1,5 @@
 """The command that predicts every row of files."""
 
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +19,7 @@ from batchline.cli.model_options import (
 )
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.predict_output import show_progress, show_summary
+from batchline.cli.predict_process import start_process, stopped_by_its_parent
 from batchline.cli.wiring import configure, connect, runtime_of
 
 if TYPE_CHECKING:
@@ -31,7 +28,10 @@ if TYPE_CHECKING:
     from batchline.files.source import Source
     from batchline.scoring.columns import Added
     from batchline.scoring.model import ScoringModel
+    from batchline.scoring.scorer import Scorer
     from batchline.scoring.summary import ErrorLimit
+    from batchline.scoring.supervisor import Attempt
+    from batchline.scoring.watched import Watch
 
 app = typer.Typer()
 
@@ -113,6 +113,10 @@ def predict(
             metavar="N|P%",
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        _option("Continue a run of this command that was interrupted.", FILES, "--resume"),
+    ] = False,
     check: Annotated[
         bool, _option("Check the model and all columns, and predict nothing.", FILES, "--check")
     ] = False,
@@ -159,7 +163,6 @@ def predict(
     """
     settings = configure({"database_url": database_url})
     from batchline.files.options import ReadOptions, WriteOptions
-    from batchline.scoring.columns import named_columns
 
     choices = replace(
         feature_choices(
@@ -174,15 +177,20 @@ def predict(
     writing = WriteOptions(_format(output_format), delimiter)
     if output is None and not check:
         raise typer.BadParameter("name the output: -o FILE, or add --check", param_hint="--output")
-    limit = _limit(max_errors, error_column=error_column)
-    loaded = _load(settings, model, choices, labels, read_sample(sample))
-    loaded = loaded.with_signature(
-        named_columns(loaded.predictor.signature, _names(columns or "") if columns else ())
-    )
-    added = _added(loaded, rename or [], error_column=error_column, model_columns=model_columns)
-    run = _Run(sources, output, loaded, added, reading, writing, _keep(keep), limit, as_json)
-    with _stopped_by_signals():
-        failed = run.check() if check else run.execute(settings)
+    attempt = None
+    if output is not None and not check:
+        attempt = start_process(sources, output, settings, resume=resume)
+    with stopped_by_its_parent():
+        from batchline.scoring.columns import named_columns
+
+        limit = _limit(max_errors, error_column=error_column)
+        loaded = _load(settings, model, choices, labels, read_sample(sample))
+        loaded = loaded.with_signature(
+            named_columns(loaded.predictor.signature, _names(columns or "") if columns else ())
+        )
+        added = _added(loaded, rename or [], error_column=error_column, model_columns=model_columns)
+        run = _Run(sources, output, loaded, added, reading, writing, _keep(keep), limit, as_json)
+        failed = run.execute(settings, attempt, resume=resume) if attempt else run.check()
     if failed:
         raise typer.Exit(WITH_ERRORS)
 
@@ -215,38 +223,55 @@ class _Run:
         typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
         return 0
 
-    def execute(self, settings: "Settings") -> int:
+    def execute(self, settings: "Settings", attempt: "Attempt", *, resume: bool) -> int:
         """Predict all rows, and return how many have errors."""
-        from batchline.files import open_sink, open_source
+        from batchline.files import open_source
         from batchline.scoring.columns import kinds_of
+        from batchline.scoring.continued import facts_of, open_output
         from batchline.scoring.local import LocalEngine
-        from batchline.scoring.scorer import Scorer
+        from batchline.scoring.watched import Watch
 
         assert self.output is not None
         kinds = kinds_of(self.model.predictor.signature)
-        scorer = Scorer(
-            self.model.predictor, kinds, self.added, self.model.name, self.model.version
-        )
+        new, again = self.added.schema, attempt.number > 0
+        watch = Watch(attempt.board, attempt.case)
         with open_source(self.sources, self.reading) as source:
             kept = source.check(kinds, self.keep)
-            _list_ignored(source, list(kinds), self.keep)
+            if not again:
+                _list_ignored(source, list(kinds), self.keep)
             options = self._write_options(source)
+            facts = facts_of(self.model, self.added, kept, self.reading, options)
             with (
-                open_sink(self.output, kept, self.added.schema, options) as sink,
+                open_output(self.output, kept, new, options, facts, resume=resume or again) as (
+                    sink,
+                    journal,
+                ),
                 show_progress(source) as on_progress,
             ):
                 engine = LocalEngine(
                     source,
                     sink,
-                    scorer,
+                    self._scorer(watch),
                     threads=settings.worker_threads,
                     keep=self.keep,
                     limit=self.limit,
                     on_progress=on_progress,
+                    journal=journal,
+                    watch=watch,
                 )
                 summary = engine.run()
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed
+
+    def _scorer(self, watch: "Watch") -> "Scorer":
+        from batchline.scoring.columns import kinds_of
+        from batchline.scoring.scorer import Scorer
+        from batchline.scoring.watched import WatchedPredictor
+
+        model = self.model
+        predictor = WatchedPredictor.of(model.predictor, watch)
+        kinds = kinds_of(predictor.signature)
+        return Scorer(predictor, kinds, self.added, model.name, model.version)
 
     def _write_options(self, source: "Source") -> "WriteOptions":
         """Write as the input is written, as far as the options leave it open."""
@@ -340,26 +365,3 @@ def _list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> 
     ignored = [name for name in every if name not in used and name not in keep]
     if ignored:
         typer.echo(f"ignored columns: {', '.join(ignored)}", err=True)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """End with 128 + signal after Ctrl-C or SIGTERM, and leave no half of an output."""
-
-    def on_signal(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-        raise _Stopped(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    try:
-        yield
-    except _Stopped as stopped:
-        typer.echo("stopped: nothing was written", err=True)
-        sys.stderr.flush()
-        raise typer.Exit(128 + stopped.number) from None
-
-
-class _Stopped(BaseException):
-    def __init__(self, number: int) -> None:
-        self.number = number

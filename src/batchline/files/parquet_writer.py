@@ -16,6 +16,7 @@ from pyarrow import parquet
 from batchline.constants import PARQUET_GROUP_BYTES, PARQUET_GROUP_ROWS
 from batchline.files.blocks import Kept
 from batchline.files.csv_writer import Stream
+from batchline.files.parquet_file import first_page
 
 MAGIC = b"PAR1"
 SMALL = 4
@@ -117,9 +118,7 @@ def _footers(written: BinaryIO, end: int) -> list[Any]:
     while end:
         footer = parquet.read_metadata(pa.PythonFile(_Beginning(written, end), "r"))
         found.append(footer)
-        first = footer.row_group(0).column(0)
-        begin = first.dictionary_page_offset or first.data_page_offset
-        end = min(begin, first.data_page_offset) - len(MAGIC)
+        end = first_page(footer.row_group(0).column(0)) - len(MAGIC)
     return found[::-1]
 
 

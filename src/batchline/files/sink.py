@@ -151,6 +151,10 @@ class Sink:
             self._raw.discard()
             self._output.abort()
 
+    def discard(self) -> None:
+        """Remove all that was written, and was not removed with it."""
+        self.abort()
+
     def _guarded(self, act: Any, *values: Any) -> None:
         try:
             act(*values)
