@@ -285,7 +285,8 @@ def errors_page() -> str:
                 "`invalid_columns` lists the problems of all files, each with one of these codes.",
                 table(FILE_COLUMNS),
                 "A row that cannot be read or predicted has one of the validation errors above or "
-                "one of these codes, with file, line, column and value. Other rows are not affected.",
+                "one of these codes, with file, line, column and value. Other rows are not "
+                "affected.",
                 table(FILE_ROWS),
             ]
         )

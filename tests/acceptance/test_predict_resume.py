@@ -278,3 +278,64 @@ def test_a_disk_that_is_full_leaves_yesterdays_output_and_what_can_be_continued(
     assert target.read_text() == "yesterday"
     predict(*words(sources, target), "--resume", status=3)
     assert target.read_bytes() == undisturbed(sources, "csv").read_bytes()
+
+
+# --only-errors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "parquet"])
+def test_only_rows_with_errors_are_predicted_again_and_merged_in_place(
+    tmp_path: Path, ending: str
+) -> None:
+    model = models.picky(tmp_path / "picky.onnx")
+    rows = 100_000  # more than one block
+    bad = {0: "oops", 50_000: "99", 70_000: "", rows - 1: "99"}
+    source, corrected = tmp_path / "in.csv", tmp_path / "corrected.csv"
+    for path, some in ((source, bad), (corrected, {50_000: "99"})):
+        lines = (f"{n},{some.get(n, n % 9)},{n:032}\n" for n in range(rows))
+        path.write_text("id,x,note\n" + "".join(lines))
+    first, again, whole = (tmp_path / f"{name}.{ending}" for name in ("first", "again", "whole"))
+    given = ("--model", model)
+    predict(source, "-o", first, *given, status=3)
+    done = predict(
+        corrected, "-o", again, *given, "--only-errors", first, "--json", status=3
+    )  # fmt: skip
+    assert json.loads(done.stdout)["errors"] == {"model_error": 1}
+    predict(corrected, "-o", whole, *given, status=3)
+    if ending == "parquet":
+        assert parquet.read_table(again).equals(parquet.read_table(whole))
+    else:
+        assert content(again) == content(whole)
+    predict(corrected, "-o", first, *given, "--only-errors", first, status=3)  # in place
+    if ending != "parquet":
+        assert content(first) == content(whole)
+
+
+def test_rows_that_succeeded_are_not_predicted_again(tmp_path: Path) -> None:
+    model = models.picky(tmp_path / "picky.onnx")
+    first, target = tmp_path / "first.csv", tmp_path / "out.csv"
+    predict(numbers(tmp_path / "in.csv", 2, 99, 3), "-o", first, "--model", model, status=3)
+    first.write_text(first.read_text().replace("0,2,4.0,", '0,2," 4.00",'))
+    corrected = numbers(tmp_path / "corrected.csv", 2, 5, 3)
+    predict(corrected, "-o", target, "--model", model, "--only-errors", first)
+    assert target.read_text() == 'id,x,square,error\n0,2," 4.00",\n1,5,25.0,\n2,3,9.0,\n'
+
+
+def test_an_earlier_output_that_does_not_belong_to_the_input_is_rejected(tmp_path: Path) -> None:
+    model = models.picky(tmp_path / "picky.onnx")
+    first, target = tmp_path / "first.csv", tmp_path / "out.csv"
+    source = numbers(tmp_path / "in.csv", 1, 99, 3)
+    given = ("-o", target, "--model", model, "--only-errors", first)
+    predict(source, "-o", first, "--model", model, status=3)
+    before = first.read_bytes()
+    other = numbers(tmp_path / "sorted.csv", 3, 1, 99)
+    done = predict(other, *given, status=1)
+    assert f"{other}, row 1: 'x' has another value than in the earlier output" in done.stderr
+    done = predict(numbers(tmp_path / "short.csv", 1, 99), *given, status=1)
+    assert "the input has 2 rows, and the earlier output has more" in done.stderr
+    done = predict(numbers(tmp_path / "long.csv", 1, 99, 3, 4), *given, status=1)
+    assert "the earlier output has 3 rows, and the input has more" in done.stderr
+    done = predict(source, *given, "--keep", "id", status=1)
+    assert f"{first} must have the columns id, square, error, got id, x, " in done.stderr
+    assert first.read_bytes() == before
+    assert not target.exists()

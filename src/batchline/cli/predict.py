@@ -1,5 +1,6 @@
 """The command that predicts every row of files."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,6 +118,14 @@ def predict(
         bool,
         _option("Continue a run of this command that was interrupted.", FILES, "--resume"),
     ] = False,
+    only_errors: Annotated[
+        str | None,
+        _option(
+            "Predict only the rows that have an error in this earlier output, and merge them.",
+            FILES,
+            metavar="PREVIOUS",
+        ),
+    ] = None,
     check: Annotated[
         bool, _option("Check the model and all columns, and predict nothing.", FILES, "--check")
     ] = False,
@@ -189,7 +198,18 @@ def predict(
             named_columns(loaded.predictor.signature, _names(columns or "") if columns else ())
         )
         added = _added(loaded, rename or [], error_column=error_column, model_columns=model_columns)
-        run = _Run(sources, output, loaded, added, reading, writing, _keep(keep), limit, as_json)
+        run = _Run(
+            sources,
+            output,
+            loaded,
+            added,
+            reading,
+            writing,
+            _keep(keep),
+            limit,
+            as_json,
+            only_errors,
+        )
         failed = run.execute(settings, attempt, resume=resume) if attempt else run.check()
     if failed:
         raise typer.Exit(WITH_ERRORS)
@@ -208,6 +228,7 @@ class _Run:
     keep: list[str] | None
     limit: "ErrorLimit"
     as_json: bool
+    only_errors: str | None
 
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
@@ -229,18 +250,21 @@ class _Run:
         from batchline.scoring.columns import kinds_of
         from batchline.scoring.continued import facts_of, open_output
         from batchline.scoring.local import LocalEngine
+        from batchline.scoring.only_errors import check_earlier, paired
         from batchline.scoring.watched import Watch
 
         assert self.output is not None
         kinds = kinds_of(self.model.predictor.signature)
         new, again = self.added.schema, attempt.number > 0
         watch = Watch(attempt.board, attempt.case)
-        with open_source(self.sources, self.reading) as source:
+        with open_source(self.sources, self.reading) as source, self._earlier() as before:
             kept = source.check(kinds, self.keep)
             if not again:
                 _list_ignored(source, list(kinds), self.keep)
-            options = self._write_options(source)
+            options = self._write_options(before or source)
             facts = facts_of(self.model, self.added, kept, self.reading, options)
+            if before:
+                check_earlier(before, kept, self.added, options.format_of(self.output))
             with (
                 open_output(self.output, kept, new, options, facts, resume=resume or again) as (
                     sink,
@@ -248,10 +272,9 @@ class _Run:
                 ),
                 show_progress(source) as on_progress,
             ):
+                scorer = self._scorer(watch)
                 engine = LocalEngine(
-                    source,
-                    sink,
-                    self._scorer(watch),
+                    *(paired(source, before, sink, scorer) if before else (source, sink, scorer)),
                     threads=settings.worker_threads,
                     keep=self.keep,
                     limit=self.limit,
@@ -262,6 +285,15 @@ class _Run:
                 summary = engine.run()
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed
+
+    def _earlier(self) -> "AbstractContextManager[Source | None]":
+        from batchline.files import open_source
+
+        if self.only_errors is None:
+            return nullcontext()
+        format_ = self.writing.format
+        reading = replace(self.reading, format=format_, delimiter=self.writing.delimiter)
+        return open_source([self.only_errors], reading)
 
     def _scorer(self, watch: "Watch") -> "Scorer":
         from batchline.scoring.columns import kinds_of

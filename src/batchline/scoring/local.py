@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Full, Queue
+from typing import TYPE_CHECKING
 
 from batchline.errors import RunStopped
 from batchline.files.blocks import Block, RowError
@@ -24,6 +25,9 @@ from batchline.scoring.watched import Watch
 BLOCKS_AHEAD = 2
 POLL_SECONDS = 0.1
 ERROR_IN_BATCHLINE = "this is an error in Batchline; please report it with the command"
+
+if TYPE_CHECKING:
+    from batchline.scoring.only_errors import MergingSink, PairedSource
 
 OnProgress = Callable[[Summary, Part], None]
 
@@ -60,8 +64,8 @@ class LocalEngine:
 
     def __init__(
         self,
-        source: Source,
-        sink: Sink | FolderSink,
+        source: "Source | PairedSource",
+        sink: "Sink | FolderSink | MergingSink",
         scorer: Scorer,
         *,
         threads: int,

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 CERTAIN = 3
 """Strikes after which a call is convicted. A trap or a timeout is certain at once. Being killed is
 not: the operator may have done it, or the kernel for want of memory."""
+PIECES = 16
+"""Pieces into which suspect rows are split. Each level costs one more death if there is a row that
+ends the process, and at most this many calls if there is none."""
 SMALLER = 4
 """If only a large call ends the process, this part of its rows is given to the model at a time."""
 
@@ -39,9 +42,6 @@ class Call:
         """Return the rest of the rows."""
         return replace(self, first=first, rows=max(0, self.stop - first))
 
-    def row(self, position: int) -> "Call":
-        return replace(self, first=position, rows=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Death:
@@ -62,7 +62,7 @@ class Case:
     """What is known about the rows at which the process ended.
 
     Args:
-        suspects: calls whose rows must be predicted one by one first.
+        suspects: calls that must be made in pieces first.
         convicted: single rows that the model does not get.
         call_rows: the largest number of rows of a call from now on, or None.
     """
@@ -86,9 +86,14 @@ class Case:
         return found
 
     def _suspecting(self, call: Call) -> "Case":
+        """Return the case in which a call must be made in pieces.
+
+        If it was a piece of a larger one, the pieces before it were harmless.
+        """
         if call in self.suspects:
             return self
-        return replace(self, suspects=(*self.suspects, call))
+        rest = (each.from_(call.stop) if each.rows_in(call) else each for each in self.suspects)
+        return replace(self, suspects=(call, *(each for each in rest if each.rows)))
 
     def _striking(self, call: Call, death: Death) -> "Case":
         strikes = self.strikes.get(call, 0) + (CERTAIN if death.is_certain else 1)
@@ -112,10 +117,13 @@ class Case:
     def without_parts_before(self, part: int) -> "Case":
         return replace(self, suspects=tuple(each for each in self.suspects if each.part >= part))
 
-    def suspect_rows(self, call: Call) -> Iterator[int]:
-        """Return the positions of rows of a call that must be predicted by themselves first."""
-        positions = {place for each in self.suspects for place in each.rows_in(call)}
-        yield from sorted(positions)
+    def pieces_of(self, call: Call) -> Iterator[Call]:
+        """Return the pieces of a call that must be predicted by themselves first."""
+        for suspect in self.suspects:
+            rows = suspect.rows_in(call)
+            size = max(1, -(-suspect.rows // PIECES))
+            for first in rows[::size]:
+                yield replace(call, first=first, rows=min(size, rows.stop - first))
 
     def convicted_row(self, call: Call) -> Death | None:
         """Return why a row of a call must not be predicted, or None."""

@@ -92,18 +92,17 @@ class WatchedPredictor(Predictor):
         with self.watch.call(len(rows)) as call:
             if death := self.watch.case.convicted_row(call):
                 raise _error(death)
-            for position in self.watch.case.suspect_rows(call):
-                self._try(
-                    call.row(position), rows[position - call.first : position - call.first + 1]
-                )
+            for piece in self.watch.case.pieces_of(call):
+                first = piece.first - call.first
+                self._try(piece, rows[first : first + piece.rows])
             with self.watch.showing(call):
                 return super().outputs(rows)
 
-    def _try(self, call: Call, row: RowTensors) -> None:
-        """Give a suspect row to the model. If it ends the process, it is known which one did."""
+    def _try(self, call: Call, rows: RowTensors) -> None:
+        """Give suspect rows to the model. If they end the process, it is known that they did."""
         try:
             with self.watch.showing(call):
-                super().outputs(row)
+                super().outputs(rows)
         except ModelFailed:
             pass  # an error is no crash, and is found again
 
