@@ -1,5 +1,6 @@
 """A copy of this process that does the work, so that it can end and be replaced."""
 
+import gc
 import os
 import select
 import signal
@@ -48,6 +49,7 @@ def start() -> Child | None:
     """Copy this process, which must have one thread. Return None in the copy."""
     ended, working = os.pipe()
     living, life = os.pipe()
+    gc.freeze()  # the copy need not look at what is there, which would copy its pages
     pid = os.fork()
     if pid:
         os.close(working)
