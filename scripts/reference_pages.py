@@ -243,6 +243,9 @@ FILE_ROWS = {
     "invalid_json": "a line of JSON Lines is not one JSON object",
     "repeated_key": "a JSON object has a feature twice",
     "missing_key": "a JSON object has a key that the output has no column for",
+    "model_error": "the model raised an error for the row",
+    "worker_crashed": "the model ended its process at the row",
+    "timed_out": "the model needed longer than `MODEL_TIMEOUT` for the row by itself",
 }
 NEVER_OVER_HTTP = {"configuration", "claim_lost", "unavailable", "conflict", "model_unavailable"}
 
@@ -285,8 +288,9 @@ def errors_page() -> str:
                 "\n".join(["| code | |", "| --- | --- |", *of_files()]),
                 "`invalid_columns` lists the problems of all files, each with one of these codes.",
                 table(FILE_COLUMNS),
-                "A row that cannot be read has one of the validation errors above or one of these "
-                "codes, with file, line, column and value. Other rows are not affected.",
+                "A row that cannot be read or predicted has one of the validation errors above or "
+                "one of these codes, with file, line, column and value. Other rows are not "
+                "affected.",
                 table(FILE_ROWS),
             ]
         )
@@ -316,7 +320,7 @@ def over_http() -> list[type[errors.BatchlineError]]:
     found = [error for error in found if not issubclass(error, errors.FileError)]
     unique = {error.code: error for error in found if error.code not in NEVER_OVER_HTTP}
     unique["internal_error"] = errors.BatchlineError
-    return [error for code, error in unique.items() if code != "model_error"]
+    return [error for error in unique.values() if not issubclass(error, errors.ModelFailed)]
 
 
 def title(error: type[errors.BatchlineError]) -> str:

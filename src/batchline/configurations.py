@@ -98,6 +98,14 @@ class Settings(BaseSettings):
         "",
         description="Paths of shared libraries with custom ONNX operators, separated by commas",
     )
+    model_timeout: float = Field(
+        300.0,
+        gt=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="seconds for one call of a model in `batchline predict`. A row that takes "
+        "longer by itself has an error",
+    )
     model_threads: int = Field(
         0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"
     )

@@ -361,6 +361,24 @@ class ModelFailed(BatchlineError):
     code = "model_error"
 
 
+class WorkerCrashed(ModelFailed):
+    """The model ended its process at a row.
+
+    Correct the row or the model, then predict the row again with `--only-errors`.
+    """
+
+    code = "worker_crashed"
+
+
+class TimedOut(ModelFailed):
+    """A call of the model with a single row took longer than `MODEL_TIMEOUT`.
+
+    Correct the row or the model, or raise `MODEL_TIMEOUT`.
+    """
+
+    code = "timed_out"
+
+
 class FileError(BatchlineError):
     """A file cannot be read or written."""
 
@@ -416,3 +434,12 @@ class NotWritten(FileError):
     """An output cannot be written. A file that was there before is unchanged."""
 
     code = "not_written"
+
+
+class RunChanged(FileError):
+    """A run cannot be continued, since its input, its model or an option changed.
+
+    Run the command without `--resume` to start over.
+    """
+
+    code = "run_changed"

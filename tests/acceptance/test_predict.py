@@ -248,3 +248,15 @@ def test_a_model_file_that_is_known_needs_no_database_and_no_second_validation(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )
     assert found.stdout == "[]\n"
+
+
+def test_options_that_could_not_be_followed_are_refused(tmp_path: Path) -> None:
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
+    words = (source, "-o", target)
+    done = predict(*words, "--model", "iris.onx", status=1)
+    assert "the model file iris.onx cannot be read" in done.stderr
+    done = predict(*words, *IRIS, "--no-error-column", "--max-errors", "5", status=2)
+    assert "--max-errors" in done.stderr
+    done = predict(*words, "--model", "flowers", "--missing", "all", status=2)
+    assert "batchline models add" in done.stderr
+    assert not target.exists()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from batchline.files.folder import FolderSink
+    from batchline.files.outputs import Work
     from batchline.files.sink import Sink
     from batchline.files.source import Source
 
@@ -52,7 +52,13 @@ def open_source(paths: Sequence[str], options: ReadOptions | None = None) -> Sou
 
 
 def open_sink(
-    path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions | None = None
+    path: str,
+    kept: pa.Schema,
+    new: pa.Schema,
+    options: WriteOptions | None = None,
+    work: Work | None = None,
+    *,
+    replaces: bool = False,
 ) -> Sink | FolderSink:
     """Open an output file, standard output for -, or a folder.
 
@@ -60,6 +66,8 @@ def open_sink(
         path: a folder if it ends with a slash or is one. It must be empty.
         kept: the columns of the input that the output has, as `Source.check` returns them.
         new: the columns behind them.
+        work: keeps unfinished rows, and says how many of them to continue.
+        replaces: whether an output folder may have files, which another attempt left.
 
     Raises:
         FormatUnknown: the path does not show the format, and the options do not state it.
@@ -71,10 +79,13 @@ def open_sink(
 
     options = options or WriteOptions()
     if not is_folder(path):
-        return sink.open_sink(path, kept, new, options)
+        return sink.open_sink(path, kept, new, options, work)
     options = replace(options, format=options.format_of(path.rstrip("/")))
-    open_part = partial(sink.open_sink, kept=kept, new=new, options=options)
-    return folder.FolderSink(path, options.ending, open_part)
+
+    def open_part(path: str, work: Work | None) -> Sink:
+        return sink.open_sink(path, kept, new, options, work)
+
+    return folder.FolderSink(path, options.ending, open_part, work, replaces=replaces)
 
 
 def _check_installed() -> None:

@@ -1,6 +1,6 @@
 """Blocks → CSV: the kept records' own bytes with the new columns behind them."""
 
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -32,8 +32,10 @@ class CsvWriter:
         self._newline = newline.encode()
         self._names = [*kept.names, *new.names]
 
-    def begin(self, stream: Stream) -> None:
+    def begin(self, stream: Stream, written: BinaryIO | None = None) -> None:
         self._stream = stream
+        if written is not None:
+            return
         names = [_quoted_name(name, self._delimiter) for name in self._names]
         stream.write(self._delimiter.join(names).encode() + self._newline)
 
@@ -49,6 +51,9 @@ class CsvWriter:
 
     def write(self, encoded: memoryview) -> None:
         self._stream.write(encoded)
+
+    def flush(self) -> bool:
+        return True
 
     def end(self) -> None:
         pass

@@ -1,7 +1,7 @@
 """Blocks → JSON Lines: the kept lines' own bytes with the new members at their end."""
 
 import json
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ class JsonWriter:
         self._kept = kept
         self._new = new
 
-    def begin(self, stream: Stream) -> None:
+    def begin(self, stream: Stream, written: BinaryIO | None = None) -> None:
         self._stream = stream
 
     def encode(self, kept: Kept, new: pa.RecordBatch) -> Any:
@@ -42,6 +42,9 @@ class JsonWriter:
 
     def write(self, encoded: Any) -> None:
         self._stream.write(encoded)
+
+    def flush(self) -> bool:
+        return True
 
     def end(self) -> None:
         pass

@@ -3,15 +3,63 @@
 import os
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from batchline.errors import NotWritten
 from batchline.files.locations import filesystem_of, is_url
-from batchline.files.options import STANDARD_STREAM, output_name
+from batchline.files.options import STANDARD_STREAM, is_folder, output_name
 
 WRITE_BYTES = 1024 * 1024
+WORK_FOLDER = ".batchline"
+"""The ending of the name of a work folder, and its name in an output folder."""
+UNFINISHED = "rows"
+"""The name of the unfinished file in its work folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far an output is complete and safe from a power cut.
+
+    Args:
+        rows: of the whole output.
+        files: the complete files of a folder.
+        offset: the size of the file, or of the unfinished file of a folder.
+        text: the bytes of that file before they were compressed.
+        content: its size as `Sink.bytes` counts it.
+    """
+
+    rows: int = 0
+    files: int = 0
+    offset: int = 0
+    text: int = 0
+    content: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A folder that keeps the unfinished rows of an output, and how many of them to continue."""
+
+    folder: Path
+    mark: Mark = Mark()
+
+
+def work_folder(path: str) -> Path | None:
+    """Return the hidden folder in which the unfinished rows of an output are kept.
+
+    Return None if an output cannot be continued: it is not on this machine, or is a stream.
+    """
+    if path == STANDARD_STREAM or is_url(path):
+        return None
+    real = Path(os.path.realpath(path))
+    if is_folder(path):
+        return real / WORK_FOLDER
+    if real.exists() and not real.is_file():
+        return None
+    return real.with_name(f".{real.name[:200]}{WORK_FOLDER}")
 
 
 class Output(Protocol):
@@ -22,13 +70,18 @@ class Output(Protocol):
     def abort(self) -> None: ...
 
 
-def open_output(path: str) -> Output:
+def open_output(path: str, work: Work | None = None) -> Output:
     """Open an output.
+
+    Args:
+        work: keeps the unfinished file if the output is aborted. None: the file is removed.
 
     Raises:
         NotWritten: its folder does not exist or may not be written to.
     """
     try:
+        if work is not None:
+            return KeptOutput(path, work)
         if path == STANDARD_STREAM:
             return StraightOutput(sys.stdout.buffer)
         if is_url(path):
@@ -83,6 +136,57 @@ class LocalOutput:
         with suppress(OSError):  # the disk is full: the rest cannot be flushed, and is not wanted
             self._file.close()
         self._beside.unlink(missing_ok=True)
+
+
+class KeptOutput:
+    """A file that is written in a work folder, from where it can be continued, and then renamed."""
+
+    def __init__(self, path: str, work: Work) -> None:
+        self._path = Path(os.path.realpath(path))
+        self._unfinished = work.folder / UNFINISHED
+        self._open("r+b" if work.mark.offset else "wb")
+
+    def _open(self, mode: str) -> None:
+        self._file = cast(BinaryIO, self._unfinished.open(mode, buffering=WRITE_BYTES))
+        if self._path.exists():
+            self._unfinished.chmod(stat.S_IMODE(self._path.stat().st_mode))
+
+    def write(self, data: Any) -> int:
+        return self._file.write(data)
+
+    def keep(self, offset: int) -> BinaryIO:
+        """Continue at this position, and return what was written before, for reading."""
+        self._file.truncate(offset)
+        self._file.seek(offset)
+        return self._unfinished.open("rb")
+
+    @contextmanager
+    def replaced(self) -> Iterator[BinaryIO]:
+        """Write anew what was written, which is yielded. Until the end, the old file stays."""
+        self._file.close()
+        kept = self._unfinished
+        self._unfinished = kept.with_name(f"{kept.name}.new")
+        self._open("wb")
+        with kept.open("rb") as written:
+            yield written
+        self.sync()
+        self._unfinished = self._unfinished.replace(kept)
+
+    def sync(self) -> int:
+        """Make what was written safe from a power cut, and return its size."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def commit(self) -> None:
+        self.sync()
+        self._file.close()
+        self._unfinished.replace(self._path)
+        sync_folder(self._path.parent)
+
+    def abort(self) -> None:
+        with suppress(OSError):  # the disk is full: the rest cannot be flushed, and is not wanted
+            self._file.close()
 
 
 class RemoteOutput:

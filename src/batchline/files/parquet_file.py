@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, BinaryIO, Self, cast
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from batchline.constants import FILE_BLOCK_ROWS, PARQUET_BLOCK_BYTES
 from batchline.errors import Fault, FileUnreadable, SourceChanged
 from batchline.files.blocks import Block, RowError, Trouble
 from batchline.files.kinds import Kind
-from batchline.files.locations import Location
+from batchline.files.locations import Location, is_url
 from batchline.files.options import ReadOptions
 from batchline.files.table_rows import TableRows
 from batchline.files.typed import column_faults, features_of
@@ -108,6 +109,26 @@ class ParquetPart:
     def row_group(self) -> int:
         return self.group
 
+    def digest(self) -> str:
+        """Return a hash of the row group as it is in the file.
+
+        A file that is not on this machine is not read for this: its size and its ETag or time stand
+        for its bytes.
+        """
+        location = self.file.location
+        found = sha256(f"{self.group} {self.rows}".encode())
+        if is_url(location.path):
+            found.update(location.stamp.encode())
+            return found.hexdigest()
+        with _opened(location, None) as file:
+            group = file.metadata.row_group(self.group)
+            columns = [group.column(place) for place in range(group.num_columns)]
+        with location.open() as raw:
+            for column in columns:
+                raw.seek(first_page(column))
+                found.update(raw.read(column.total_compressed_size))
+        return found.hexdigest()
+
     def detached(self) -> "ParquetPart":
         if self.file._copy is None:
             return self
@@ -168,6 +189,13 @@ def _opened(location: Location, copy: BinaryIO | None) -> Iterator[Any]:
     finally:
         if copy is None:
             file.close()
+
+
+def first_page(column: Any) -> int:
+    """Return where the bytes of a column of a row group begin."""
+    dictionary: int | None = column.dictionary_page_offset
+    data: int = column.data_page_offset
+    return min(dictionary or data, data)
 
 
 def _copied(location: Location) -> BinaryIO:

@@ -1,31 +1,41 @@
 """An output of rows: written in order, and visible once the caller confirms their number."""
 
-import gzip
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
 from batchline.errors import Fault, FileError, InvalidColumns, NotWritten
 from batchline.files.blocks import Kept
 from batchline.files.columns import CLASH_HINT
+from batchline.files.compression import Compressed
 from batchline.files.csv_writer import CsvWriter, Stream
 from batchline.files.options import Format, WriteOptions
-from batchline.files.outputs import Output, not_written, open_output
+from batchline.files.outputs import KeptOutput, Mark, Output, Work, not_written, open_output
 from batchline.files.value_texts import has_text
-
-GZIP_LEVEL = 4
 
 
 class Writer(Protocol):
     """Writes one format."""
 
-    def begin(self, stream: Stream) -> None: ...
+    def begin(self, stream: Stream, written: BinaryIO | None = None) -> None:
+        """Write what comes before the rows.
+
+        Args:
+            written: the rows so far, up to the position of this file, if the output is continued.
+        """
+        ...
+
     def encode(self, kept: Kept, new: pa.RecordBatch) -> Any: ...
     def write(self, encoded: Any) -> None: ...
+
+    def flush(self) -> bool:
+        """Write the rows that wait, if they are not too few. Return whether none waits."""
+        ...
+
     def end(self) -> None: ...
 
 
@@ -45,21 +55,42 @@ class Sink:
     """
 
     def __init__(
-        self, path: str, output: Output, writer: Writer, new: pa.Schema, codec: str
+        self,
+        path: str,
+        output: Output,
+        writer: Writer,
+        new: pa.Schema,
+        codec: str,
+        mark: Mark | None = None,
     ) -> None:
+        mark = mark or Mark()
         self.path = path
-        self.rows = 0
-        self.bytes = 0
+        self.rows = mark.rows
+        self.bytes = mark.content
         """About how much was written, before it is compressed."""
         self._output = output
         self._writer = writer
         self._new = new
         self._raw = _Uncloseable(output)
         self._stream: Any = self._raw
-        if codec:
-            self._stream = _compressed(self._stream, codec)
         self._is_open = True
-        self._guarded(writer.begin, self._stream)
+        self._guarded(self._begin, codec, mark)
+
+    def _begin(self, codec: str, mark: Mark) -> None:
+        if not mark.offset:
+            if codec:
+                self._stream = Compressed(self._raw, codec)
+            self._writer.begin(self._stream)
+            return
+        assert isinstance(self._output, KeptOutput)
+        if codec:
+            with self._output.replaced() as written:
+                self._stream = Compressed(self._raw, codec)
+                self._stream.repeat(written, mark.text)
+                self._writer.begin(self._stream, written)
+        else:
+            with self._output.keep(mark.offset) as written:
+                self._writer.begin(self._stream, written)
 
     def encode(self, kept: Kept, new: list[pa.Array]) -> Encoded:
         """Return rows with their new columns in the format of the output.
@@ -80,6 +111,23 @@ class Sink:
         self._guarded(self._writer.write, encoded.content)
         self.rows += encoded.rows
         self.bytes += _size(encoded.content)
+
+    def mark(self) -> Mark | None:
+        """Make the rows safe from a power cut, and return how far they can be kept.
+
+        Return None if they cannot be kept up to here.
+
+        Raises:
+            NotWritten: the disk is full, for example.
+        """
+        found: list[Mark] = []
+        self._guarded(self._mark, found)
+        return found[0] if found else None
+
+    def _mark(self, found: list[Mark]) -> None:
+        if self._writer.flush() and isinstance(self._output, KeptOutput):
+            text = self._stream.flush_all() if isinstance(self._stream, Compressed) else 0
+            found.append(Mark(self.rows, 0, self._output.sync(), text, self.bytes))
 
     def commit(self, rows: int) -> None:
         """Make the output visible under its name.
@@ -104,6 +152,10 @@ class Sink:
             self._raw.discard()
             self._output.abort()
 
+    def discard(self) -> None:
+        """Remove all that was written, and was not removed with it."""
+        self.abort()
+
     def _guarded(self, act: Any, *values: Any) -> None:
         try:
             act(*values)
@@ -126,13 +178,19 @@ class Sink:
         self.abort()
 
 
-def open_sink(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions) -> Sink:
+def open_sink(
+    path: str,
+    kept: pa.Schema,
+    new: pa.Schema,
+    options: WriteOptions,
+    work: Work | None = None,
+) -> Sink:
     """Open an output file after all columns were checked."""
     format_ = options.format_of(path)
     check_columns(path, kept, new, format_)
     writer = _writer(path, format_, kept, new, options)
     codec = "" if format_ is Format.PARQUET else options.compression_of(path)
-    return Sink(path, open_output(path), writer, new, codec)
+    return Sink(path, open_output(path, work), writer, new, codec, work.mark if work else None)
 
 
 def check_columns(path: str, kept: pa.Schema, new: pa.Schema, format_: Format) -> None:
@@ -151,13 +209,6 @@ def check_columns(path: str, kept: pa.Schema, new: pa.Schema, format_: Format) -
         hint=CLASH_HINT if clashes else "name the columns to --keep",
         faults=faults,
     )
-
-
-def _compressed(stream: Any, codec: str) -> Any:
-    """Return a stream that compresses. pyarrow's own gzip takes eight times as long."""
-    if codec == "gzip":
-        return gzip.GzipFile("", "wb", GZIP_LEVEL, stream, mtime=0)
-    return pa.CompressedOutputStream(pa.PythonFile(stream, "w"), codec)
 
 
 def _size(content: Any) -> int:

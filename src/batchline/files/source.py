@@ -55,6 +55,14 @@ class Part(Protocol):
         """
         ...
 
+    def digest(self) -> str:
+        """Return a hash of its bytes. Text is decompressed and UTF-8.
+
+        Raises:
+            FileUnreadable, SourceChanged: the file is no longer what it was.
+        """
+        ...
+
     def detached(self) -> "Part":
         """Return the part as small as it can be sent to another process."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -121,6 +122,10 @@ class TextPart:
             self.blank_lines,
             lines,
         )
+
+    def digest(self) -> str:
+        records = self._records or self._load()
+        return sha256(records.data).hexdigest()
 
     def detached(self) -> "TextPart":
         """Return it without its bytes, if they can be read again."""

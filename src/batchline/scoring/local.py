@@ -10,17 +10,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Full, Queue
+from typing import TYPE_CHECKING
 
 from batchline.errors import RunStopped
 from batchline.files.blocks import Block, RowError
 from batchline.files.folder import FolderSink
 from batchline.files.sink import Encoded, Sink
 from batchline.files.source import Part, Source
+from batchline.scoring.journal import Journal
 from batchline.scoring.scorer import Scorer
 from batchline.scoring.summary import ErrorLimit, Summary
+from batchline.scoring.watched import Watch
 
 BLOCKS_AHEAD = 2
 POLL_SECONDS = 0.1
+ERROR_IN_BATCHLINE = "this is an error in Batchline; please report it with the command"
+
+if TYPE_CHECKING:
+    from batchline.scoring.only_errors import MergingSink, PairedSource
 
 OnProgress = Callable[[Summary, Part], None]
 
@@ -30,11 +37,19 @@ class _Done:
     """A block in the format of the output."""
 
     encoded: Encoded
+    first_row: int
     blank_lines: int
     errors: Sequence[RowError]
 
 
-_Results = Queue[_Done | BaseException | None]
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end of a part."""
+
+    digest: str
+
+
+_Results = Queue[_Done | _End | BaseException]
 
 
 class LocalEngine:
@@ -43,18 +58,22 @@ class LocalEngine:
     Args:
         keep: the columns that the output keeps, or None for all.
         on_progress: called after each block that was written.
+        journal: of the finished parts, which are not predicted again.
+        watch: is told which blocks are given to the scorer's model.
     """
 
     def __init__(
         self,
-        source: Source,
-        sink: Sink | FolderSink,
+        source: "Source | PairedSource",
+        sink: "Sink | FolderSink | MergingSink",
         scorer: Scorer,
         *,
         threads: int,
         keep: Sequence[str] | None = None,
         limit: ErrorLimit | None = None,
         on_progress: OnProgress = lambda summary, part: None,
+        journal: Journal | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -63,8 +82,10 @@ class LocalEngine:
         self._keep = keep
         self._limit = limit or ErrorLimit()
         self._on_progress = on_progress
+        self._journal = journal
+        self._watch = watch
         self._stop = threading.Event()
-        self.summary = Summary()
+        self.summary = Summary.of_state(journal.saved.summary if journal else None)
 
     def run(self) -> Summary:
         """Predict all rows and complete the output.
@@ -76,9 +97,9 @@ class LocalEngine:
         waiting: deque[tuple[Part, _Results]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="predict") as pool:
             try:
-                for part in self._source.parts():
+                for number, part in self._unfinished():
                     results: _Results = Queue(BLOCKS_AHEAD)
-                    pool.submit(self._predict_part, part, results)
+                    pool.submit(self._predict_part, number, part, results)
                     waiting.append((part, results))
                     if len(waiting) > self._threads:
                         self._write(*waiting.popleft())
@@ -90,16 +111,26 @@ class LocalEngine:
         if not self._source.is_read or self.summary.rows != self._source.rows:
             raise RunStopped(
                 f"the input has {self._source.rows} rows, but {self.summary.rows} were predicted",
-                hint="this is an error in Batchline; please report it with the command",
+                hint=ERROR_IN_BATCHLINE,
             )
         self._sink.commit(self._source.rows)
         return self.summary
 
-    def _predict_part(self, part: Part, results: _Results) -> None:
+    def _unfinished(self) -> Iterator[tuple[int, Part]]:
+        """Return the parts that are to be predicted, with their numbers."""
+        if self._watch:
+            self._watch.begin(self._journal.saved.parts if self._journal else 0)
+        parts = self._source.parts()
+        return self._journal.unfinished(parts) if self._journal else enumerate(parts)
+
+    def _predict_part(self, number: int, part: Part, results: _Results) -> None:
         try:
-            for block in part.blocks(self._scorer.kinds, self._keep):
+            digest = part.digest() if self._journal else ""
+            for place, block in enumerate(part.blocks(self._scorer.kinds, self._keep)):
+                if self._watch:
+                    self._watch.enter(number, place)
                 self._put(results, self._predict_block(block, part))
-            self._put(results, None)
+            self._put(results, _End(digest))
         except _Stopped:
             pass
         except BaseException as error:
@@ -109,9 +140,9 @@ class LocalEngine:
         scored = self._scorer.score(block, part)
         encoded = self._sink.encode(block.kept, scored.arrays)
         errors = [scored.errors[place] for place in sorted(scored.errors)]
-        return _Done(encoded, block.blank_lines, errors)
+        return _Done(encoded, block.first_row, block.blank_lines, errors)
 
-    def _put(self, results: _Results, value: _Done | BaseException | None) -> None:
+    def _put(self, results: _Results, value: _Done | _End | BaseException) -> None:
         while not self._stop.is_set():
             try:
                 results.put(value, timeout=POLL_SECONDS)
@@ -121,19 +152,37 @@ class LocalEngine:
         raise _Stopped
 
     def _write(self, part: Part, results: _Results) -> None:
-        for done in _taken(results):
-            self._sink.write(done.encoded)
-            self.summary.add(done.encoded.rows, done.blank_lines, done.errors)
+        row = part.first_row
+        while not isinstance(found := _taken(results), _End):
+            _check_row(part, found.first_row, row)
+            row += found.encoded.rows
+            self._sink.write(found.encoded)
+            self.summary.add(found.encoded.rows, found.blank_lines, found.errors)
             self.summary.check(self._limit)
             self._on_progress(self.summary, part)
+        _check_row(part, part.first_row + part.rows, row)
+        if self._journal:
+            self._journal.finish(part.rows, found.digest, self._sink.mark, self.summary.state)
 
 
 class _Stopped(Exception):
     """The run ended before this part was written."""
 
 
-def _taken(results: _Results) -> Iterator[_Done]:
-    while (found := results.get()) is not None:
-        if isinstance(found, BaseException):
-            raise found
-        yield found
+def _taken(results: _Results) -> _Done | _End:
+    found = results.get()
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _check_row(part: Part, found: int, expected: int) -> None:
+    """Check that each row of a part follows the one before it.
+
+    Raises:
+        RunStopped: a row is missing or comes twice.
+    """
+    if found != expected:
+        raise RunStopped(
+            f"{part.path}: row {found} came instead of row {expected}", hint=ERROR_IN_BATCHLINE
+        )

@@ -27,14 +27,16 @@ class ScoringModel:
     predictor: Predictor
     name: str
     version: str
+    sha256: str
 
     def with_signature(self, signature: Signature) -> "ScoringModel":
         return replace(self, predictor=replace(self.predictor, signature=signature))
 
 
 def is_file(model: str) -> bool:
-    """Whether `--model` is a file and not the name of a model."""
-    return model.endswith(".onnx") or is_url(model) or Path(model).exists()
+    """Whether `--model` is a file and not the name of a model. One with `.onx` is misspelt."""
+    is_like_a_file = "/" in model or Path(model).suffix.startswith(".on")
+    return is_like_a_file or is_url(model) or Path(model).exists()
 
 
 def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime) -> ScoringModel:
@@ -52,7 +54,7 @@ def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtim
         runtime=runtime,
         allow_non_finite=file.choices.allow_non_finite,
     )
-    return ScoringModel(predictor, Path(file.location).stem, file.sha256[:FILE_DIGITS])
+    return ScoringModel(predictor, Path(file.location).stem, file.sha256[:FILE_DIGITS], file.sha256)
 
 
 def load_version(
@@ -80,4 +82,4 @@ def load_version(
         predictor = ModelCache(database, runtime, max_bytes=1).predictor(version)
     finally:
         database.close()
-    return ScoringModel(predictor, name, str(version.number))
+    return ScoringModel(predictor, name, str(version.number), version.sha256)

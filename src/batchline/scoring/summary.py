@@ -1,9 +1,9 @@
 """How many rows were predicted, and what was wrong with the others."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from batchline.errors import TooManyErrors
 from batchline.files.blocks import RowError
@@ -68,6 +68,23 @@ class Summary:
                 f"first one: {self.first_errors[0]}",
                 hint="correct the rows, or raise --max-errors",
             )
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON, for `of_state`."""
+        errors = [asdict(error) for error in self.first_errors]
+        return {
+            "rows": self.rows,
+            "blank_lines": self.blank_lines,
+            "errors": dict(self.errors),
+            "first_errors": errors,
+        }
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any] | None) -> Self:
+        if state is None:
+            return cls()
+        errors = [RowError(**each) for each in state["first_errors"]]
+        return cls(state["rows"], state["blank_lines"], Counter(state["errors"]), errors)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,142 @@
+"""`predict` with files as its input and its output."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from batchline.cli.predict_output import show_progress, show_summary
+
+if TYPE_CHECKING:
+    from batchline.configurations import Settings
+    from batchline.files.options import ReadOptions, WriteOptions
+    from batchline.files.source import Source
+    from batchline.scoring.columns import Added
+    from batchline.scoring.model import ScoringModel
+    from batchline.scoring.scorer import Scorer
+    from batchline.scoring.summary import ErrorLimit
+    from batchline.scoring.supervisor import Attempt
+    from batchline.scoring.watched import Watch
+
+
+@dataclass(frozen=True)
+class FileRun:
+    """A run from files to a file, with everything that was asked for."""
+
+    settings: "Settings"
+    sources: list[str]
+    output: str | None
+    model: "ScoringModel"
+    added: "Added"
+    reading: "ReadOptions"
+    writing: "WriteOptions"
+    keep: list[str] | None
+    limit: "ErrorLimit"
+    as_json: bool
+    only_errors: str | None
+
+    def check(self) -> int:
+        """Check all columns of all files, and print what the output would have."""
+        from batchline.files import STANDARD_STREAM, open_source
+        from batchline.files.sink import check_columns
+        from batchline.scoring.columns import kinds_of
+
+        kinds = kinds_of(self.model.predictor.signature)
+        with open_source(self.sources, self.reading) as source:
+            kept = source.check(kinds, self.keep)
+            path = self.output or STANDARD_STREAM
+            format_ = self._write_options(source).format_of(path)
+            check_columns(path, kept, self.added.schema, format_)
+            typer.echo(f"files: {len(source.files)}, {source.format}")
+            list_ignored(source, list(kinds), self.keep)
+        typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
+        typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
+        return 0
+
+    def execute(self, attempt: "Attempt", *, resume: bool) -> int:
+        """Predict all rows, and return how many have errors."""
+        from batchline.files import open_source
+        from batchline.scoring.columns import kinds_of
+        from batchline.scoring.continued import facts_of, open_output
+        from batchline.scoring.local import LocalEngine
+        from batchline.scoring.only_errors import check_earlier, paired
+        from batchline.scoring.watched import Watch
+
+        assert self.output is not None
+        kinds = kinds_of(self.model.predictor.signature)
+        new, again = self.added.schema, attempt.number > 0
+        watch = Watch(attempt.board, attempt.case)
+        with open_source(self.sources, self.reading) as source, self._earlier() as before:
+            kept = source.check(kinds, self.keep)
+            if not again:
+                list_ignored(source, list(kinds), self.keep)
+            options = self._write_options(before or source)
+            facts = facts_of(self.model, self.added, kept, self.reading, options)
+            if before:
+                check_earlier(before, kept, self.added, options.format_of(self.output))
+            with (
+                open_output(self.output, kept, new, options, facts, resume=resume or again) as (
+                    sink,
+                    journal,
+                ),
+                show_progress(source, self.settings) as on_progress,
+            ):
+                scorer = self._scorer(watch)
+                engine = LocalEngine(
+                    *(paired(source, before, sink, scorer) if before else (source, sink, scorer)),
+                    threads=self.settings.worker_threads,
+                    keep=self.keep,
+                    limit=self.limit,
+                    on_progress=on_progress,
+                    journal=journal,
+                    watch=watch,
+                )
+                summary = engine.run()
+        show_summary(summary, self.output, as_json=self.as_json)
+        return summary.failed
+
+    def _earlier(self) -> "AbstractContextManager[Source | None]":
+        from batchline.files import open_source
+
+        if self.only_errors is None:
+            return nullcontext()
+        format_ = self.writing.format
+        reading = replace(self.reading, format=format_, delimiter=self.writing.delimiter)
+        return open_source([self.only_errors], reading)
+
+    def _scorer(self, watch: "Watch") -> "Scorer":
+        from batchline.scoring.columns import kinds_of
+        from batchline.scoring.scorer import Scorer
+        from batchline.scoring.watched import WatchedPredictor
+
+        model = self.model
+        predictor = WatchedPredictor.of(model.predictor, watch)
+        kinds = kinds_of(predictor.signature)
+        return Scorer(predictor, kinds, self.added, model.name, model.version)
+
+    def _write_options(self, source: "Source") -> "WriteOptions":
+        """Write as the input is written, as far as the options and the name leave it open."""
+        from batchline.files.options import STANDARD_STREAM, is_folder
+
+        path = self.output or STANDARD_STREAM
+        like = source.write_options(path)
+        like_input = source.format if path == STANDARD_STREAM or is_folder(path) else None
+        return replace(
+            like,
+            format=self.writing.format or like_input,
+            delimiter=self.writing.delimiter or like.delimiter,
+        )
+
+
+def list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> None:
+    """Say once which columns are neither read nor kept."""
+    from batchline.files.columns import SHOWN
+
+    if keep is None:
+        return
+    every = dict.fromkeys(name for file in source.files for name in file.columns)
+    ignored = [name for name in every if name not in used and name not in keep]
+    if ignored:
+        more = f" and {len(ignored) - SHOWN} more" if len(ignored) > SHOWN else ""
+        typer.echo(f"ignored columns: {', '.join(ignored[:SHOWN])}{more}", err=True)

@@ -1,0 +1,71 @@
+"""A copy of this process that does the work, so that it can end and be replaced."""
+
+import gc
+import os
+import select
+import signal
+import threading
+from dataclasses import dataclass
+
+STOP_SECONDS = 5.0
+"""Time for a process to stop after SIGTERM. Then it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that runs this program from here on.
+
+    Args:
+        ended: becomes readable once the process has ended.
+        life: ends with this process. Then the child stops, too.
+    """
+
+    pid: int
+    ended: int
+    life: int
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for its end. Return its exit code or minus its signal, or None if it still runs."""
+        if not select.select([self.ended], [], [], seconds)[0]:
+            return None
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.ended)
+        os.close(self.life)
+        return os.waitstatus_to_exitcode(status)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        while self.wait(STOP_SECONDS) is None:
+            pass  # it is in a call of the kernel that cannot be interrupted
+
+    def stop(self) -> None:
+        """Ask it to end, and kill it if it does not."""
+        os.kill(self.pid, signal.SIGTERM)
+        if self.wait(STOP_SECONDS) is None:
+            self.kill()
+
+
+def start() -> Child | None:
+    """Copy this process, which must have one thread. Return None in the copy."""
+    ended, working = os.pipe()
+    living, life = os.pipe()
+    gc.freeze()  # the copy need not look at what is there, which would copy its pages
+    pid = os.fork()
+    if pid:
+        os.close(working)
+        os.close(living)
+        return Child(pid, ended, life)
+    os.close(ended)
+    os.close(life)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent stops it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_stop_when_closed, args=(living,), daemon=True).start()
+    return None
+
+
+def _stop_when_closed(living: int) -> None:
+    while os.read(living, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
