@@ -93,8 +93,8 @@ def settings_page() -> str:
                 NOTE,
                 "Settings are environment variables. Command-line options override them, see "
                 "[Commands](cli.md). Run `batchline check` to check them.",
-                f"{files} each name a file that holds the secret, as Docker and Kubernetes mount it. If "
-                "both are set, the variable itself is used.",
+                f"{files} each name a file that holds the secret, as Docker and Kubernetes mount "
+                "it. If both are set, the variable itself is used.",
                 "\n".join(["| variable | default | |", "| --- | --- | --- |", *rows]),
             ]
         )
