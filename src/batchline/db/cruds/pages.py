@@ -14,9 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
-    Select,
     bindparam,
-    func,
     select,
     union_all,
 )
@@ -75,8 +73,17 @@ def find(connection: Connection, filters: Filters, *, after: int | None, limit: 
 
 
 def lanes_of(connection: Connection, status: Status) -> Sequence[int]:
-    """Return the lanes that have items with this status. It reads one index entry of each."""
-    return connection.execute(_lanes(), {"status": status}).scalars().all()
+    """Return the lanes that have items with this status. It reads one index entry of each.
+
+    Each is a statement of its own: in one recursive statement, MySQL and MariaDB read all entries.
+    """
+    found: list[int] = []
+    of_status = select(items.c.lane).where(items.c.status == status)
+    query = of_status.order_by(items.c.lane).limit(1)
+    while (lane := connection.execute(query).scalar()) is not None:
+        found.append(lane)
+        query = of_status.where(items.c.lane > lane).order_by(items.c.lane).limit(1)
+    return found
 
 
 def _values(connection: Connection, filters: Filters) -> tuple[str, Sequence[Any]]:
@@ -134,15 +141,6 @@ def _merged(kind: str, count: int, *, descending: bool) -> Any:
         part = part.order_by(item_id.desc() if descending else item_id)
         parts.append(part.limit(bindparam("limit", type_=Integer)))
     return parts[0] if count == 1 else union_all(*(select(part.subquery()) for part in parts))
-
-
-@cache
-def _lanes() -> Select[Any]:
-    of_status = items.c.status == bindparam("status")
-    lanes = select(func.min(items.c.lane).label("lane")).where(of_status).cte(recursive=True)
-    next_lane = select(func.min(items.c.lane)).where(of_status, items.c.lane > lanes.c.lane)
-    lanes = lanes.union_all(select(next_lane.scalar_subquery()).where(lanes.c.lane.is_not(None)))
-    return select(lanes.c.lane).where(lanes.c.lane.is_not(None))
 
 
 def _item_exists(connection: Connection, item_id: int) -> bool:
