@@ -14,7 +14,8 @@ from batchline.ml.data_loader import load_batch
 from batchline.ml.differences import ABSOLUTE, RELATIVE
 from batchline.ml.examination.examine import examine
 from batchline.ml.examination.report import ModelReport
-from batchline.ml.outputs import to_results
+from batchline.ml.outputs import to_predictions
+from batchline.ml.prediction_texts import to_results
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime, Session
 from scripts import models_page
@@ -98,7 +99,7 @@ def answers_alone(name: str, data: Any) -> str:
     size = found.batching.size or 1
     mode = Batching(size, found.batching.axis)
     outputs = call(session_of(name), part.rows, mode, found.signature)
-    [answer] = to_results(outputs, found.signature).results
+    [answer] = to_results(to_predictions(outputs, found.signature)).results
     return str(answer)
 
 

@@ -199,9 +199,10 @@ def test_a_schema_that_goes_away_is_503(database_url: str) -> None:
     with Service(database_url, "api") as service:  # a job that is still starting would end
         service.register(IRIS)
         database = Database(database_url)
+        cascade = "CASCADE" if database_url.startswith("postgresql") else ""  # the view results
         with database.write() as connection:
             for table in ("items", "batchline_migrations"):
-                connection.exec_driver_sql(f"DROP TABLE {table}")
+                connection.exec_driver_sql(f"DROP TABLE {table} {cascade}")
         database.close()
         for response in (
             service.http.get("/predict/id/1"),

@@ -21,6 +21,10 @@ SERIALIZATION_FAILURES = {"40001", "40P01"}
 """PostgreSQL's codes for a serialization failure and for a deadlock."""
 
 
+MISSING_TABLES = {1146, 1356, "42P01"}
+"""The codes for a missing table. 1356 is that of a view on one, on MySQL and MariaDB."""
+
+
 def error_code(error: DBAPIError) -> Any:
     """Return the server's code: an integer on MySQL and MariaDB, a SQLSTATE on PostgreSQL."""
     from pymysql.err import MySQLError  # slow to import, and needed only for errors
@@ -38,7 +42,7 @@ def is_deadlock(error: DBAPIError) -> bool:
 
 def is_missing_table(error: DBAPIError) -> bool:
     """Return whether a table is missing, because the database has not been migrated."""
-    return error_code(error) in (1146, "42P01") or "no such table" in str(error.orig)
+    return error_code(error) in MISSING_TABLES or "no such table" in str(error.orig)
 
 
 def is_unavailable(error: DBAPIError) -> bool:
