@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 from typer.main import get_command
 
-from batchline import cli, constants, errors
+from batchline import cli, constants, errors, file_errors
 from batchline.configurations import SECRETS, Settings
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -300,7 +300,8 @@ def errors_page() -> str:
 
 def of_files() -> list[str]:
     """Return a line for each error class of files."""
-    found = sorted(errors.FileError.__subclasses__(), key=lambda error: error.code)
+    here = [each for each in all_errors() if each.__module__ == file_errors.__name__]
+    found = sorted(set(here) - {file_errors.FileError}, key=lambda error: error.code)
     lines = [(error.code, f"{title(error)} {advice(error)}") for error in found]
     return [f"| `{code}` | {cell(text)} |" for code, text in lines]
 
@@ -310,14 +311,18 @@ def table(codes: dict[str, str]) -> str:
     return "\n".join(["| code | |", "| --- | --- |", *rows])
 
 
-def over_http() -> list[type[errors.BatchlineError]]:
-    """Return the error classes that a client can meet."""
+def all_errors() -> list[type[errors.BatchlineError]]:
     found: list[type[errors.BatchlineError]] = []
     waiting = [errors.BatchlineError]
     while waiting:
         found.append(waiting.pop())
         waiting += found[-1].__subclasses__()
-    found = [error for error in found if not issubclass(error, errors.FileError)]
+    return found
+
+
+def over_http() -> list[type[errors.BatchlineError]]:
+    """Return the error classes that a client can meet."""
+    found = [error for error in all_errors() if error.__module__ != file_errors.__name__]
     unique = {error.code: error for error in found if error.code not in NEVER_OVER_HTTP}
     unique["internal_error"] = errors.BatchlineError
     return [error for error in unique.values() if not issubclass(error, errors.ModelFailed)]

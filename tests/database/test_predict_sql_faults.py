@@ -14,7 +14,8 @@ import pytest
 from batchline.db.database import Database
 from batchline.db.dialects import connections
 from batchline.db.scoring_source import SourceQuery
-from batchline.errors import BatchlineError, SourceLost
+from batchline.errors import BatchlineError
+from batchline.file_errors import SourceLost
 from tests import models
 from tests.conftest import KINDS
 from tests.faults.proxy import COMMIT, Proxy

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchline.errors import FileUnreadable, InvalidColumns
+from batchline.file_errors import FileUnreadable, InvalidColumns
 from batchline.files import Kind, ReadOptions
 from tests.files.reading import BOOLEAN, FLOAT, INTEGER, TEXT, file, read, read_features
 

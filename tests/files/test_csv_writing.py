@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from batchline.errors import InvalidColumns
+from batchline.file_errors import InvalidColumns
 from batchline.files import ReadOptions, WriteOptions
 from batchline.files.csv_writer import CsvWriter
 from batchline.files.table_rows import TableRows

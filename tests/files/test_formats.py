@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from batchline.errors import InvalidColumns
+from batchline.file_errors import InvalidColumns
 from tests.files.reading import FLOAT, INTEGER, read
 from tests.files.writing import copy
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batchline.errors import InvalidColumns
+from batchline.file_errors import InvalidColumns
 from batchline.files import Kind, ReadOptions
 from tests.files.reading import BOOLEAN, FLOAT, INTEGER, TEXT, file, read, read_features
 from tests.files.writing import copy

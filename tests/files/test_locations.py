@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from batchline.errors import (
+from batchline.file_errors import (
     FileOptionInvalid,
     FileUnreadable,
     FormatUnknown,

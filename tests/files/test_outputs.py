@@ -13,7 +13,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from batchline.errors import FormatUnknown, NotWritten
+from batchline.file_errors import FormatUnknown, NotWritten
 from batchline.files import Format, WriteOptions, open_sink, open_source
 from batchline.files.folder import FolderSink
 from batchline.files.sink import Sink

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from batchline.errors import FileUnreadable, InvalidColumns
+from batchline.file_errors import FileUnreadable, InvalidColumns
 from batchline.files import Kind, open_source
 from tests.files.reading import BOOLEAN, FLOAT, INTEGER, TEXT, file, read, read_features
 from tests.files.writing import LABEL, copy

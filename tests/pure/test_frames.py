@@ -15,7 +15,8 @@ from pyarrow import csv
 
 import batchline
 from batchline.constants import FILE_BLOCK_ROWS, IRIS_LABELS, IRIS_MODEL
-from batchline.errors import ConfigurationError, InvalidColumns, TooManyErrors
+from batchline.errors import ConfigurationError
+from batchline.file_errors import InvalidColumns, TooManyErrors
 from tests import models
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batchline.errors import RunStopped
+from batchline.file_errors import RunStopped
 from batchline.files import open_sink, open_source
 from batchline.files.blocks import Block
 from batchline.scoring.local import LocalEngine

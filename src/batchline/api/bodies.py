@@ -10,11 +10,7 @@ from batchline.constants import (
     MAX_BODY_BYTES,
     SMALL_BODY_BYTES,
 )
-from batchline.errors import (
-    BodyTimeout,
-    BodyTooLarge,
-    IntakeFull,
-)
+from batchline.errors import BodyTimeout, BodyTooLarge, IntakeFull
 
 
 class BodyReader:

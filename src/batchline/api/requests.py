@@ -23,12 +23,7 @@ from batchline.constants import (
     SMALL_BODY_BYTES,
 )
 from batchline.db.new_items import Key
-from batchline.errors import (
-    Fault,
-    InvalidData,
-    InvalidIdempotencyKey,
-    InvalidJson,
-)
+from batchline.errors import Fault, InvalidData, InvalidIdempotencyKey, InvalidJson
 from batchline.ml.faults import escape, faults
 from batchline.ml.forms import stored_form, without_extra
 from batchline.ml.inputs import kind_of

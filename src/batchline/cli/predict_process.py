@@ -29,7 +29,7 @@ def start_process(
     Raises:
         RunStopped: the child processes end without getting any further.
     """
-    from batchline.errors import RunStopped
+    from batchline.file_errors import RunStopped
     from batchline.files.outputs import work_folder
     from batchline.scoring.journal import abandoned
     from batchline.scoring.supervisor import Attempt, Stopped, Supervisor
@@ -102,7 +102,7 @@ def stopped_by_signals(message: str) -> Iterator[None]:
 def _check_resume(
     sources: Sequence[str], folder: Path | None, output: str, *, resume: bool
 ) -> None:
-    from batchline.errors import NotWritten
+    from batchline.file_errors import NotWritten
     from batchline.files.outputs import WORK_FOLDER
     from batchline.scoring.journal import abandoned
 

@@ -17,7 +17,8 @@ from batchline.db.dialects import streams
 from batchline.db.dialects.errors import is_outage
 from batchline.db.outages import Patience
 from batchline.db.value_types import SqlColumn, ValueType
-from batchline.errors import DatabaseUnavailable, QueryFailed, SourceLost
+from batchline.errors import DatabaseUnavailable
+from batchline.file_errors import QueryFailed, SourceLost
 
 QUERY = "batchline_query"
 TARGET = "batchline_target"

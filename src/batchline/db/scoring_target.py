@@ -23,7 +23,8 @@ from batchline.db.outages import Patience
 from batchline.db.scoring_source import Unpredicted
 from batchline.db.table_checks import ExistingTable, check_names
 from batchline.db.value_types import SqlColumn, ValueType
-from batchline.errors import BatchlineError, CommitUnknown, DatabaseUnavailable, TableUnfit
+from batchline.errors import BatchlineError, CommitUnknown, DatabaseUnavailable
+from batchline.file_errors import TableUnfit
 
 BESIDE = "__batchline_"
 PREDICTED_AT = "predicted_at"

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Integer, String, inspect
 
 from batchline.db.dialects import tables
 from batchline.db.models import metadata, results
-from batchline.errors import TableUnfit
+from batchline.file_errors import TableUnfit
 
 
 def check_names(connection: Connection, table: str, columns: Sequence[str]) -> None:

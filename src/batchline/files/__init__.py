@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from batchline.errors import FileOptionInvalid
+from batchline.file_errors import FileOptionInvalid
 from batchline.files.kinds import Kind
 from batchline.files.options import STANDARD_STREAM, Format, ReadOptions, WriteOptions, is_folder
 

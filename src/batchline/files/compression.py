@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from batchline.errors import NotWritten
+from batchline.file_errors import NotWritten
 
 GZIP_LEVEL = 4
 GZIP_WINDOW = 31

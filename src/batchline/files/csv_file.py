@@ -9,7 +9,8 @@ import pyarrow as pa
 from pyarrow import csv
 
 from batchline.constants import RECORD_MAX_BYTES
-from batchline.errors import Fault, FileUnreadable
+from batchline.errors import Fault
+from batchline.file_errors import FileUnreadable
 from batchline.files.blocks import Trouble
 from batchline.files.columns import listed, repeated
 from batchline.files.csv_block import read_features

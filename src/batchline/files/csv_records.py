@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from batchline.errors import FileUnreadable
+from batchline.file_errors import FileUnreadable
 from batchline.files.arrays import single, spread
 from batchline.files.byte_rows import ByteRows
 

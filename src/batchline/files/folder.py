@@ -9,7 +9,7 @@ from typing import Self
 import pyarrow as pa
 
 from batchline.constants import FOLDER_FILE_BYTES
-from batchline.errors import NotWritten
+from batchline.file_errors import NotWritten
 from batchline.files.blocks import Kept
 from batchline.files.locations import filesystem_of
 from batchline.files.outputs import UNFINISHED, WORK_FOLDER, Mark, Work, not_written

@@ -10,7 +10,7 @@ from typing import Self, cast
 import numpy as np
 import pyarrow as pa
 
-from batchline.errors import InvalidColumns
+from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import from_strings
 from batchline.files.byte_rows import ByteRows
 from batchline.files.json_values import dump, load

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from batchline.errors import InvalidColumns
+from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import from_bytes, from_numpy, from_strings
 from batchline.files.blocks import Kept
 from batchline.files.columns import CLASH_HINT

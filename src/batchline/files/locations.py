@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from batchline.errors import FileError, FileUnreadable, NoFileFound
+from batchline.file_errors import FileError, FileUnreadable, NoFileFound
 from batchline.files.options import STANDARD_STREAM, input_name
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from batchline.errors import FileOptionInvalid, FormatUnknown
+from batchline.file_errors import FileOptionInvalid, FormatUnknown
 
 STANDARD_STREAM = "-"
 """The path of standard input and of standard output."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from batchline.errors import NotWritten
+from batchline.file_errors import NotWritten
 from batchline.files.locations import filesystem_of, is_url
 from batchline.files.options import STANDARD_STREAM, is_folder, output_name
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from batchline.constants import FILE_BLOCK_ROWS, PARQUET_BLOCK_BYTES
-from batchline.errors import Fault, FileUnreadable, SourceChanged
+from batchline.errors import Fault
+from batchline.file_errors import FileUnreadable, SourceChanged
 from batchline.files.blocks import Block, RowError, Trouble
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, is_url

@@ -8,7 +8,8 @@ from typing import Any, BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
-from batchline.errors import Fault, FileError, InvalidColumns, NotWritten
+from batchline.errors import Fault
+from batchline.file_errors import FileError, InvalidColumns, NotWritten
 from batchline.files.blocks import Kept
 from batchline.files.columns import CLASH_HINT
 from batchline.files.compression import Compressed

@@ -7,7 +7,8 @@ from typing import Protocol, Self
 import pyarrow as pa
 
 from batchline.constants import MAX_REPORTED_FAULTS
-from batchline.errors import Fault, FormatUnknown, InvalidColumns
+from batchline.errors import Fault
+from batchline.file_errors import FormatUnknown, InvalidColumns
 from batchline.files.blocks import Block
 from batchline.files.columns import repeated
 from batchline.files.csv_file import CsvFile

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchline.constants import RECORD_MAX_BYTES
-from batchline.errors import SourceChanged
+from batchline.file_errors import SourceChanged
 from batchline.files.arrays import nothing
 from batchline.files.blocks import Block, Kept, RowError, Trouble
 from batchline.files.kinds import Kind

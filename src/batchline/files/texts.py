@@ -5,7 +5,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from batchline.errors import FileUnreadable, SourceChanged
+from batchline.file_errors import FileUnreadable, SourceChanged
 from batchline.files.locations import Location, unreadable
 from batchline.files.options import ReadOptions
 

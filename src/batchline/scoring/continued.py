@@ -7,7 +7,7 @@ from hashlib import sha256
 import pyarrow as pa
 
 from batchline import __version__
-from batchline.errors import InvalidColumns, TooManyErrors
+from batchline.file_errors import InvalidColumns, TooManyErrors
 from batchline.files import open_sink
 from batchline.files.folder import FolderSink
 from batchline.files.options import ReadOptions, WriteOptions

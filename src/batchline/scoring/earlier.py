@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from batchline.errors import RunChanged
+from batchline.file_errors import RunChanged
 from batchline.files.arrays import validity
 from batchline.files.blocks import Block, Mask
 from batchline.files.kinds import Kind

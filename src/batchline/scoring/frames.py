@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from batchline.constants import FILE_BLOCK_ROWS
-from batchline.errors import Fault, InvalidColumns
+from batchline.errors import Fault
+from batchline.file_errors import InvalidColumns
 from batchline.files.blocks import Block, RowError, Trouble
 from batchline.files.table_rows import TableRows
 from batchline.files.typed import column_faults, features_of

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
-from batchline.errors import InvalidColumns, NotWritten, RunChanged, TooManyErrors
+from batchline.file_errors import InvalidColumns, NotWritten, RunChanged, TooManyErrors
 from batchline.files.outputs import WORK_FOLDER, Mark, Work, not_written, sync_folder
 
 NAME = "journal.jsonl"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from queue import Full, Queue
 from typing import TYPE_CHECKING
 
-from batchline.errors import RunStopped
+from batchline.file_errors import RunStopped
 from batchline.files.blocks import Block, RowError
 from batchline.files.folder import FolderSink
 from batchline.files.sink import Encoded, Sink

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchline.errors import InvalidColumns, RunChanged
+from batchline.file_errors import InvalidColumns, RunChanged
 from batchline.files.arrays import from_numpy, scalar, single
 from batchline.files.blocks import Block, Kept, Mask, RowError
 from batchline.files.csv_writer import whole_text

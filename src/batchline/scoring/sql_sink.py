@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from batchline.db.scoring_target import Target
 from batchline.db.value_types import SqlColumn
-from batchline.errors import NotWritten, TableUnfit
+from batchline.file_errors import NotWritten, TableUnfit
 from batchline.files.blocks import Kept
 from batchline.files.sink import Encoded
 from batchline.scoring.sql_values import sql_column

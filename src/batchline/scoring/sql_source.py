@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from batchline.db.scoring_source import SourceQuery, Unpredicted
 from batchline.db.value_types import SqlColumn
-from batchline.errors import Fault, InvalidColumns
+from batchline.errors import Fault
+from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import nothing, without
 from batchline.files.blocks import Block, RowError, Trouble
 from batchline.files.columns import listed

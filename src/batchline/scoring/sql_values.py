@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from batchline.db.value_types import SqlColumn, ValueType
-from batchline.errors import InvalidColumns
+from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import from_numpy, from_strings
 from batchline.files.csv_cells import Marks, Report, convert
 from batchline.files.kinds import Kind

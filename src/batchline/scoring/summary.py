@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from batchline.errors import TooManyErrors
+from batchline.file_errors import TooManyErrors
 from batchline.files.blocks import RowError
 
 SHOWN_ERRORS = 10

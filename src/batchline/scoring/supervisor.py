@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchline.errors import RunStopped, TimedOut, WorkerCrashed
+from batchline.errors import TimedOut, WorkerCrashed
+from batchline.file_errors import RunStopped
 from batchline.scoring import child
 from batchline.scoring.call_board import CallBoard
 from batchline.scoring.child import Child
