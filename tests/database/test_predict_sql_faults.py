@@ -1,5 +1,6 @@
 """Long reads, lost connections and killed runs of `batchline predict` with SQL."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -284,3 +285,13 @@ def test_a_view_reads_the_new_table_or_keeps_it_from_being_replaced(
     else:
         into_scores(database_url, model, "--if-exists", "replace")
         assert rows(database, "SELECT count(*) FROM seen") == [(3,)]
+
+
+def test_a_stream_that_is_not_read_to_its_end_leaves_no_connection(database_url: str) -> None:
+    query = SourceQuery(Database(database_url), "SELECT 1 AS id UNION ALL SELECT 2")
+    rows = query.batches()
+    next(rows)
+    query.close()
+    assert next(rows, None) is None
+    del rows
+    gc.collect()  # an open connection would warn, which fails the test

@@ -3,7 +3,7 @@
 The query itself is the user's text. What is added to it are quoted names and parameters.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -57,8 +57,12 @@ class SourceQuery:
         self._query = query.strip().rstrip(";").rstrip()
         self._key = key
         self._unpredicted: Unpredicted | None = None
+        self._reading: Generator[Rows, None, None] | None = None
 
     def close(self) -> None:
+        """Close the connections, also if the rows were not read to their end."""
+        if self._reading is not None:
+            self._reading.close()
         self._database.close()
 
     def only(self, unpredicted: Unpredicted) -> None:
@@ -87,7 +91,7 @@ class SourceQuery:
         return SqlColumn(column.name, ValueType.INTEGER if is_integer else ValueType.TEXT)
 
     def batches(self) -> Iterator[Rows]:
-        """Return the rows, a few thousand at a time.
+        """Return the rows, a few thousand at a time. They can be read once at a time.
 
         It ends only after the database has said that there are no more rows.
 
@@ -95,6 +99,10 @@ class SourceQuery:
             QueryFailed: the database ends the query with an error, or the key is null or repeated.
             SourceLost: the connection is lost, and there is no key to continue after.
         """
+        self._reading = self._batches()
+        return self._reading
+
+    def _batches(self) -> Generator[Rows, None, None]:
         position = _Position(self._key)
         patience = Patience()
         while True:

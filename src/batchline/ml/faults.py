@@ -27,7 +27,7 @@ FEW_VALUES = 8
 """Values of an input that can be checked one by one in the time that an array takes."""
 
 MISSING = (
-    "if the model knows missing values, say so: `batchline models add NAME FILE --missing all`"
+    "send a value, or add the model again with its options and --missing if it knows missing values"
 )
 WORDS_FOR_NOTHING = {"", "na", "n/a", "nan", "none", "null"}
 NO_VALUE = "send null for a missing value"

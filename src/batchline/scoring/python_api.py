@@ -1,11 +1,13 @@
 """What `import batchline` offers: models that predict tables and files in this process."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import pyarrow as pa
+import structlog
 
 from batchline.errors import ConfigurationError
 from batchline.files import open_sink, open_source
@@ -188,6 +190,9 @@ def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
         path = Path(labels) if isinstance(labels, str | Path) else None
         loaded = load_file(ModelFile.read(name, path, _choices(options)), _sample(options), runtime)
     else:
+        if not structlog.is_configured():  # a library prints no debug messages
+            level = structlog.make_filtering_bound_logger(logging.WARNING)
+            structlog.configure(wrapper_class=level)
         loaded = load_version(lambda: _database(name, options), name, runtime)
     signature = named_columns(loaded.predictor.signature, options.get("columns") or ())
     return Model(loaded.name, loaded.version, loaded.with_signature(signature), threads)
