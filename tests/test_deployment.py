@@ -15,6 +15,7 @@ from batchline.configurations import SECRETS, Settings
 
 ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+KEDA = ROOT / "deploy" / "keda"
 IMAGE = "batchline"
 SETTINGS = {name.upper() for name in Settings.model_fields} | {
     f"{name.upper()}_FILE" for name in SECRETS
@@ -29,6 +30,7 @@ COMPOSE = _documents(ROOT / "compose.yaml")[0]
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == IMAGE}
 OBJECTS = [each for path in sorted(KUBERNETES.glob("*.yaml")) for each in _documents(path)]
+SCALING = [each for path in sorted(KEDA.glob("*.yaml")) for each in _documents(path)]
 KUSTOMIZATION = next(each for each in OBJECTS if each["kind"] == "Kustomization")
 
 
@@ -172,6 +174,49 @@ def test_the_kustomization_lists_every_manifest_but_the_example_secret() -> None
 
 def test_the_kustomization_deploys_this_version() -> None:
     assert KUSTOMIZATION["images"] == [{"name": IMAGE, "newName": IMAGE, "newTag": __version__}]
+
+
+# KEDA
+
+
+def test_a_scaled_job_is_the_pod_of_the_cron_job_on_a_schedule_of_its_own() -> None:
+    [deployment] = [each for each in SCALING if each["kind"] == "Deployment"]
+    scaled = deployment["spec"]["template"]["spec"]
+    [container] = scaled.pop("containers")
+    once = {**PODS["batchline-job"]}
+    [expected] = once.pop("containers")
+    del once["restartPolicy"]  # a Deployment always restarts
+    assert scaled == once
+    assert container.pop("args") == ["job"]
+    assert container["env"].pop(0) == {"name": "BATCH_WAIT_TIME", "value": "5"}
+    assert container == {name: value for name, value in expected.items() if name != "args"}
+    assert "replicas" not in deployment["spec"]  # KEDA sets it
+
+
+def test_keda_scales_the_job_and_asks_the_database_of_the_config_map() -> None:
+    scaled, authentication = _documents(KEDA / "scaledobject.yaml")
+    [trigger] = scaled["spec"]["triggers"]
+    [deployment] = [each for each in SCALING if each["kind"] == "Deployment"]
+    assert scaled["spec"]["scaleTargetRef"] == {"name": deployment["metadata"]["name"]}
+    assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
+    [reference] = authentication["spec"]["secretTargetRef"]
+    [secret] = [each for each in OBJECTS if each["kind"] == "Secret"]
+    assert reference["name"] == secret["metadata"]["name"]
+    assert reference["key"] in secret["stringData"]
+    [config] = [each["data"] for each in OBJECTS if each["kind"] == "ConfigMap"]
+    asked = trigger["metadata"]
+    assert asked["host"].split(".")[0] == config["MYSQL_SERVER"]
+    assert (asked["port"], asked["username"], asked["dbName"]) == tuple(
+        config[name] for name in ("MYSQL_PORT", "MYSQL_USER", "MYSQL_DATABASE")
+    )
+
+
+def test_the_kustomization_of_keda_replaces_the_cron_job() -> None:
+    [kustomization] = _documents(KEDA / "kustomization.yaml")
+    assert {*kustomization["resources"]} == {"../kubernetes", "job.yaml", "scaledobject.yaml"}
+    assert kustomization["images"] == KUSTOMIZATION["images"]
+    removed = yaml.safe_load(kustomization["patches"][0]["patch"])
+    assert (removed["kind"], removed["metadata"]["name"]) == ("CronJob", "batchline-job")
 
 
 # The image

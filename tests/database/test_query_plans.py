@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy import Connection, event, text
 
 from batchline.constants import Status
@@ -24,6 +26,7 @@ from batchline.db.work import Predicted
 from batchline.errors import Failure
 from tests.conftest import KINDS, Servers, new_database
 
+SCALED_OBJECT = Path(__file__).parents[2] / "deploy" / "keda" / "scaledobject.yaml"
 HISTORY = 20_000
 PENDING = 200
 LANES = (0, 1)
@@ -132,6 +135,16 @@ def test_a_batch_scans_and_sorts_nothing(history: Database) -> None:
             plan = plan_of(connection, sql, values)
             assert not faults_of(plan), sql
             assert "LIMIT" in sql or not any(map(reads_a_status, plan)), sql
+
+
+def test_keda_counts_the_pending_items_without_a_scan(history: Database) -> None:
+    manifests = yaml.safe_load_all(SCALED_OBJECT.read_text())
+    query = next(manifests)["spec"]["triggers"][0]["metadata"]["query"]
+    with history.read() as connection:
+        assert connection.execute(text(query)).scalar() == PENDING
+        of_items = [step for step in plan_of(connection, query, ()) if "backfills" not in str(step)]
+    assert len(of_items) > 0
+    assert not faults_of(of_items)
 
 
 def test_suspects_of_all_lanes_are_found_without_a_scan(history: Database) -> None:
