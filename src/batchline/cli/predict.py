@@ -1,6 +1,7 @@
 """The command that predicts every row of files."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -184,7 +185,7 @@ def _load(
             param_hint="--model",
         )
     configure_logging(settings)
-    return load_version(lambda: connect(settings), model, runtime)
+    return load_version(partial(connect, settings), model, runtime)
 
 
 def _added(

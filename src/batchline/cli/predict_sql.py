@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import typer
 
 from batchline.cli.output import count
 from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
-from batchline.cli.wiring import connect_to
+from batchline.cli.wiring import connect_to, runtime_of
 from batchline.constants import IfExists
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.columns import Added
     from batchline.scoring.model import ScoringModel
+    from batchline.scoring.scorer import Scorer
     from batchline.scoring.sql_source import SqlSource
     from batchline.scoring.summary import ErrorLimit
 
@@ -174,11 +175,9 @@ class SqlRun:
     def execute(self) -> int:
         """Predict all rows, and return how many have errors."""
         from batchline.scoring.local import LocalEngine
-        from batchline.scoring.scorer import Scorer
 
-        model = self.model
-        scorer = Scorer(model.predictor, self._kinds, self.added, model.name, model.version)
         with (
+            self._scorer() as scorer,
             self._opened() as (source, kept, target),
             self._sink(source, kept, target) as sink,
             show_progress(source, self.settings) as on_progress,
@@ -195,6 +194,20 @@ class SqlRun:
         place = self.output or f"the table {self.sql.into}"
         show_summary(summary, place, as_json=self.as_json)
         return summary.failed
+
+    @contextmanager
+    def _scorer(self) -> "Iterator[Scorer]":
+        """A scorer with processes that call the model, so that a row can end them alone."""
+        from batchline.scoring.model_process import IsolatedPredictor, ModelCopy, ModelProcesses
+        from batchline.scoring.scorer import Scorer
+
+        model, own = self.model, self.model.predictor
+        copy = ModelCopy(
+            model.content, model.sha256, own.signature, own.batching, runtime_of(self.settings)
+        )
+        with closing(ModelProcesses(copy, self.settings.model_timeout)) as processes:
+            predictor = IsolatedPredictor.of(own, processes)
+            yield Scorer(predictor, self._kinds, self.added, model.name, model.version)
 
     @property
     def _kinds(self) -> "dict[str, Kind]":

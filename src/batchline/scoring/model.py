@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchline.errors import ConfigurationError
+from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
 from batchline.ml.signature import Signature
 from batchline.registry.examined import examine_once
-from batchline.registry.files import is_url
+from batchline.registry.files import is_url, read_content
 from batchline.registry.model_file import ModelFile
 
 if TYPE_CHECKING:
     from batchline.db.database import Database
+    from batchline.registry.version import Version
 
 FILE_DIGITS = 12
 """Digits of a file's sha256 that are its version."""
@@ -22,12 +25,17 @@ FILE_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class ScoringModel:
-    """A loaded model, with what the columns `model` and `version` say."""
+    """A loaded model, with what the columns `model` and `version` say.
+
+    Args:
+        content: reads the bytes of the model again, in any process.
+    """
 
     predictor: Predictor
     name: str
     version: str
     sha256: str
+    content: Callable[[], ModelContent]
 
     def with_signature(self, signature: Signature) -> "ScoringModel":
         return replace(self, predictor=replace(self.predictor, signature=signature))
@@ -54,7 +62,9 @@ def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtim
         runtime=runtime,
         allow_non_finite=file.choices.allow_non_finite,
     )
-    return ScoringModel(predictor, Path(file.location).stem, file.sha256[:FILE_DIGITS], file.sha256)
+    content = partial(read_content, file.location)
+    version = file.sha256[:FILE_DIGITS]
+    return ScoringModel(predictor, Path(file.location).stem, version, file.sha256, content)
 
 
 def load_version(
@@ -82,4 +92,15 @@ def load_version(
         predictor = ModelCache(database, runtime, max_bytes=1).predictor(version)
     finally:
         database.close()
-    return ScoringModel(predictor, name, str(version.number), version.sha256)
+    content = partial(_stored_content, open_database, version)
+    return ScoringModel(predictor, name, str(version.number), version.sha256, content)
+
+
+def _stored_content(open_database: "Callable[[], Database]", version: "Version") -> ModelContent:
+    from batchline.registry.loaded import read_version_content
+
+    database = open_database()
+    try:
+        return read_version_content(database, version)
+    finally:
+        database.close()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from batchline.errors import Failure, Fault, ModelFailed
+from batchline.errors import Failure, Fault, ModelFailed, TimedOut
 from batchline.files.blocks import Block, RowError
 from batchline.files.kinds import Kind
 from batchline.ml import arrow
@@ -133,6 +133,10 @@ class Scorer:
         except ModelFailed as error:
             if len(rows) == 1:
                 yield 1, Failure(error.code, error.detail)
+                return
+            if isinstance(error, TimedOut):  # each larger call would take the whole time again
+                for start in range(len(rows)):
+                    yield from self._call(rows[start : start + 1])
                 return
             middle = len(rows) // 2
             yield from self._call(rows[:middle])
