@@ -22,9 +22,9 @@ test: .venv/installed-dev  ## Run all tests on all four databases; a part: make 
 	$(BIN)/python -m devservers fetch
 	$(BIN)/python -m tests $(ARGS)
 
-torture: .venv/installed-dev  ## Run the fault tests in their long form; writes docs/explanation/reliability.json
+torture: .venv/installed-dev  ## Run the long tests and the fault tests in their long form; writes docs/explanation/reliability.json
 	$(BIN)/python -m devservers fetch
-	$(BIN)/python -m pytest tests/faults tests/test_example_models.py --long --timeout 7200
+	$(BIN)/python -m pytest --long --timeout 7200
 
 lint: .venv/installed-dev  ## Check format, types and the direction of imports
 	$(BIN)/ruff format --check $(CODE)

@@ -1,12 +1,17 @@
 """Real databases, each test on one of its own.
 
 `DATABASES=sqlite,mysql` in the environment limits the suite to some of them while working on it.
+
+`make test` leaves out tests and parameters that are marked `long`: cross products of which it runs
+one representative. `make torture` gives `--long`, which runs them and the long forms of tests that
+ask for the fixture `long`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +22,7 @@ from batchline.db.migrations import upgrade
 from tests.service import Service
 
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
+SERVERS = [kind for kind in KINDS if kind != "sqlite"]
 IN_CI = bool(os.environ.get("CI"))
 
 # The time that an example takes depends on the tests beside it.
@@ -24,10 +30,43 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 
+def first_of(values: Sequence[object], count: int = 1) -> list[Any]:
+    """Parameters of which `make test` runs the first ones, and `make torture` the others."""
+    return [
+        pytest.param(value, marks=[] if place < count else pytest.mark.long)
+        for place, value in enumerate(values)
+    ]
+
+
+SQLITE_AND_A_SERVER = [*(kind for kind in KINDS if kind == "sqlite"), *first_of(SERVERS)]
+"""For what depends on being a server, and not on which one."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--long", action="store_true", help="run the long forms of the fault tests (make torture)"
+        "--long", action="store_true", help="run what is only in `make torture`, in its long form"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: only in `make torture`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what is not long, or with --long what has a long form."""
+    keeps = has_a_long_form if config.getoption("--long") else is_not_long
+    others = [item for item in items if not keeps(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = filter(keeps, items)
+
+
+def is_not_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is None
+
+
+def has_a_long_form(item: pytest.Item) -> bool:
+    return not is_not_long(item) or "long" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
+from tests.in_process import run_here
 from tests.service import Command, Service, migrate, run, wait_for
 
 IRIS = [5.1, 3.5, 1.4, 0.2]
@@ -32,7 +33,8 @@ def api(url: str) -> Iterator[Service]:
 
 
 def command(url: str, *words: str, status: int = 0) -> str:
-    done = run(*words, DATABASE_URL=url)
+    execute = run if words[0] == "job" else run_here
+    done = execute(*words, DATABASE_URL=url)
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr
 
@@ -244,11 +246,12 @@ def test_what_cannot_be_done_ends_with_a_sentence_and_a_hint(
 def test_a_request_for_a_model_that_there_is_not_names_those_that_there_are(
     url: str, api: Service, tmp_path: Path
 ) -> None:
-    answer = api.http.post("/predict", json={"model": "pairs", "data": [[1, 2]]})
+    body = {"model": "pairs", "data": [[1, 2]]}
+    answer = api.http.post("/predict", json=body)
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
     assert "default" in answer.json()["hint"]
     command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "m.onnx")))
-    assert api.http.post("/predict", json={"model": "pairs", "data": [[1, 2]]}).status_code == 202
+    wait_for(lambda: api.http.post("/predict", json=body).status_code == 202, "the new model")
     wrong = api.http.post("/predict", json={"model": "pairs", "data": [IRIS]})
     assert wrong.json()["errors"][0] == {
         "pointer": "/data/0",

@@ -17,7 +17,8 @@ from pyarrow import parquet
 
 from batchline.constants import IRIS_LABELS, IRIS_MODEL
 from tests import models
-from tests.service import Command, environment, migrate, run, wait_for
+from tests.in_process import run_here
+from tests.service import Command, environment, migrate, wait_for
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
@@ -37,6 +38,13 @@ def predict(*words: object, status: int = 0, given: str | None = None, **setting
         timeout=60,
         check=False,
     )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def predict_here(*words: object, status: int = 0, **settings: str) -> Any:
+    """Do the same inside of the test's process."""
+    done = run_here("predict", *words, **settings)
     assert done.returncode == status, done.stdout + done.stderr
     return done
 
@@ -110,7 +118,7 @@ def test_a_row_at_which_the_model_fails_is_isolated(tmp_path: Path) -> None:
     model = models.picky(tmp_path / "picky.onnx")
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("x\n" + "".join(f"{n % 10}\n" for n in range(500)) + "99\n7\n")
-    predict(source, "-o", target, "--model", model, status=3)
+    predict_here(source, "-o", target, "--model", model, status=3)
     rows = read(target)
     assert [row["square"] for row in rows[:10]] == [f"{n * n}.0" for n in range(10)]
     assert rows[500]["error"].startswith(f"model_error: {source}, line 502: ")
@@ -131,7 +139,7 @@ def test_all_formats_give_the_same_predictions(tmp_path: Path) -> None:
     found = {}
     for kind in ("csv", "jsonl", "parquet"):
         target = tmp_path / f"from-{kind}.jsonl"
-        predict(tmp_path / f"in.{kind}", "-o", target, *IRIS, status=3)
+        predict_here(tmp_path / f"in.{kind}", "-o", target, *IRIS, status=3)
         read_back = [json.loads(line) for line in target.read_text().splitlines()]
         found[kind] = [[row[name] for name in ADDED[:-1]] for row in read_back]
         assert [row["error"] is None for row in read_back] == [True, True, True, False]
@@ -159,7 +167,7 @@ def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path:
 
 def test_check_says_what_would_be_read_and_written(tmp_path: Path) -> None:
     source = flowers(tmp_path / "in.csv")
-    done = predict(source, "--check", *IRIS)
+    done = predict_here(source, "--check", *IRIS)
     assert "reads: sepal_length (float32), " in done.stdout
     assert f"writes: id,{''}".replace(",", ", ") in done.stdout
     assert done.stdout.rstrip().endswith(", ".join(ADDED))
@@ -169,12 +177,12 @@ def test_yesterdays_output_stays_until_the_new_one_is_complete(tmp_path: Path) -
     target = tmp_path / "out.csv"
     target.write_text("yesterday")
     source = flowers(tmp_path / "in.csv", "7,oops,1,1,1,x")
-    done = predict(source, "-o", target, *IRIS, "--no-error-column", status=1)
+    done = predict_here(source, "-o", target, *IRIS, "--no-error-column", status=1)
     assert "1 of 4 rows have errors, and the limit is 0" in done.stderr
     assert f"{source}, line 5, column 'petal_width'" in done.stderr
     assert target.read_text() == "yesterday"
-    predict(source, "-o", target, *IRIS, "--max-errors", "20%", status=1)
-    predict(source, "-o", target, *IRIS, "--max-errors", "1", status=3)
+    predict_here(source, "-o", target, *IRIS, "--max-errors", "20%", status=1)
+    predict_here(source, "-o", target, *IRIS, "--max-errors", "1", status=3)
     assert len(read(target)) == 4
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv"}
 
@@ -194,25 +202,25 @@ def test_ctrl_c_ends_a_run_within_seconds_and_leaves_nothing(tmp_path: Path) -> 
 def test_a_model_of_the_database_predicts_files_too(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'batchline.db'}"
     migrate(url)
-    added = run(
+    added = run_here(
         "models", "add", "flowers", str(IRIS_MODEL), "--labels", str(IRIS_LABELS),
         "--features", ",".join(NAMES), DATABASE_URL=url,
     )  # fmt: skip
     assert added.returncode == 0, added.stderr
     source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
     words = (source, "-o", target, "--model-columns", "--rename", "label=species")
-    predict(*words, "--model", "flowers@1", DATABASE_URL=url)
+    predict_here(*words, "--model", "flowers@1", DATABASE_URL=url)
     rows = read(target)
     assert [(row["model"], row["version"]) for row in rows] == [("flowers", "1")] * 3
     assert [row["species"] for row in rows] == ["setosa", "virginica", "versicolor"]
-    done = predict(*words, "--model", "flowers@2", status=1, DATABASE_URL=url)
+    done = predict_here(*words, "--model", "flowers@2", status=1, DATABASE_URL=url)
     assert "the model flowers has no version 2" in done.stderr
 
 
 def test_a_file_without_rows_has_an_output_without_rows(tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text(",".join(NAMES) + "\n")
-    done = predict(source, "-o", target, *IRIS, "--json")
+    done = predict_here(source, "-o", target, *IRIS, "--json")
     assert json.loads(done.stdout)["rows"] == 0
     assert target.read_text() == ",".join([*NAMES, *ADDED]) + "\n"
 
@@ -224,7 +232,7 @@ def test_missing_values_and_strings_reach_the_model_as_onnxruntime_takes_them(
     source, target = tmp_path / "in.csv", tmp_path / "out.jsonl"
     source.write_text("city,age,income,height\nOslo,47,1200.5,1.8\n,,,2\nRome,1,2,\n")
     words = (source, "-o", target, "--model", model, "--missing-text", "nowhere")
-    predict(*words, status=3)
+    predict_here(*words, status=3)
     rows = [json.loads(line) for line in target.read_text().splitlines()]
     assert [row["town"] for row in rows] == ["Oslo", "nowhere", None]
     assert [row["sum"] for row in rows[:2]] == pytest.approx([47 + 1200.5 + 1.8, 40 + 1000 + 2])
@@ -253,10 +261,10 @@ def test_a_model_file_that_is_known_needs_no_database_and_no_second_validation(
 def test_options_that_could_not_be_followed_are_refused(tmp_path: Path) -> None:
     source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
     words = (source, "-o", target)
-    done = predict(*words, "--model", "iris.onx", status=1)
+    done = predict_here(*words, "--model", "iris.onx", status=1)
     assert "the model file iris.onx cannot be read" in done.stderr
-    done = predict(*words, *IRIS, "--no-error-column", "--max-errors", "5", status=2)
+    done = predict_here(*words, *IRIS, "--no-error-column", "--max-errors", "5", status=2)
     assert "--max-errors" in done.stderr
-    done = predict(*words, "--model", "flowers", "--missing", "all", status=2)
+    done = predict_here(*words, "--model", "flowers", "--missing", "all", status=2)
     assert "batchline models add" in done.stderr
     assert not target.exists()

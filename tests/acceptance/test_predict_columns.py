@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tests import models
-from tests.acceptance.test_predict import predict
+from tests.acceptance.test_predict import predict, predict_here
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -48,7 +48,7 @@ def test_the_error_of_a_value_has_its_column_whatever_its_name(tmp_path: Path, e
     good = dict.fromkeys(names, 1.0)
     source = write(tmp_path / f"in.{ending}", [good, *({**good, name: None} for name in names)])
     target = tmp_path / "out.jsonl"
-    predict(source, "-o", target, "--model", model, "--keep", "none", status=3)
+    predict_here(source, "-o", target, "--model", model, "--keep", "none", status=3)
     for row, place, name in zip(values(target)[1:], PLACES[ending], names, strict=True):
         assert row["error"].startswith(f"not_a_number: {source}, {place}, column {name!r}: ")
 
@@ -58,7 +58,7 @@ def test_the_error_of_a_list_has_its_column(tmp_path: Path, ending: str) -> None
     model = models.doubling(tmp_path / "doubling.onnx")
     rows = [{"x": [1.0, 2.0]}, {"x": [1.0, None]}, {"x": [1.0]}, {"x": None}]
     source, target = write(tmp_path / f"in.{ending}", rows), tmp_path / "out.jsonl"
-    predict(source, "-o", target, "--model", model, status=3)
+    predict_here(source, "-o", target, "--model", model, status=3)
     assert [(row["error"] or ":").partition(":")[0] for row in values(target)] == [
         "", "not_a_number", "wrong_width", "wrong_shape"
     ]  # fmt: skip
@@ -68,9 +68,9 @@ def test_the_error_of_a_list_has_its_column(tmp_path: Path, ending: str) -> None
 def test_a_list_in_csv_needs_names_of_its_values(tmp_path: Path) -> None:
     model = models.doubling(tmp_path / "doubling.onnx")
     source, target = write(tmp_path / "in.csv", [{"a": 1, "b": 2}]), tmp_path / "out.csv"
-    said = predict(source, "-o", target, "--model", model, status=1).stderr
+    said = predict_here(source, "-o", target, "--model", model, status=1).stderr
     assert "--columns FIRST,SECOND" in said
-    predict(source, "-o", target, "--model", model, "--columns", "b,a")
+    predict_here(source, "-o", target, "--model", model, "--columns", "b,a")
     assert target.read_text() == 'a,b,doubled,error\n1,2,"[4.0,2.0]",\n'
 
 
@@ -80,16 +80,16 @@ def test_a_name_that_two_columns_would_have_is_told_before_the_run(tmp_path: Pat
     source.write_text("a,b,sum,error\n1,2,old,older\n")
     words = (source, "-o", target, "--model", model)
     for more in ((), ("--check",)):
-        said = predict(*words, *more, status=1).stderr
+        said = predict_here(*words, *more, status=1).stderr
         assert "two columns would be named 'sum'" in said
         assert "two columns would be named 'error'" in said
         assert "--rename" in said
         assert "--keep" in said
-    predict(*words, "--rename", "sum=total", "--rename", "error=reason")
+    predict_here(*words, "--rename", "sum=total", "--rename", "error=reason")
     assert target.read_text() == "a,b,sum,error,total,reason\n1,2,old,older,3.0,\n"
-    predict(*words, "--keep", "b")
+    predict_here(*words, "--keep", "b")
     assert target.read_text() == "b,sum,error\n2,3.0,\n"
-    said = predict(*words, "--rename", "sum=c", "--rename", "sum=d", status=2).stderr
+    said = predict_here(*words, "--rename", "sum=c", "--rename", "sum=d", status=2).stderr
     assert "sum has two new names" in said
 
 
@@ -97,9 +97,9 @@ def test_columns_that_are_not_kept_may_have_one_name(tmp_path: Path) -> None:
     model = models.two_inputs(tmp_path / "adding.onnx")
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("x,x,a,b\n9,9,1,2\n")
-    said = predict(source, "-o", target, "--model", model, status=1).stderr
+    said = predict_here(source, "-o", target, "--model", model, status=1).stderr
     assert "the columns 1 and 2 are both named 'x'" in said
-    predict(source, "-o", target, "--model", model, "--keep", "a")
+    predict_here(source, "-o", target, "--model", model, "--keep", "a")
     assert target.read_text() == "a,sum,error\n1,3.0,\n"
 
 
@@ -111,10 +111,10 @@ def test_files_with_other_columns_can_be_predicted_with_those_that_all_have(
     folder.mkdir()
     (folder / "1.csv").write_text("id,a,b\n1,1,2\n")
     (folder / "2.csv").write_text("b,more,a,id\n20,x,10,2\n")
-    said = predict(folder, "-o", target, "--model", model, status=1).stderr
+    said = predict_here(folder, "-o", target, "--model", model, status=1).stderr
     assert "1.csv: the column 'more' is missing and cannot be kept" in said
     assert "--keep" in said
-    predict(folder, "-o", target, "--model", model, "--keep", "id")
+    predict_here(folder, "-o", target, "--model", model, "--keep", "id")
     assert target.read_text() == "id,sum,error\n1,3.0,\n2,30.0,\n"
 
 
@@ -135,12 +135,12 @@ def test_numbers_as_they_are_written_in_germany(tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("a;b;name\n1.299,50;2;é\n-;1;x\n", "latin-1")
     words = ("--delimiter", ";", "--decimal", ",", "--thousands", ".", "--encoding", "latin-1")
-    predict(source, "-o", target, "--model", model, *words, "--null", "-", status=3)
+    predict_here(source, "-o", target, "--model", model, *words, "--null", "-", status=3)
     lines = target.read_text().splitlines()
     assert lines[:2] == ["a;b;name;sum;error", "1.299,50;2;é;1301,5;"]
     assert lines[2].startswith("-;1;x;;not_a_number: ")
     source.write_text("a\tb\n1\t2\n")
-    predict(source, "-o", target, "--model", model, "--delimiter", "\\t")
+    predict_here(source, "-o", target, "--model", model, "--delimiter", "\\t")
     assert target.read_text() == "a\tb\tsum\terror\n1\t2\t3.0\t\n"
 
 
@@ -151,13 +151,13 @@ def test_outputs_of_all_types_in_each_format(tmp_path: Path) -> None:
     nothing = dict.fromkeys(("whole", "flag", "text", "inverse", "both"))
     for ending in ("jsonl", "parquet"):
         target = tmp_path / f"out.{ending}"
-        predict(source, "-o", target, "--model", model, status=3)
+        predict_here(source, "-o", target, "--model", model, status=3)
         one, two = values(target)
         assert one == first | {"error": None}
         assert two.pop("error").startswith(f"prediction_not_finite: {source}, line 3: ")
         assert two == {"x": "0"} | nothing
     target = tmp_path / "out.csv"
-    predict(source, "-o", target, "--model", model, status=3)
+    predict_here(source, "-o", target, "--model", model, status=3)
     header, line, bad = target.read_text().splitlines()
     assert header == "x,whole,flag,text,inverse,both,error"
     assert line == '2,2,true,2,0.5,"[2.0,0.5]",'
@@ -170,7 +170,7 @@ def test_a_number_that_is_not_finite_is_written_as_each_format_can(tmp_path: Pat
     found = {}
     for ending in ("csv", "jsonl", "parquet"):
         target = tmp_path / f"out.{ending}"
-        predict(source, "-o", target, "--model", model, "--allow-non-finite")
+        predict_here(source, "-o", target, "--model", model, "--allow-non-finite")
         found[ending] = target
     assert found["csv"].read_text().splitlines()[1] == '0,0,false,0,inf,"[0.0,null]",'
     assert [values(found["jsonl"])[0][name] for name in ("inverse", "both")] == [None, [0.0, None]]
@@ -184,7 +184,7 @@ def test_a_model_with_a_fixed_batch_predicts_any_number_of_rows(tmp_path: Path, 
     model = make(tmp_path / "fixed.onnx")
     source = write(tmp_path / "in.csv", [{"a": n, "b": -n} for n in range(5)])
     target = tmp_path / "out.jsonl"
-    predict(source, "-o", target, "--model", model, "--columns", "a,b", "--keep", "none")
+    predict_here(source, "-o", target, "--model", model, "--columns", "a,b", "--keep", "none")
     assert [row["y"] for row in values(target)] == [[2.0 * n, -2.0 * n] for n in range(5)]
 
 
@@ -193,7 +193,7 @@ def test_names_of_classes_may_have_commas_and_quotes(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"p": 0, "q": 0}])
     target = tmp_path / "out.csv"
     words = ("--columns", "p,q", "--keep", "none", "--no-error-column")
-    predict(source, "-o", target, "--model", model, *words)
+    predict_here(source, "-o", target, "--model", model, *words)
     header, line = target.read_text().splitlines()
     assert header == 'label,"probability_a,b","probability_say ""x""",probability_z'
     assert line.startswith('"a,b",0.3333')
@@ -203,7 +203,7 @@ def test_a_list_that_is_the_same_for_all_rows_is_a_list(tmp_path: Path) -> None:
     model = models.with_constant_output(tmp_path / "constant.onnx")
     source = write(tmp_path / "in.csv", [{"a": 1, "b": 2}, {"a": 3, "b": 4}])
     target = tmp_path / "out.jsonl"
-    predict(source, "-o", target, "--model", model, "--columns", "a,b", "--keep", "none")
+    predict_here(source, "-o", target, "--model", model, "--columns", "a,b", "--keep", "none")
     assert [row["names"] for row in values(target)] == [["a", "b"]] * 2
 
 
@@ -222,11 +222,11 @@ def test_columns_of_parquet_are_kept_with_all_their_digits(tmp_path: Path) -> No
     )
     source = tmp_path / "in.parquet"
     parquet.write_table(table, source)
-    predict(source, "-o", tmp_path / "out.csv", "--model", model, "--no-error-column")
+    predict_here(source, "-o", tmp_path / "out.csv", "--model", model, "--no-error-column")
     assert (tmp_path / "out.csv").read_text().splitlines()[1:] == [
         "1.0,2024-01-02,2024-01-02 04:04:05.123456789+0100,12345678901234567.89,a,"
         '"[""p"",""q\\""""]",7,1.0',
         "2.0,,,,,,8,2.0",
     ]
-    predict(source, "-o", tmp_path / "out.parquet", "--model", model, "--no-error-column")
+    predict_here(source, "-o", tmp_path / "out.parquet", "--model", model, "--no-error-column")
     assert parquet.read_table(tmp_path / "out.parquet").drop(["sum"]).equals(table)

@@ -3,6 +3,7 @@
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
+from tests.in_process import run_here
 from tests.service import run
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
@@ -20,18 +21,18 @@ def test_failed_items_are_put_back_by_id_by_code_or_all(
     with database.write() as connection:
         items.register(connection, NewItems(["oops", "[[1]]", "[[2]]", ROW]))
     settings = {"DATABASE_URL": database_url}
-    assert run("job", "--once", **settings).returncode == 0
+    assert run_here("job", "--once", **settings).returncode == 0
     assert statuses(database) == ["failed", "failed", "failed", "succeeded"]
 
-    assert "1 item pending again" in run("retry", "--code", "invalid_json", **settings).stdout
+    assert "1 item pending again" in run_here("retry", "--code", "invalid_json", **settings).stdout
     assert statuses(database) == ["pending", "failed", "failed", "succeeded"]
-    assert "1 item pending again" in run("retry", "--id", "2", "--id", "4", **settings).stdout
+    assert "1 item pending again" in run_here("retry", "--id", "2", "--id", "4", **settings).stdout
     assert statuses(database) == ["pending", "pending", "failed", "succeeded"]
 
     with database.write() as connection:
         connection.exec_driver_sql(f"UPDATE items SET data = '{ROW}'")
-    assert "1 item pending again" in run("retry", "--all", **settings).stdout
-    assert run("job", "--once", **settings).returncode == 0
+    assert "1 item pending again" in run_here("retry", "--all", **settings).stdout
+    assert run_here("job", "--once", **settings).returncode == 0
     assert statuses(database) == ["succeeded"] * 4
     with database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM failures").scalar() == 0
@@ -41,19 +42,19 @@ def test_retry_of_what_has_not_failed_is_an_error(database: Database, database_u
     with database.write() as connection:
         items.register(connection, NewItems([ROW, "oops"]))
     settings = {"DATABASE_URL": database_url}
-    assert run("job", "--once", **settings).returncode == 0
+    assert run_here("job", "--once", **settings).returncode == 0
     for words, says in (
         (["--id", "9999"], "no failed item has the id 9999"),
         (["--id", "1", "--id", "3"], "no failed item has the id 1 or 3"),
         (["--code", "nosuchcode"], "no failed item has the code nosuchcode"),
     ):
-        done = run("retry", *words, **settings)
+        done = run_here("retry", *words, **settings)
         assert done.returncode == 1
         assert done.stderr.startswith(f"error: {says}\nhint: ")
-    done = run("retry", "--id", "1", "--id", "2", **settings)
+    done = run_here("retry", "--id", "1", "--id", "2", **settings)
     assert (done.returncode, done.stdout) == (0, "1 item pending again\n")
     assert done.stderr == "note: 1 of the 2 ids is not the id of a failed item\n"
-    done = run("retry", "--all", **settings)
+    done = run_here("retry", "--all", **settings)
     assert (done.returncode, done.stdout) == (0, "0 items pending again\n")
 
 

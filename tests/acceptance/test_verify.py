@@ -8,6 +8,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
+from tests.in_process import run_here
 from tests.service import IRIS, migrate, run
 
 
@@ -17,7 +18,7 @@ def database(tmp_path: Path) -> Database:
     migrate(url_of(database))
     with database.write() as connection:
         items.register(connection, NewItems([f"[{IRIS}]"] * 3))
-    assert run("job", "--once", DATABASE_URL=url_of(database)).returncode == 0
+    assert run_here("job", "--once", DATABASE_URL=url_of(database)).returncode == 0
     return database
 
 
@@ -36,7 +37,7 @@ def test_verify_exits_with_3_and_shows_what_differs_and_where_it_was_computed(
 ) -> None:
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE items SET data = '[[6.7, 3.0, 5.2, 2.3]]' WHERE id = 2")
-    done = run("verify", "default", "--all", DATABASE_URL=url_of(database))
+    done = run_here("verify", "default", "--all", DATABASE_URL=url_of(database))
     assert done.returncode == 3
     first, stored, computed, summary, here, there = done.stdout.splitlines()
     assert first == "item 2, version 1 of default"
@@ -49,7 +50,7 @@ def test_verify_exits_with_3_and_shows_what_differs_and_where_it_was_computed(
 def test_verify_exits_with_1_if_a_version_cannot_be_loaded(database: Database) -> None:
     with database.write() as connection:
         connection.exec_driver_sql("DELETE FROM model_files")
-    done = run("verify", DATABASE_URL=url_of(database))
+    done = run_here("verify", DATABASE_URL=url_of(database))
     assert done.returncode == 1
     assert "not verified: the file of version 1" in done.stdout
     assert "hint: " in done.stdout
@@ -60,9 +61,9 @@ def test_verify_says_which_versions_it_cannot_verify_because_they_were_removed(
 ) -> None:
     url = url_of(database)
     mine = str(models.doubling(tmp_path / "m.onnx", width=4))
-    assert run("models", "add", "default", mine, DATABASE_URL=url).returncode == 0
-    assert run("models", "remove", "default", "1", DATABASE_URL=url).returncode == 0
-    done = run("verify", DATABASE_URL=url)
+    assert run_here("models", "add", "default", mine, DATABASE_URL=url).returncode == 0
+    assert run_here("models", "remove", "default", "1", DATABASE_URL=url).returncode == 0
+    done = run_here("verify", DATABASE_URL=url)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "– version 1 of the model default: not verified, its file was removed",
@@ -71,6 +72,6 @@ def test_verify_says_which_versions_it_cannot_verify_because_they_were_removed(
 
 
 def test_a_model_that_is_not_there_is_an_error(database: Database) -> None:
-    done = run("verify", "nobody", DATABASE_URL=url_of(database))
+    done = run_here("verify", "nobody", DATABASE_URL=url_of(database))
     assert done.returncode == 1
     assert "no model has the name 'nobody'" in done.stderr

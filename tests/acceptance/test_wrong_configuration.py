@@ -1,6 +1,7 @@
 """A wrong configuration ends the command at start, with one sentence and a hint."""
 
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -10,7 +11,8 @@ from batchline.db.database import Database
 from devservers.server import free_port
 from tests import models
 from tests.conftest import Servers
-from tests.service import run
+from tests.in_process import run_here
+from tests.service import migrate, run
 
 COMMANDS = [("up",), ("job", "--once"), ("db", "upgrade")]
 
@@ -19,8 +21,7 @@ def sqlite_in(folder: Path) -> dict[str, str]:
     return {"DATABASE_URL": f"sqlite:///{folder / 'batchline.db'}"}
 
 
-def assert_refused(*words: str, says: str, **settings: str) -> None:
-    done = run(*words, **settings)
+def assert_refused(done: CompletedProcess[str], says: str) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert says in done.stderr
     assert "hint: " in done.stderr
@@ -49,12 +50,13 @@ def assert_refused(*words: str, says: str, **settings: str) -> None:
 def test_a_value_that_cannot_work(
     tmp_path: Path, words: tuple[str, ...], name: str, value: str, says: str
 ) -> None:
-    assert_refused(*words, says=says, **(sqlite_in(tmp_path) | {name: value}))
+    execute = run if name == "BATCH_WAIT_TIME" else run_here  # a process of each command
+    assert_refused(execute(*words, **(sqlite_in(tmp_path) | {name: value})), says)
 
 
 def test_a_model_or_label_file_that_is_none(tmp_path: Path) -> None:
     settings = sqlite_in(tmp_path)
-    assert run("db", "upgrade", **settings).returncode == 0
+    migrate(settings["DATABASE_URL"])
     (tmp_path / "none.onnx").write_text("no model")
     (tmp_path / "labels.json").write_text('["only one"]')
     cases = {
@@ -66,7 +68,7 @@ def test_a_model_or_label_file_that_is_none(tmp_path: Path) -> None:
         },
     }
     for says, files in cases.items():
-        assert_refused("job", "--once", says=says, **settings, **files)
+        assert_refused(run_here("job", "--once", **settings, **files), says)
 
 
 @pytest.mark.parametrize("kind", ["mysql", "mariadb", "postgresql"])
@@ -83,7 +85,7 @@ def test_a_server_that_cannot_be_reached_or_refuses(kind: str, servers: Servers)
         text(database="nowhere"): "database",
     }
     for wrong, hint in cases.items():
-        done = run("job", "--once", DATABASE_URL=wrong)
+        done = run_here("job", "--once", DATABASE_URL=wrong)
         assert done.returncode == 1
         assert "the database does not respond" in done.stderr
         assert hint in done.stderr.partition("hint: ")[2]
@@ -104,8 +106,8 @@ def test_check_lists_every_finding(tmp_path: Path) -> None:
 
 def test_check_is_content_with_what_works(tmp_path: Path) -> None:
     settings = sqlite_in(tmp_path)
-    assert "batchline db upgrade" in run("check", **settings).stdout
-    assert run("db", "upgrade", **settings).returncode == 0
+    assert "batchline db upgrade" in run_here("check", **settings).stdout
+    migrate(settings["DATABASE_URL"])
     done = run("check", **settings)
     assert done.returncode == 0, done.stdout
 
@@ -113,9 +115,9 @@ def test_check_is_content_with_what_works(tmp_path: Path) -> None:
 def test_check_names_each_model_that_it_loads_and_logs_nothing(tmp_path: Path) -> None:
     settings = sqlite_in(tmp_path) | {"LOG_LEVEL": "DEBUG"}
     mine = str(models.doubling(tmp_path / "m.onnx"))
-    assert run("db", "upgrade", **settings).returncode == 0
-    assert run("models", "add", "default", mine, **settings).returncode == 0
-    assert run("models", "add", "flowers", str(IRIS_MODEL), **settings).returncode == 0
+    migrate(settings["DATABASE_URL"])
+    assert run_here("models", "add", "default", mine, **settings).returncode == 0
+    assert run_here("models", "add", "flowers", str(IRIS_MODEL), **settings).returncode == 0
     done = run("check", **settings)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -123,15 +125,17 @@ def test_check_names_each_model_that_it_loads_and_logs_nothing(tmp_path: Path) -
         "✓ model default: version 2",
         "✓ model flowers: version 1",
     ]
-    done = run("check", MODEL_FILEPATH=str(IRIS_MODEL), LABEL_FILEPATH=str(IRIS_LABELS), **settings)
+    done = run_here(
+        "check", MODEL_FILEPATH=str(IRIS_MODEL), LABEL_FILEPATH=str(IRIS_LABELS), **settings
+    )
     assert f"✓ model file: {IRIS_MODEL}" in done.stdout.splitlines()
 
 
 def test_check_goes_on_after_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     settings = sqlite_in(tmp_path)
-    assert run("db", "upgrade", **settings).returncode == 0
+    migrate(settings["DATABASE_URL"])
     mine = str(models.doubling(tmp_path / "m.onnx"))
-    assert run("models", "add", "pairs", mine, **settings).returncode == 0
+    assert run_here("models", "add", "pairs", mine, **settings).returncode == 0
     database = Database(settings["DATABASE_URL"])
     with database.write() as connection:
         connection.exec_driver_sql(
@@ -171,7 +175,7 @@ def test_an_option_that_cannot_work_is_named_as_it_was_given(
 def test_an_option_that_cannot_be_read_says_what_was_expected(
     words: tuple[str, ...], says: str
 ) -> None:
-    done = run(*words, COLUMNS="200")
+    done = run_here(*words, COLUMNS="200")
     assert done.returncode == 2
     assert says in done.stderr
 

@@ -2,24 +2,27 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, delete, insert, select, text
 
 from batchline.constants import Status
 from batchline.db.cruds import items
 from batchline.db.cruds.pages import Filters
 from batchline.db.database import Database
+from batchline.db.migrations import upgrade
 from batchline.db.models import failures, results
 from batchline.db.models import items as items_table
 from batchline.errors import UnknownCursor
+from tests.conftest import KINDS, Servers, new_database
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-ROWS = 300
+ROWS, FEW_ROWS = 300, 80
 CODES = ("invalid_data", "model_error")
 Row = Any
 
@@ -43,11 +46,10 @@ def insert_rows(connection: Connection, dice: random.Random, count: int) -> None
     connection.execute(insert(items_table), [random_row(dice) for _ in range(count)])
 
 
-@pytest.fixture
-def filled(database: Database) -> Database:
+def fill(database: Database, count: int) -> None:
     dice = random.Random(1)
     with database.write() as connection:
-        insert_rows(connection, dice, ROWS)
+        insert_rows(connection, dice, count)
         failed = select(items_table.c.id).where(items_table.c.status != Status.PENDING)
         ids = connection.execute(failed).scalars().all()
         of_versions = [(item_id, n) for item_id in ids for n in dice.sample([0, 1, 2], 2)]
@@ -58,7 +60,26 @@ def filled(database: Database) -> Database:
                 for item_id, n in of_versions
             ],
         )
-    return database
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def shared(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    folder = tmp_path_factory.mktemp("pages")
+    with new_database(request.param, servers, folder) as url, closing(Database(url)) as database:
+        upgrade(database)
+        fill(database, ROWS if request.config.getoption("--long") else FEW_ROWS)
+        yield database
+
+
+@pytest.fixture
+def filled(shared: Database, long: bool) -> Iterator[Database]:
+    """A database with items, from which those are removed that a test has added."""
+    last = ROWS if long else FEW_ROWS
+    yield shared
+    with shared.write() as connection:
+        connection.execute(delete(items_table).where(items_table.c.id > last))
 
 
 CASES: dict[str, tuple[Filters, Callable[[Row], bool]]] = {
@@ -121,10 +142,11 @@ def test_nothing_is_lost_or_doubled(filled: Database, name: str, descending: boo
         assert len(found) == len(set(found))
 
 
-def test_an_item_of_the_cursor_that_is_gone_is_named(filled: Database) -> None:
-    with filled.write() as connection:
+def test_an_item_of_the_cursor_that_is_gone_is_named(database: Database) -> None:
+    fill(database, 9)
+    with database.write() as connection:
         connection.execute(text("DELETE FROM items WHERE id = 5"))
-    with filled.read() as connection:
+    with database.read() as connection:
         assert items.list_page(connection, after=5, limit=1).items[0].id == 6
         with pytest.raises(UnknownCursor, match="id 5"):
             items.list_page(connection, Filters(created_after=BEGIN), after=5, limit=1)

@@ -1,0 +1,69 @@
+"""Commands inside of the test's process, without the second that it takes to start one.
+
+Each kind of command also has tests in a process of its own.
+"""
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import structlog
+from typer.testing import CliRunner
+
+from batchline import cli
+from batchline.scoring.supervisor import Attempt, Supervisor
+from tests.service import environment
+
+
+def run_here(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Do what a `batchline` command does, up to its exit code, and return what it wrote.
+
+    `predict` does the work of its child process here, so a model must not end it.
+    """
+    typed = ["batchline", *map(str, words)]
+    with process_as_before(), CliRunner().isolation() as (stdout, stderr, _):
+        with (
+            patch.dict(os.environ, environment(**settings), clear=True),
+            patch.object(sys, "argv", typed),
+            patch.object(Supervisor, "run", child_of),
+        ):
+            code = exit_code()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        told = stdout.getvalue().decode(), stderr.getvalue().decode()
+    return subprocess.CompletedProcess(typed, code, *told)
+
+
+def child_of(supervisor: Supervisor) -> Attempt:
+    """What the supervisor returns in the child process."""
+    return Attempt(0, supervisor._board, supervisor._case)
+
+
+def exit_code() -> int:
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@contextmanager
+def process_as_before() -> Iterator[None]:
+    """Take back what a command changes in its process: signals, logging, garbage collection."""
+    signals = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    handlers, level = [*logging.root.handlers], logging.root.level
+    events, threshold = structlog.get_config(), gc.get_threshold()
+    yield
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    structlog.configure(**events)
+    gc.set_threshold(*threshold)
+    gc.unfreeze()
