@@ -42,8 +42,7 @@ UPLOAD_LANE = 1
 """The lane of the lines of uploads. Lower lanes are predicted first."""
 
 BEFORE_ALL_IDS = -(2**63)
-"""The start of a keyset page or a scan: smaller than every id."""
-AFTER_ALL_IDS = 2**63 - 1
+"""The start of a scan: no id is smaller. SQL clients can give an item any integer as its id."""
 NO_VERSION = 0
 """The model id of a failure that happened before any version was chosen."""
 

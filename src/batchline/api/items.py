@@ -28,6 +28,12 @@ from batchline.errors import InvalidIdempotencyKey, ItemNotFound
 
 router = APIRouter()
 
+NOT_JSON = {
+    "code": "prediction_not_json",
+    "detail": "the stored prediction is not JSON, so another program has written it",
+}
+"""The error of an item whose prediction would make the response invalid."""
+
 
 BULK_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
@@ -156,14 +162,14 @@ async def register_lines(request: Request) -> Upload:
 
 
 def _item(record: StoredItem) -> dict[str, Any]:
-    done = record.prediction is not None
+    prediction, error = _result_of(record)
     return {
         "id": record.id,
         "custom_id": items.text_of(record.custom_id),
         "status": record.status,
-        "label": label_of(record) if done else None,
-        "prediction": orjson.Fragment(record.prediction or "null") if done else None,
-        "error": {"code": record.code, "detail": record.detail} if record.code else None,
+        "label": None if prediction is None else label_of(record),
+        "prediction": prediction,
+        "error": error,
         "model": items.text_of(record.model),
         "version": record.version,
         "created_at": record.created_at,
@@ -171,12 +177,31 @@ def _item(record: StoredItem) -> dict[str, Any]:
     }
 
 
-def label_of(record: StoredItem) -> Any:
+def _result_of(record: StoredItem) -> tuple[orjson.Fragment | None, dict[str, Any] | None]:
+    """Return the prediction and the error of an item, one of which is None."""
+    if record.prediction is not None:
+        if _is_json(record.prediction):
+            return orjson.Fragment(record.prediction), None
+        return None, NOT_JSON
+    if not record.code:
+        return None, None
+    return None, {"code": items.text_of(record.code), "detail": items.text_of(record.detail)}
+
+
+def label_of(record: StoredItem) -> str | list[str | None] | None:
     """Return the label of an item with one row, or the list of those of several rows."""
     label = items.text_of(record.label)
-    if label is None or not (record.prediction or "").startswith("["):
+    several = (record.prediction or "")[:1] in ("[", b"[")
+    if label is None or not several or not _is_json(label):  # else a client has written it
         return label
+    found = orjson.loads(label)
+    is_list = isinstance(found, list) and all(isinstance(each, str | None) for each in found)
+    return found if is_list else label
+
+
+def _is_json(text: str | bytes) -> bool:
     try:
-        return orjson.loads(label)
-    except orjson.JSONDecodeError:  # a client has written it
-        return label
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True

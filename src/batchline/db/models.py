@@ -214,7 +214,7 @@ results = Table(
     Column("custom_id", CustomId),
     Column("model", Name),
     Column("version", Integer),
-    Column("status", StatusWord),
+    Column("status", Word),  # not an Enum, which raises for another text
     Column("label", Json),
     Column("prediction", Json),
     Column("error_code", Word),

@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    select,
-)
+from sqlalchemy import Connection, delete, select
 
 from batchline.db.cruds import items
-from batchline.db.dialects.inserts import insert_many
+from batchline.db.dialects.inserts import insert_new
 from batchline.db.models import idempotency_keys
+from batchline.db.models import items as items_table
 from batchline.db.new_items import Key, NewItems
-from batchline.errors import IdempotencyKeyReused
+from batchline.errors import Conflict, IdempotencyKeyReused
 
 Registered = int | IdempotencyKeyReused
 """The id of a registered item, or why it was rejected."""
 
 
-def find_items(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
+Requests = dict[str, tuple[str, int]]
+"""The hash of the data and the item id of each key."""
+
+
+def find_items(connection: Connection, keys: Sequence[str]) -> Requests:
     """Return the requests and the item ids of the keys that are known."""
     table = idempotency_keys.c
     query = select(table.key_sha256, table.data_sha256, table.item_id)
@@ -26,25 +28,11 @@ def find_items(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[s
     return {key: (data, item_id) for key, data, item_id in rows}
 
 
-def store(connection: Connection, keys: Sequence[tuple[Key, int]]) -> None:
-    """Store which item each key belongs to.
-
-    Raises:
-        Conflict: another transaction was faster with one of the keys.
-    """
-    columns: dict[str, Sequence[Any]] = {
-        "item_id": [item_id for _, item_id in keys],
-        "data_sha256": [key.data for key, _ in keys],
-        "key_sha256": [key.key for key, _ in keys],
-    }
-    insert_many(connection, "idempotency_keys", columns)
-
-
 def register(connection: Connection, new: NewItems) -> Sequence[Registered]:
     """Store items with their keys. A key that is known gives the id of its item.
 
     Raises:
-        Conflict: another transaction was faster with one of the keys; try again.
+        Conflict: another transaction has deleted one of the keys; try again.
     """
     keys = new.keys
     if not any(keys):
@@ -57,10 +45,39 @@ def register(connection: Connection, new: NewItems) -> Sequence[Registered]:
         if slot not in known:
             first.setdefault(slot, index)
     ids = items.register(connection, new.at(list(first.values())))
-    stored = [(slot, keys[first[slot]], item_id) for slot, item_id in zip(first, ids, strict=True)]
-    store(connection, [(key, item_id) for _, key, item_id in stored if key])
-    known |= {slot: (key.data if key else "", item_id) for slot, key, item_id in stored}
+    stored = dict(zip(first, ids, strict=True))
+    known |= {slot: (_data_of(keys[first[slot]]), item_id) for slot, item_id in stored.items()}
+    mine = {slot: known[slot] for slot in stored if keys[first[slot]]}
+    known |= _store(connection, mine)
     return [_check_data(key, *known[slot]) for slot, key in zip(slots, keys, strict=True)]
+
+
+def _data_of(key: Key | None) -> str:
+    return key.data if key else ""
+
+
+def _store(connection: Connection, keys: Requests) -> Requests:
+    """Store new keys, unless another transaction was faster. Return what is stored of each.
+
+    The items of lost keys are deleted. They were in this transaction only, so nobody has seen them.
+
+    Raises:
+        Conflict: the other transaction's key is gone.
+    """
+    in_order = sorted(keys)  # so that two transactions do not wait for each other
+    columns: dict[str, Sequence[Any]] = {
+        "item_id": [keys[key][1] for key in in_order],
+        "data_sha256": [keys[key][0] for key in in_order],
+        "key_sha256": in_order,
+    }
+    if not keys or insert_new(connection, "idempotency_keys", columns) == len(keys):
+        return keys
+    found = find_items(connection, in_order)
+    if found.keys() != keys.keys():
+        raise Conflict("an idempotency key was deleted while a request with it was stored")
+    lost = [item_id for key, (_, item_id) in keys.items() if found[key][1] != item_id]
+    connection.execute(delete(items_table).where(items_table.c.id.in_(lost)))
+    return found
 
 
 def _check_data(key: Key | None, data: str, item_id: int) -> Registered:

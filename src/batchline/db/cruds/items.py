@@ -33,11 +33,11 @@ class StoredItem:
     status: str
     model: str | bytes | None
     version: int | None
-    prediction: str | None
+    prediction: str | bytes | None
     size: int | None
     label: str | bytes | None
-    code: str | None
-    detail: str | None
+    code: str | bytes | None
+    detail: str | bytes | None
     created_at: datetime | None
     finished_at: datetime | None
 
@@ -63,7 +63,7 @@ def register(connection: Connection, new: NewItems) -> list[int]:
 
 def get(connection: Connection, item_id: int) -> StoredItem | None:
     """Return one item with its result, or None."""
-    if not BEFORE_ALL_IDS < item_id < 2**63:
+    if not BEFORE_ALL_IDS <= item_id < 2**63:
         return None
     return next(iter(_read(connection, _one(), {"id": item_id})), None)
 
@@ -73,14 +73,14 @@ def get_version_result(connection: Connection, item_id: int, version: int) -> St
 
     A pending or canceled item has none: a client may have given it other data since then.
     """
-    if not BEFORE_ALL_IDS < item_id < 2**63:
+    if not BEFORE_ALL_IDS <= item_id < 2**63:
         return None
     return next(iter(_read(connection, _by_version(), {"id": item_id, "version": version})), None)
 
 
 def get_many(connection: Connection, item_ids: Sequence[int]) -> dict[int, StoredItem]:
     """Return the items that exist, without large predictions; see `load_large_predictions`."""
-    possible = [item_id for item_id in item_ids if BEFORE_ALL_IDS < item_id < 2**63]
+    possible = [item_id for item_id in item_ids if BEFORE_ALL_IDS <= item_id < 2**63]
     first, last = min(possible, default=0), max(possible, default=0)
     if last - first + 1 == len(possible):  # a page, usually: fewer values for the driver to write
         found = _read(connection, _by_range(), {"first": first, "last": last})

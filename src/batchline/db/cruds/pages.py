@@ -19,7 +19,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from batchline.constants import AFTER_ALL_IDS, BEFORE_ALL_IDS, Status
+from batchline.constants import Status
 from batchline.db.dialects.types import same_text
 from batchline.db.models import failures, items
 from batchline.errors import UnknownCursor
@@ -65,9 +65,7 @@ def find(connection: Connection, filters: Filters, *, after: int | None, limit: 
         some = values[start : start + VALUES_AT_ONCE]
         bound: dict[str, Any] = {f"value{number}": value for number, value in enumerate(some)}
         bound |= {"status": filters.status} if kind == "status" else {}
-        if after is None:
-            after = AFTER_ALL_IDS if filters.descending else BEFORE_ALL_IDS
-        query = _merged(kind, len(some), descending=filters.descending)
+        query = _merged(kind, len(some), descending=filters.descending, first=after is None)
         found += connection.execute(query, bound | {"after": after, "limit": limit}).scalars()
     return sorted(found, reverse=filters.descending)[:limit]
 
@@ -129,15 +127,16 @@ CONDITIONS: dict[str, Callable[[Any], Iterator[ColumnElement[bool]]]] = {
 
 
 @cache  # building a statement takes longer than running it
-def _merged(kind: str, count: int, *, descending: bool) -> Any:
-    """The first ids of each of `count` values."""
+def _merged(kind: str, count: int, *, descending: bool, first: bool) -> Any:
+    """The first ids of each of `count` values, on the first page or after an id."""
     item_id = failures.c.item_id if kind == "code" else items.c.id
     follows = item_id < bindparam("after") if descending else item_id > bindparam("after")
+    cursor = [] if first else [follows]
     parts = []
     for number in range(count):
         conditions = CONDITIONS[kind](bindparam(f"value{number}"))
         part = select(item_id.label("id")).distinct() if kind == "code" else select(item_id)
-        part = part.where(*conditions, follows)
+        part = part.where(*conditions, *cursor)
         part = part.order_by(item_id.desc() if descending else item_id)
         parts.append(part.limit(bindparam("limit", type_=Integer)))
     return parts[0] if count == 1 else union_all(*(select(part.subquery()) for part in parts))

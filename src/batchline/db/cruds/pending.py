@@ -103,7 +103,9 @@ def _replace_words(connection: Connection) -> None:
 
 def first(connection: Connection, lane: int, after: int = BEFORE_ALL_IDS) -> int | None:
     """Return the lowest pending id above `after` in a lane, or None. Costs one probe."""
-    query = _of_lane(lane).where(items.c.id > after).order_by(items.c.id).limit(1)
+    query = _of_lane(lane).order_by(items.c.id).limit(1)
+    if after > BEFORE_ALL_IDS:
+        query = query.where(items.c.id > after)
     return connection.execute(query).scalar()
 
 

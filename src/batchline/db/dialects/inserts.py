@@ -127,6 +127,32 @@ def insert_many(connection: Connection, table: str, columns: Columns) -> None:
         connection.exec_driver_sql(*_multi_row(connection, table, part))
 
 
+def insert_new(connection: Connection, table: str, columns: Columns) -> int:
+    """Insert the rows whose primary key the table does not have, and return how many.
+
+    If another transaction is inserting the same key, wait for its end. Transactions that insert
+    several keys must have them in the same order, or they wait for each other.
+    """
+    if connection.dialect.name == "postgresql":
+        return _unnest_new(connection, table, columns)
+    word = "OR IGNORE" if connection.dialect.name == "sqlite" else "IGNORE"
+    count = 0
+    for part in _parts(columns):
+        statement, values = _multi_row(connection, table, part)
+        ignoring = statement.replace("INSERT", f"INSERT {word}", 1)
+        count += connection.exec_driver_sql(ignoring, values).rowcount
+    return count
+
+
+def _unnest_new(connection: Connection, table: str, columns: Columns) -> int:
+    """Insert the rows as one array per column, which takes no longer than COPY."""
+    types = ("bigint[]" if type(column[0]) is int else "text[]" for column in columns.values())
+    arrays = ", ".join(f"%s::{each}" for each in types)
+    into = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+    values = tuple(map(list, columns.values()))
+    return connection.exec_driver_sql(f"{into} ON CONFLICT DO NOTHING", values).rowcount
+
+
 def _row_count(columns: Columns) -> int:
     return len(next(iter(columns.values())))
 

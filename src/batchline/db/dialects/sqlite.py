@@ -22,10 +22,16 @@ def prepare_connection(connection: Any, record: Any) -> None:
     """Configure a new connection, and remember which file it has opened."""
     # Python's driver would begin transactions itself, and too late. `begin` does it instead.
     connection.isolation_level = None
+    connection.text_factory = _to_text
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     record.info["file"] = path, _identity(path)
+
+
+def _to_text(stored: bytes) -> str:
+    # SQLite stores any bytes as text. By default, one of them would fail all rows of a query.
+    return stored.decode(errors="replace")
 
 
 def _switch_to_wal(driver: Any) -> None:

@@ -71,6 +71,10 @@ class UtcDateTime(TypeDecorator[datetime]):
             return TolerantDateTime()  # type: ignore[no-untyped-call]
         return dialect.type_descriptor(DateTime(timezone=True))
 
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return what is read of a column."""
+        return readable_time(column, type_=self)
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None or dialect.name == "postgresql":
             return value
@@ -118,6 +122,27 @@ TABLE_OPTIONS: dict[str, Any] = {
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
 }
+
+
+class readable_time(FunctionElement[datetime]):
+    """A time, or null if Python has no such time. PostgreSQL's range is wider, with infinities."""
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any], type_: UtcDateTime) -> None:
+        self.type = type_
+        super().__init__(column)
+
+
+@compiles(readable_time)
+def _readable_time(element: readable_time, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(readable_time, "postgresql")
+def _readable_time_postgresql(element: readable_time, compiler: Any, **options: Any) -> str:
+    column = compiler.process(element.clauses, **options)
+    return f"CASE WHEN {column} >= '0001-01-01 Z' AND {column} < '10000-01-01 Z' THEN {column} END"
 
 
 SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"

@@ -1,0 +1,72 @@
+"""Clients that send the same keys at the same moment, in any order, get the same ids."""
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Connection
+
+from batchline.db.cruds import idempotency
+from batchline.db.cruds.idempotency import Registered
+from batchline.db.database import Database
+from batchline.db.new_items import Key, NewItems
+from tests.database.test_interleavings import after_first, in_a_thread
+
+CLIENTS = 3
+KEYS = 1_200  # more than one statement has
+
+
+def new_items(keys: list[int]) -> NewItems:
+    data = [f"[[{key}]]" for key in keys]
+    return NewItems(data, keys=[Key(f"key-{key}", f"data-{key}") for key in keys])
+
+
+def count(database: Database, table: str) -> int:
+    with database.read() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+
+def test_the_same_keys_at_once_in_any_order_get_the_same_ids(database: Database) -> None:
+    together = Barrier(CLIENTS)
+
+    def send(seed: int) -> list[dict[int, Registered]]:
+        dice, answers = random.Random(seed), []
+        for start in range(0, 3 * KEYS, KEYS):
+            keys = list(range(start, start + KEYS))
+            dice.shuffle(keys)
+            new = new_items(keys)
+            together.wait(30)
+            ids = database.transaction(lambda c, new=new: idempotency.register(c, new))
+            answers.append(dict(zip(keys, ids, strict=True)))
+        return answers
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        first, *others = pool.map(send, range(CLIENTS))
+    assert all(other == first for other in others)
+    assert len({item_id for answer in first for item_id in answer.values()}) == 3 * KEYS
+    assert count(database, "items") == count(database, "idempotency_keys") == 3 * KEYS
+
+
+@pytest.mark.parametrize("database_kind", ["mysql", "mariadb", "postgresql"], indirect=True)
+def test_whoever_loses_a_key_again_and_again_gets_the_winners_ids_at_once(
+    database: Database,
+) -> None:
+    """After each look at the keys, somebody else stores one of them."""
+    keys = list(range(10))
+    won: dict[int, Registered] = {}
+
+    def win() -> None:
+        key = keys[len(won)]
+        new = new_items([key])
+        (won[key],) = database.transaction(lambda c: idempotency.register(c, new))
+
+    def register_after_a_loss(connection: Connection) -> Sequence[Registered]:
+        with after_first(database, "from idempotency_keys", lambda: in_a_thread(win).join()):
+            return idempotency.register(connection, new_items(keys))
+
+    ids = dict(zip(keys, database.transaction(register_after_a_loss), strict=True))
+    assert won == {0: ids[0]}
+    assert len(set(ids.values())) == len(keys)
+    assert count(database, "items") == len(keys)
