@@ -56,7 +56,6 @@ class Connection(HttpToolsProtocol):
     # Requests ----------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self._bytes_without_body += len(data)
         try:
             self.parser.feed_data(data)
@@ -108,9 +107,15 @@ class Connection(HttpToolsProtocol):
             self._is_response_unread = True
             self.flow.pause_reading()
             return
-        self._since = self.loop.time()
-        self._all.without_head[self] = None
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:  # uvicorn sets a timer here, which takes longer than `check`
+            self._since = self.loop.time()
+            self._all.without_head[self] = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
