@@ -150,6 +150,7 @@ LIMITS = {
         "WRITE_QUEUE_MAX_BYTES": "bytes of items waiting to be stored",
         "BODIES_MAX_BYTES": "bytes of larger request bodies being received",
         "MAX_UPLOADS": "uploads to `POST /items` at once",
+        "UPLOAD_SLOW_AFTER": "seconds without a stored line until an upload makes room for another",
         "UPLOAD_GROUP_LINES": "lines of an upload that are stored in one transaction",
         "UPLOAD_RESPONSE_BUFFER_BYTES": "bytes of the response that the API buffers for a client "
         "that does not read",

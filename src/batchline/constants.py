@@ -114,8 +114,10 @@ UPLOAD_RESPONSE_BUFFER_BYTES = 4 * 1024 * 1024
 """Response kept in memory for a client that reads it only after it has sent everything."""
 UPLOAD_MAX_EXPLAINED_LINES = 1_000
 """Rejected lines that are reported with their validation errors. The others have only a code."""
-MAX_UPLOADS = 4
+MAX_UPLOADS = 8
 """Uploads that one API process receives at a time."""
+UPLOAD_SLOW_AFTER = 10
+"""Time without a stored line after which an upload makes room for another, if there is no place."""
 
 # Limits of one claim, which bound the memory of a worker thread.
 CLAIM_FIRST_ITEMS = 256

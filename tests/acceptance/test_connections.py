@@ -1,18 +1,19 @@
 """What one client's connection may hold: heads, responses that it does not read, connections."""
 
+import json
 import select
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from batchline.constants import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_PAGE_BYTES
-from tests.service import IRIS, PATIENCE, Service, migrate
+from batchline.constants import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_PAGE_BYTES, MAX_UPLOADS
+from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 REQUEST = HEAD + b"\r\n"
@@ -191,7 +192,7 @@ def test_unread_responses_are_limited_in_total_and_keep_no_reader_out(url: str) 
     with SmallService(url, RESPONSES_MAX_BYTES=limit) as api, ExitStack() as stack:
         before = peak_memory(api)
         clients = [stack.enter_context(ask_for_large(api, requests=5)) for _ in range(20)]
-        wait_until(lambda: sum(closed(clients)) >= 17)
+        wait_for(lambda: sum(closed(clients)) >= 17, "the end of unread responses")
         assert len(api.http.get("/items").json()["items"][0]["prediction"]) == len(LARGE) - 2
         assert peak_memory(api) - before < 2 * limit + 8 * MAX_PAGE_BYTES
 
@@ -213,6 +214,20 @@ def test_a_client_that_reads_slowly_gets_all_of_its_response_and_the_next(api: S
                 time.sleep(0.05)
 
 
+# Uploads ---------------------------------------------------------------------------------------
+
+
+def test_a_slow_upload_makes_room_for_others(url: str) -> None:
+    head = b"POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    line = json.dumps({"data": [IRIS]}).encode() + b"\n"
+    with SmallService(url, UPLOAD_SLOW_AFTER=0.3, HEAD_TIMEOUT=0.2) as api, ExitStack() as stack:
+        slow = [stack.enter_context(connect(api, head + line)) for _ in range(MAX_UPLOADS)]
+        wait_for(lambda: api.http.post("/items", content=line).status_code == 200, "a place", 3)
+        wait_for(lambda: any(closed(slow)), "the end of one upload", 5)
+        (ended,) = [client for client in slow if is_closed(client)]
+        assert b'"code":"intake_full"' in all_of(ended)
+
+
 # Connections -----------------------------------------------------------------------------------
 
 
@@ -222,7 +237,7 @@ def test_at_the_limit_of_connections_the_oldest_without_a_head_makes_room(url: s
         with httpx.Client(base_url=str(api.http.base_url), trust_env=False) as other:
             assert other.get("/health/ready").status_code == 200
             assert other.post("/predict", json={"data": [IRIS]}).status_code == 202
-        wait_until(lambda: closed(clients)[:5] == [True] * 5)
+        wait_for(lambda: all(closed(clients[:5])), "room for new connections")
         assert closed(clients)[-10:] == [False] * 10
 
 
@@ -233,10 +248,3 @@ def test_health_checks_get_in_beside_requests_whose_bodies_never_end(url: str) -
             stack.enter_context(connect(api, head))
         for _ in range(3):
             assert httpx.get(f"{api.http.base_url}/health/ready").status_code == 200
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
