@@ -134,11 +134,23 @@ LIMITS = {
         "MAX_PAGE_ITEMS": "items on a page of `GET /items`",
         "MAX_PAGE_BYTES": "bytes of predictions on a page of `GET /items`",
     },
+    "Connections of one API process": {
+        "MAX_HEAD_BYTES": "bytes of a request's head; beyond that, 431 `head_too_large`",
+        "MAX_HEAD_FIELDS": "header fields of a request",
+        "HEAD_TIMEOUT": "seconds for the head to arrive, and for a new connection to begin one",
+        "MAX_CONNECTIONS": "connections; beyond that, the oldest one without a complete head is "
+        "closed",
+        "MAX_PIPELINED_REQUESTS": "requests that a client may send before it gets a response",
+        "RESPONSES_MAX_BYTES": "bytes of larger responses that clients have not read; beyond that, "
+        "the client that has read nothing for the longest time is dropped",
+        "RESPONSE_TIMEOUT": "seconds until a client that reads nothing is dropped",
+    },
     "Write queue and uploads of one API process": {
         "WRITE_QUEUE_MAX_ITEMS": "items waiting to be stored; beyond that, 503 `intake_full`",
         "WRITE_QUEUE_MAX_BYTES": "bytes of items waiting to be stored",
         "BODIES_MAX_BYTES": "bytes of larger request bodies being received",
         "MAX_UPLOADS": "uploads to `POST /items` at once",
+        "UPLOAD_SLOW_AFTER": "seconds without a stored line until an upload makes room for another",
         "UPLOAD_GROUP_LINES": "lines of an upload that are stored in one transaction",
         "UPLOAD_RESPONSE_BUFFER_BYTES": "bytes of the response that the API buffers for a client "
         "that does not read",

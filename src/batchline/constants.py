@@ -70,6 +70,25 @@ MAX_PAGE_BYTES = 8 * 1024 * 1024
 LARGE_PREDICTION_BYTES = 16 * 1024
 """A larger prediction is read in a statement of its own."""
 
+# Limits of the connections of one API process. Beyond them it closes connections.
+MAX_CONNECTIONS = 1_000
+"""At the limit, the oldest connection without a complete head makes room for a new one."""
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEAD_FIELDS = 100
+HEAD_TIMEOUT = 10
+"""Time for a head to arrive, and time after which a connection that sends nothing is closed."""
+MAX_PIPELINED_REQUESTS = 100
+"""Requests that a client may send before it has received a response."""
+RESPONSES_MAX_BYTES = 64 * 1024 * 1024
+"""Memory for all responses above `UNREAD_RESPONSE_BYTES` that clients have not read. Beyond it, the
+client that has read nothing for the longest time is dropped."""
+UNREAD_RESPONSE_BYTES = 64 * 1024
+RESPONSE_TIMEOUT = 60
+"""Time after which a client that reads nothing of its response is dropped."""
+CONNECTION_CHECK_INTERVAL = 1.0
+"""Interval at which connections are compared with these times. A timer for each request would cost
+more."""
+
 # Requests that the API holds in memory. Beyond these limits it responds with 503.
 WRITE_QUEUE_MAX_ITEMS = 10_000
 """Items that wait for their COMMIT."""
@@ -94,8 +113,10 @@ UPLOAD_RESPONSE_BUFFER_BYTES = 4 * 1024 * 1024
 """Response kept in memory for a client that reads it only after it has sent everything."""
 UPLOAD_MAX_EXPLAINED_LINES = 1_000
 """Rejected lines that are reported with their validation errors. The others have only a code."""
-MAX_UPLOADS = 4
+MAX_UPLOADS = 8
 """Uploads that one API process receives at a time."""
+UPLOAD_SLOW_AFTER = 10
+"""Time without a stored line after which an upload makes room for another, if there is no place."""
 
 # Limits of one claim, which bound the memory of a worker thread.
 CLAIM_FIRST_ITEMS = 256

@@ -144,6 +144,36 @@ class BodyTimeout(BatchlineError):
     status = 408
 
 
+class HeadTooLarge(BatchlineError):
+    """The head of the request is too large.
+
+    Send fewer or shorter header fields, and a shorter path.
+    """
+
+    code = "head_too_large"
+    status = 431
+
+
+class HeadTimeout(BatchlineError):
+    """The head of the request took too long to arrive.
+
+    Send the request again. If this repeats, check the connection.
+    """
+
+    code = "head_timeout"
+    status = 408
+
+
+class InvalidRequest(BatchlineError):
+    """The request is not valid HTTP/1.1.
+
+    Send it with a library for HTTP. Use `http`, not `https`, to reach the API itself.
+    """
+
+    code = "invalid_request"
+    status = 400
+
+
 class InvalidData(BatchlineError):
     """The data is invalid for the model.
 

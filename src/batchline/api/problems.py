@@ -33,6 +33,11 @@ async def respond(request: Request, error: Exception) -> Response:
     raise error
 
 
+def of(error: BatchlineError) -> Response:
+    """Return the problem document for an error of a client whose request cannot be read."""
+    return _problem(error.status, error.title, error.detail, error.code, hint=error.public_hint)
+
+
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchlineError)
     if isinstance(error, StatementFailed):

@@ -13,6 +13,9 @@ from batchline.constants import (
     UPLOAD_RESPONSE_BUFFER_BYTES,
 )
 
+LAST_LINE_TIMEOUT = 5.0
+"""Seconds that a client has to read the rest of a response that ends early."""
+
 
 class ResponseBuffer:
     """Holds the unread part of a response, up to a limit, and sends it in the background.
@@ -28,6 +31,7 @@ class ResponseBuffer:
         self._waiting = bytearray()
         self._filled, self._sent = asyncio.Event(), asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
+        self._wait: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,6 +69,12 @@ class ResponseBuffer:
         async with self._patience():
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    def stop_waiting(self) -> None:
+        """End a wait for the client. Later ones are short: they let it read a last line."""
+        self._timeout = min(self._timeout, LAST_LINE_TIMEOUT)
+        if self._wait is not None:
+            self._wait.reschedule(0)
+
     async def _send_all(self) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self._headers}
         await self._send(start)
@@ -86,7 +96,9 @@ class ResponseBuffer:
     @asynccontextmanager
     async def _patience(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout) as self._wait:
                 yield
         except TimeoutError:
             raise ClientDisconnect from None
+        finally:
+            self._wait = None

@@ -1,14 +1,23 @@
 """Run uvicorn on a port that this process binds before anything else starts."""
 
 import os
+import resource
 import socket
 import sys
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
+from batchline.api.connections import Connection, Connections
 from batchline.api.fast_path import FastPath
-from batchline.constants import API_SHUTDOWN_TIMEOUT, API_SWITCH_INTERVAL
+from batchline.constants import (
+    API_SHUTDOWN_TIMEOUT,
+    API_SWITCH_INTERVAL,
+    MAX_CONNECTIONS,
+    UNREAD_RESPONSE_BYTES,
+)
 from batchline.errors import ConfigurationError
 
 
@@ -30,22 +39,35 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     """
     config = uvicorn.Config(
         FastPath(app),
+        http=cast(Any, partial(Connection, Connections())),  # uvicorn calls it like a class
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
     )
     sys.setswitchinterval(API_SWITCH_INTERVAL)
+    _allow_open_files(3 * MAX_CONNECTIONS)
     with _listen(host, port) as listener:
         _Server(config).run(sockets=[listener])
+
+
+def _allow_open_files(number: int) -> None:
+    """Raise the process's own limit. Connections beyond `MAX_CONNECTIONS` are open for a moment."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, hard), hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {host}, port {port}: {error.strerror or error}",
             hint="set PORT to a free port, and HOST to an address of this machine",
         ) from error
+    # What the kernel has not sent is short, so that a client that reads slowly is seen to read.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNREAD_RESPONSE_BYTES)
+    return listener

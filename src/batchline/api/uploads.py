@@ -20,7 +20,7 @@ import orjson
 import structlog
 from fastapi import Response
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from batchline.api.ndjson import Group, blocks, check_lines, id_ranges, rejection, rejections, split
 from batchline.api.response_buffer import ResponseBuffer
@@ -28,6 +28,7 @@ from batchline.api.signatures import Signatures
 from batchline.constants import (
     MAX_UPLOADS,
     UPLOAD_PROGRESS_BYTES,
+    UPLOAD_SLOW_AFTER,
     UPLOAD_TIMEOUT,
 )
 from batchline.db.cruds import idempotency
@@ -52,32 +53,45 @@ log = structlog.get_logger(__name__)
 class UploadPool:
     """Counts the uploads. One thread checks the lines of all uploads, and one stores them.
 
-    So many uploads slow down other requests no more than one upload does.
+    So many uploads slow down other requests no more than one upload does. A slow upload keeps its
+    place only until another upload needs it.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._uploads = 0
+        self._uploads: dict[Upload, float] = {}  # the time of the latest progress, oldest first
         self._checker = ThreadPoolExecutor(1, "bulk-check")
         self._storer = ThreadPoolExecutor(1, "bulk-store")
 
     @contextmanager
-    def upload(self) -> Iterator[None]:
+    def place(self, upload: "Upload") -> Iterator[None]:
         """Count one upload.
 
         Raises:
-            IntakeFull: `MAX_UPLOADS` uploads are running.
+            IntakeFull: `MAX_UPLOADS` uploads are running, and none of them is slow.
         """
-        if self._uploads == MAX_UPLOADS:
+        if len(self._uploads) == MAX_UPLOADS:
+            self._make_room()
+        self.progressed(upload)
+        try:
+            yield
+        finally:
+            self._uploads.pop(upload, None)
+
+    def progressed(self, upload: "Upload") -> None:
+        """Take down that lines of this upload were stored now."""
+        self._uploads.pop(upload, None)
+        self._uploads[upload] = time.monotonic()
+
+    def _make_room(self) -> None:
+        slowest, progressed = next(iter(self._uploads.items()))
+        if time.monotonic() - progressed < UPLOAD_SLOW_AFTER:
             raise IntakeFull(
                 f"{MAX_UPLOADS} uploads are running, which is the limit",
                 hint="send the upload again in a moment",
             )
-        self._uploads += 1
-        try:
-            yield
-        finally:
-            self._uploads -= 1
+        del self._uploads[slowest]
+        slowest.give_way()
 
     async def check(
         self, lines: Sequence[bytes], first: int, signatures: Signatures, told: int
@@ -131,6 +145,9 @@ class Upload(Response):
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
         self._tried = 0  # the last line of the latest transaction
+        self._gives_way = False
+        self._waiting: asyncio.Timeout | None = None  # for the client to send
+        self._outbox: ResponseBuffer | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Register the lines.
@@ -139,14 +156,22 @@ class Upload(Response):
             BatchlineError: an error occurred before the response began.
             ClientDisconnect: the client disconnected before the response began.
         """
-        outbox = ResponseBuffer(send, self.raw_headers, self._timeout)
-        with self._bulk.upload():
+        self._outbox = outbox = ResponseBuffer(send, self.raw_headers, self._timeout)
+        with self._bulk.place(self):
             try:
                 async with outbox:
                     await outbox.end(_json_line(await self._last_line(receive, outbox)))
             except ClientDisconnect:
                 if not outbox.has_begun:
                     raise
+
+    def give_way(self) -> None:
+        """Stop waiting for the client, because another upload needs the place."""
+        self._gives_way = True
+        if self._waiting is not None:
+            self._waiting.reschedule(0)
+        if self._outbox is not None:
+            self._outbox.stop_waiting()
 
     async def _last_line(self, receive: Receive, outbox: "ResponseBuffer") -> dict[str, Any]:
         """Register the lines, and return the last line of the response."""
@@ -176,6 +201,8 @@ class Upload(Response):
                 coming = asyncio.ensure_future(anext(groups, None))
                 self._tried = group.last
                 answers = await self._bulk.store(group)
+                if not self._gives_way:
+                    self._bulk.progressed(self)
                 if told := b"".join(map(_json_line, self._tell(group, answers))):
                     await outbox.put(told)
         finally:
@@ -196,19 +223,13 @@ class Upload(Response):
 
         Raises:
             BodyTimeout: the client sends too slowly, or has stopped sending.
+            IntakeFull: the client sends slowly, and another upload needs the place.
             ClientDisconnect: the client disconnected.
         """
         patience, arrived, more = self._timeout, 0, True
         while more:
             began = time.monotonic()
-            try:
-                async with asyncio.timeout(patience):
-                    message = await receive()
-            except TimeoutError:
-                raise BodyTimeout(
-                    f"less than {UPLOAD_PROGRESS_BYTES} bytes arrived within {self._timeout:g} s",
-                    hint="check the connection, then send the upload again",
-                ) from None
+            message = await self._within(patience, receive)
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             piece, more = message.get("body", b""), message.get("more_body", False)
@@ -217,6 +238,26 @@ class Upload(Response):
             if arrived >= UPLOAD_PROGRESS_BYTES:
                 patience, arrived = self._timeout, 0
             yield piece
+
+    async def _within(self, patience: float, receive: Receive) -> Message:
+        try:
+            async with asyncio.timeout(0 if self._gives_way else patience) as self._waiting:
+                return await receive()
+        except TimeoutError:
+            raise self._too_slow() from None
+        finally:
+            self._waiting = None
+
+    def _too_slow(self) -> BatchlineError:
+        if self._gives_way:
+            return IntakeFull(
+                f"nothing of the upload was stored for {UPLOAD_SLOW_AFTER} s, and others wait",
+                hint="check the connection, then send the upload again",
+            )
+        return BodyTimeout(
+            f"less than {UPLOAD_PROGRESS_BYTES} bytes arrived within {self._timeout:g} s",
+            hint="check the connection, then send the upload again",
+        )
 
     def _tell(self, group: Group, answers: Sequence[Registered]) -> list[dict[str, Any]]:
         """Return the response's lines for a stored group, in the order of the body's lines."""
