@@ -171,7 +171,7 @@ LIMITS = {
     },
     "Files": {
         "FILE_BLOCK_BYTES": "bytes of a CSV or JSON Lines file that are parsed at a time",
-        "FILE_BLOCK_ROWS": "rows of a Parquet file that are read at a time",
+        "FILE_BLOCK_ROWS": "rows of a file that are read at a time",
         "RECORD_MAX_BYTES": "bytes of one record of a CSV or JSON Lines file",
         "ERROR_VALUE_MAX_CHARACTERS": "characters of an invalid value that its error shows",
     },

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from batchline.constants import FILE_BLOCK_ROWS
 from batchline.file_errors import FileUnreadable, InvalidColumns
-from batchline.files import Kind, ReadOptions
+from batchline.files import Kind, ReadOptions, open_source
+from batchline.files.text_parts import TextPart
 from tests.files.reading import BOOLEAN, FLOAT, INTEGER, TEXT, file, read, read_features
 
 # Cells ------------------------------------------------------------------------------------------
@@ -297,3 +299,18 @@ def test_ten_thousand_columns(tmp_path: Path) -> None:
     found = read(file(tmp_path, "a.csv", "\n".join(lines)), c0=FLOAT, c9999=FLOAT)
     assert found.values == {"c0": [1.5, None], "c9999": [1.5, None]}
     assert found.places == [(3, "wrong_field_count", "")]
+
+
+def test_a_block_of_short_rows_has_a_bounded_number_of_them(tmp_path: Path) -> None:
+    count = 2 * FILE_BLOCK_ROWS + 1
+    source = file(tmp_path, "a.csv", b"a\n\n" + b"1\n" * (count - 1) + b"7")
+    with open_source([str(source)]) as found:
+        parts = [part for part in found.parts() if isinstance(part, TextPart)]
+        last = next(parts[-1].blocks({"a": FLOAT}))
+    assert max(part.rows for part in parts) <= FILE_BLOCK_ROWS
+    assert sum(part.rows for part in parts) == found.rows == count
+    assert parts[-1].first_row + parts[-1].rows == count + 1
+    assert last.features["a"][-1].as_py() == 7
+    assert last.lines is not None
+    assert last.lines[-1] == count + 2
+    assert parts[-1].stop == source.stat().st_size

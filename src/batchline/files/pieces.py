@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from batchline.constants import FILE_BLOCK_BYTES, RECORD_MAX_BYTES
+from batchline.constants import FILE_BLOCK_BYTES, FILE_BLOCK_ROWS, RECORD_MAX_BYTES
 from batchline.files.records import Positions, line_ends
 from batchline.files.texts import Text
 
@@ -36,7 +36,7 @@ class Piece:
 def pieces(text: Text, start: int, ends_of: EndsOf) -> Iterator[Piece]:
     """Cut the rest of a text, which begins at the position `start`.
 
-    A piece has about `FILE_BLOCK_BYTES`, or one longer record.
+    A piece has about `FILE_BLOCK_BYTES`, or one longer record, and at most `FILE_BLOCK_ROWS`.
     """
     left = b""
     while True:
@@ -47,7 +47,7 @@ def pieces(text: Text, start: int, ends_of: EndsOf) -> Iterator[Piece]:
         ends = ends_of(left)
         if len(ends):
             stop = int(ends[-1])
-            yield Piece(start, start + stop, left[:stop], ends)
+            yield from _divided(Piece(start, start + stop, left[:stop], ends))
             start, left = start + stop, left[stop:]
         elif len(left) > RECORD_MAX_BYTES:
             broken = _give_up(text, start, left)
@@ -66,8 +66,22 @@ def _last(left: bytes, start: int, ends_of: EndsOf) -> Iterator[Piece]:
         if broken:
             ends = line_ends(data)[:1]
         stop = min(int(ends[-1]), len(left))
-        yield Piece(start, start + stop, data[: int(ends[-1])], ends, broken)
+        yield from _divided(Piece(start, start + stop, data[: int(ends[-1])], ends, broken))
         start, left = start + stop, left[stop:]
+
+
+def _divided(piece: Piece) -> Iterator[Piece]:
+    """Return a piece of many short records in parts: an error takes more memory than they do."""
+    if len(piece.ends) <= FILE_BLOCK_ROWS:
+        yield piece
+        return
+    first = 0
+    for place in range(0, len(piece.ends), FILE_BLOCK_ROWS):
+        ends = piece.ends[place : place + FILE_BLOCK_ROWS]
+        last = int(ends[-1])
+        stop = min(piece.start + last, piece.stop)
+        yield Piece(piece.start + first, stop, piece.data[first:last], ends - first)
+        first = last
 
 
 def _give_up(text: Text, start: int, data: bytes) -> Piece:

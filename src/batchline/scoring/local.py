@@ -6,7 +6,7 @@ a whole part. It runs ahead by a few blocks at most, which bounds the memory.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Full, Queue
@@ -34,12 +34,11 @@ OnProgress = Callable[[Summary, Part], None]
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A block in the format of the output."""
+    """A block in the format of the output. Its errors are counted, for each takes memory."""
 
     encoded: Encoded
     first_row: int
-    blank_lines: int
-    errors: Sequence[RowError]
+    outcome: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +138,9 @@ class LocalEngine:
     def _predict_block(self, block: Block, part: Part) -> _Done:
         scored = self._scorer.score(block, part)
         encoded = self._sink.encode(block.kept, scored.arrays)
-        errors = [scored.errors[place] for place in sorted(scored.errors)]
-        return _Done(encoded, block.first_row, block.blank_lines, errors)
+        outcome = Summary()
+        outcome.add(block.rows, block.blank_lines, _in_order(scored.errors))
+        return _Done(encoded, block.first_row, outcome)
 
     def _put(self, results: _Results, value: _Done | _End | BaseException) -> None:
         while not self._stop.is_set():
@@ -157,7 +157,7 @@ class LocalEngine:
             _check_row(part, found.first_row, row)
             row += found.encoded.rows
             self._sink.write(found.encoded)
-            self.summary.add(found.encoded.rows, found.blank_lines, found.errors)
+            self.summary.include(found.outcome)
             self.summary.check(self._limit)
             self._on_progress(self.summary, part)
         _check_row(part, part.first_row + part.rows, row)
@@ -167,6 +167,10 @@ class LocalEngine:
 
 class _Stopped(Exception):
     """The run ended before this part was written."""
+
+
+def _in_order(errors: Mapping[int, RowError]) -> Iterator[RowError]:
+    return (errors[place] for place in sorted(errors))
 
 
 def _taken(results: _Results) -> _Done | _End:

@@ -12,7 +12,6 @@ from batchline.files.blocks import Block, RowError
 from batchline.files.kinds import Kind
 from batchline.ml import arrow
 from batchline.ml.faults import escape, faults
-from batchline.ml.outputs import Predictions
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
 from batchline.ml.table import tensors
@@ -65,9 +64,15 @@ class Scorer:
         if errors:
             places = np.delete(places, list(errors))
             rows = rows[places]
-        predicted = self._predict(rows, places, block, origin, errors)
-        if len(places) < block.rows:
-            predicted = _spread(predicted, places, block.rows)
+        outputs, failed = self._call_all(rows)
+        predicted, refused = self._to_arrays(outputs)
+        called = np.delete(places, list(failed))
+        failures = [(places[at], each) for at, each in failed.items()]
+        failures += [(called[at], each) for at, each in refused.items()]
+        for place, each in failures:
+            errors[int(place)] = _located(block, origin, int(place), each.code, each.detail, "", "")
+        if len(called) < block.rows:
+            predicted = _spread(predicted, called, block.rows)
         return Scored([*predicted, *self._extra(errors, block.rows)], errors)
 
     def _fault(self, block: Block, place: int) -> tuple[str, str, str, str]:
@@ -79,52 +84,34 @@ class Scorer:
         column = _column_of(fault, row)
         return fault.code, fault.detail, column, str(row.get(column, ""))
 
-    def _predict(
-        self,
-        rows: RowTensors,
-        places: Places,
-        block: Block,
-        origin: Origin,
-        errors: dict[int, RowError],
-    ) -> list[pa.Array]:
-        """Return the predicted columns of these rows, and add the rows at which the model fails."""
-        pieces: list[list[pa.Array]] = []
-        start = 0
-        for count, found in self._predictions(rows):
-            if isinstance(found, Failure):
-                failed: Mapping[int, Failure] = {0: found}
-                arrays = [pa.nulls(count, each.type) for each in self.added.predicted]
-            else:
-                failed = found.failures
-                arrays = arrow.to_arrays(found, self.added.predicted)
-            for place, failure in failed.items():
-                row = int(places[start + place])
-                errors[row] = _located(block, origin, row, failure.code, failure.detail, "", "")
-            pieces.append(arrays)
-            start += count
-        if len(pieces) == 1:
-            return pieces[0]
-        if not pieces:
-            return [pa.nulls(0, each.type) for each in self.added.predicted]
-        return [pa.concat_arrays(list(each)) for each in zip(*pieces, strict=True)]
+    def _call_all(self, rows: RowTensors) -> tuple[list[list[Any]], dict[int, Failure]]:
+        """Return the outputs of the calls that succeeded, and the rows at which the model fails.
 
-    def _predictions(self, rows: RowTensors) -> Iterator[tuple[int, Predictions | Failure]]:
-        """Predict rows in calls, and turn the outputs of many calls into columns together."""
-        size = self.predictor.batching.call_rows
+        After a call with such rows, the next one has so few that about half of these calls fail.
+        If most rows fail, the model is then called with each by itself.
+        """
         done: list[list[Any]] = []
-        count = 0
-        for start in range(0, len(rows), size):
-            for number, outputs in self._call(rows[start : start + size]):
-                if not isinstance(outputs, Failure):
+        failed: dict[int, Failure] = {}
+        start, size = 0, self.predictor.batching.call_rows
+        while start < len(rows):
+            part, before = rows[start : start + size], len(failed)
+            for number, outputs in self._call(part):
+                if isinstance(outputs, Failure):
+                    failed[start] = outputs
+                else:
                     done.append(outputs)
-                    count += number
-                    continue
-                if done:
-                    yield count, self.predictor.to_predictions(done)
-                yield 1, outputs
-                done, count = [], 0
-        if done:
-            yield count, self.predictor.to_predictions(done)
+                start += number
+            found = len(failed) - before
+            most = len(part) // (2 * found) if found else 2 * size
+            size = min(max(1, most), self.predictor.batching.call_rows)
+        return done, failed
+
+    def _to_arrays(self, outputs: list[list[Any]]) -> tuple[list[pa.Array], Mapping[int, Failure]]:
+        """Return the outputs of many calls as columns, and the rows with an invalid one."""
+        if not outputs:
+            return [pa.nulls(0, each.type) for each in self.added.predicted], {}
+        predictions = self.predictor.to_predictions(outputs)
+        return arrow.to_arrays(predictions, self.added.predicted), predictions.failures
 
     def _call(self, rows: RowTensors) -> Iterator[tuple[int, list[Any] | Failure]]:
         """Call the model, halving the rows until those at which it fails are isolated."""

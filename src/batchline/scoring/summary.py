@@ -56,6 +56,14 @@ class Summary:
             if len(self.first_errors) < SHOWN_ERRORS:
                 self.first_errors.append(error)
 
+    def include(self, next_rows: "Summary") -> None:
+        """Add the outcome of the rows behind these."""
+        self.rows += next_rows.rows
+        self.blank_lines += next_rows.blank_lines
+        self.errors += next_rows.errors
+        more = next_rows.first_errors[: SHOWN_ERRORS - len(self.first_errors)]
+        self.first_errors += more
+
     def check(self, limit: ErrorLimit, *, at_end: bool = False) -> None:
         """Check that not too many rows have errors.
 
