@@ -114,6 +114,27 @@ def test_a_row_that_cannot_be_read_or_predicted_has_its_reason_and_harms_no_othe
     assert "1 blank line skipped" in done.stderr
 
 
+def test_a_missing_value_is_named_as_such_with_what_to_do(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(f"id,{','.join(NAMES)}\na,5.1,,1.4,0.2\nb,5.1,3,1.4,NaN\n")
+    done = predict(source, "-o", target, *IRIS, status=3)
+    reason = "the value is missing (empty, null or NaN), and the model needs one"
+    assert f"not_a_number: {source}, line 2, column 'sepal_width': {reason}\n" in done.stderr
+    assert f"not_a_number: {source}, line 3, column 'petal_width': {reason}\n" in done.stderr
+    assert "hint: fill in sepal_width, or add --missing sepal_width if the model" in done.stderr
+    done = predict(source, "-o", target, *IRIS, "--missing", "all", status=3)
+    assert "2 prediction_not_finite" in done.stderr, "the model got them"
+
+
+def test_a_missing_text_is_named_as_such_with_what_to_do(tmp_path: Path) -> None:
+    model = models.imputing(tmp_path / "cities.onnx")
+    source = tmp_path / "in.csv"
+    source.write_text("age,income,height,city\n,,1,\n")
+    done = predict(source, "-o", tmp_path / "out.csv", "--model", model, status=3)
+    assert "column 'city': the value is missing" in done.stderr
+    assert "add --missing-text city=TEXT" in done.stderr
+
+
 def test_a_row_at_which_the_model_fails_is_isolated(tmp_path: Path) -> None:
     model = models.picky(tmp_path / "picky.onnx")
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"

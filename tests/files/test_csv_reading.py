@@ -91,7 +91,21 @@ def test_an_integer_beyond_every_type_is_kept_as_it_came(tmp_path: Path) -> None
     assert found.kept["id"] == ["18446744073709551616"]
 
 
-@pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-Infinity"])
+@pytest.mark.parametrize("others", ["1", "oops"], ids=["valid", "invalid"])
+@pytest.mark.parametrize("text", ["nan", "NaN", "-nan", "NAN", "nan(0x1)", " NaN", '"NaN"'])
+def test_nan_is_a_missing_number_and_a_text_like_others(
+    tmp_path: Path, text: str, others: str
+) -> None:
+    path = file(tmp_path, "a.csv", f"x,n,t\n1,1,a\n{text},{text},NaN\n{others},1,b\n")
+    found = read(path, x=FLOAT, n=INTEGER, t=TEXT)
+    last = 1.0 if others == "1" else None
+    assert found.values["x"] == [1.0, None, last]
+    assert found.values["n"][:2] == [1, None]
+    assert found.values["t"][1] == "NaN"
+    assert [line for line, *_ in found.places] == ([] if others == "1" else [4])
+
+
+@pytest.mark.parametrize("text", ["inf", "-Infinity"])
 def test_a_number_that_is_not_finite_is_an_error_of_its_row(tmp_path: Path, text: str) -> None:
     found = read(file(tmp_path, "a.csv", f"x,y\n1,1\n{text},1\n3,1\n"), x=FLOAT)
     assert found.values == {"x": [1.0, None, 3.0]}

@@ -37,7 +37,8 @@ def test_a_missing_key_is_a_missing_value_and_a_wrong_type_an_error_of_its_row(
 
 @pytest.mark.parametrize(
     "line",
-    ["null", "[1,2]", '"x"', "5", '{"a":1}{"a":2}', '{"a":1} null', '{"a":NaN}', '{"z":Infinity}',
+    ["null", "[1,2]", '"x"', "5", '{"a":1}{"a":2}', '{"a":1} null', '{"z":Infinity}',
+     '{"a":NaN,"z":-Infinity}',
      '{"a":1,}', "{", '{"a":01}', "[" * 100_000, '{"t":"\\x"}', '{"a":1}null{"a":2}'],
 )  # fmt: skip
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -49,6 +50,14 @@ def test_a_line_that_is_not_one_object_is_an_error_of_its_row(
     found = read(file(tmp_path, "a.jsonl", "\n".join(lines)), a=FLOAT)
     assert found.places == [(place + 1, "invalid_json", "")]
     assert [value for value in found.values["a"] if value is not None] == [7.0, 8.0]
+
+
+def test_nan_is_a_missing_value_in_any_member(tmp_path: Path) -> None:
+    lines = ['{"a":NaN,"z":1}', '{"a":2,"z":[NaN]}', '{"a":3,"z":"NaN"}', '{"a":oops}']
+    found = read(file(tmp_path, "a.jsonl", "\n".join(lines)), a=FLOAT)
+    assert found.values == {"a": [None, 2.0, 3.0, None]}
+    assert found.places == [(4, "invalid_json", "")]
+    assert found.kept["z"] == ["1", "[null]", "NaN"]
 
 
 def test_numbers_follow_the_rules_of_csv(tmp_path: Path) -> None:

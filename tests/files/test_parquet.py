@@ -49,11 +49,19 @@ def test_an_error_names_the_row_of_the_file_and_its_row_group(tmp_path: Path) ->
     found = read(path, n=FLOAT)
     assert found.values["n"] == [1.0, None, 3.0, None, 5.0]
     assert [(e.code, e.row, e.row_group, e.line) for e in found.errors] == [
-        ("not_finite", 2, 0, None), ("not_finite", 4, 1, None)
+        ("not_finite", 4, 1, None)
     ]  # fmt: skip
-    assert found.kept["id"] == [0, 2, 4]
-    place = f"{path}, row 2 (row group 0), column 'n'"
-    assert str(found.errors[0]) == f"{place}: expected a finite number, got 'nan'"
+    assert found.kept["id"] == [0, 1, 2, 4]
+    place = f"{path}, row 4 (row group 1), column 'n'"
+    assert str(found.errors[0]) == f"{place}: expected a finite number, got 'inf'"
+
+
+def test_nan_is_a_missing_value(tmp_path: Path) -> None:
+    nan = float("nan")
+    path = table(tmp_path, {"x": [nan, 1.0], "n": [2.0, nan], "l": [[1.0, nan], [2.0, 3.0]]})
+    found = read(path, x=FLOAT, n=INTEGER, l=Kind("float64", 2))
+    assert found.values == {"x": [None, 1.0], "n": [2, None], "l": [[1.0, None], [2.0, 3.0]]}
+    assert found.errors == []
 
 
 def test_texts_booleans_lists_and_categories_are_features(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_row_that_cannot_be_predicted_has_its_reason(iris: batchline.Model) ->
     found = iris.predict(given)
     *others, error = found["error"].to_pylist()
     assert others == [None] * 3
-    assert error.startswith("not_finite: table, row 4, column 'sepal_width': ")
+    assert error.startswith("not_a_number: table, row 4, column 'sepal_width': the value is ")
     assert found["label"].to_pylist()[3] is None
     check(found.slice(0, 3), given.slice(0, 3), FLOWERS)
 

@@ -126,9 +126,26 @@ def show_summary(summary: "Summary", output: str, *, as_json: bool) -> None:
         typer.echo(f"{error.code}: {error}", err=True)
     if summary.failed > len(summary.first_errors):
         typer.echo(f"… and {summary.failed - len(summary.first_errors)} more", err=True)
+    if hint := _hint(summary):
+        typer.echo(f"hint: {hint}", err=True)
     by_code = ", ".join(f"{number} {code}" for code, number in summary.errors.most_common())
     errors = f", {summary.failed} with errors ({by_code})" if summary.failed else ""
     where = "standard output" if output == STDOUT else output
     typer.echo(f"{count(summary.rows, 'row')} in {where}{errors}", err=True)
     if summary.blank_lines:
         typer.echo(f"{count(summary.blank_lines, 'blank line')} skipped", err=True)
+
+
+def _hint(summary: "Summary") -> str:
+    """Return what to do about the first missing value, if one is among the errors shown."""
+    from batchline.scoring.scorer import MISSING
+
+    error = next((each for each in summary.first_errors if each.detail == MISSING), None)
+    if error is None:
+        return ""
+    name = error.column
+    option = f"--missing-text {name}=TEXT" if error.code == "not_a_text" else f"--missing {name}"
+    return (
+        f"fill in {name}, or add {option} if the model knows missing values. For a model of the "
+        "database, `models add` has this option"
+    )

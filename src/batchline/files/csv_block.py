@@ -84,14 +84,23 @@ def _needs_words(records: CsvRecords, kinds: Kinds, marks: Marks) -> bool:
 
 
 def _as_types(records: CsvRecords, kinds: Kinds) -> tuple[Cells, dict[int, int]] | None:
-    """Return what pyarrow makes of the cells, or None if it refuses one, or one is not finite."""
+    """Return what pyarrow makes of the cells, or None if it refuses one, or one is infinite.
+
+    A float that is NaN is missing.
+    """
     try:
         cells, wrong = records.cells({place: kind.value_type for place, kind in kinds.items()})
     except pa.ArrowInvalid:
         return None
-    floats = [cells[place] for place, kind in kinds.items() if kind.is_float]
-    finite = all(np.isfinite(values_of(array)).all() for array in floats if len(array))
-    return (cells, wrong) if finite else None
+    for place, kind in kinds.items():
+        if kind.is_float and len(cells[place]):
+            values = values_of(cells[place])
+            if np.isfinite(values).all():
+                continue
+            if np.isinf(values).any():
+                return None
+            cells[place] = without(cells[place], np.isnan(values))
+    return cells, wrong
 
 
 def _note_invalid_utf8(records: CsvRecords, note: Note) -> None:

@@ -22,7 +22,8 @@ from batchline.files.options import NUMBER_NULLS
 TRUE, FALSE = ("1", "true", "True", "TRUE"), ("0", "false", "False", "FALSE")
 INTEGER = "^-?[0-9]{1,18}$"
 """So many digits are within int64."""
-NOT_FINITE = r"(?i)^[+-]?(nan(\([0-9a-z_]*\))?|inf(inity)?)$"
+NAN = r"(?i)^[+-]?nan(\([0-9a-z_]*\))?$"
+INFINITE = r"(?i)^[+-]?inf(inity)?$"
 
 Report = Callable[[int, str, str, str], None]
 """Is called with a row, a code, a sentence and the value."""
@@ -53,7 +54,7 @@ def convert(cells: pa.Array, kind: Kind, marks: Marks, report: Report) -> pa.Arr
     if kind.dtype == "bool":
         return _booleans(cells, report)
     words = pc.ascii_trim(cells, " \t")
-    missing = _missing(words)
+    missing = _missing(words) | _matches(words, NAN)
     texts = _without_thousands(words, marks)
     well = _matches(texts, marks.number) & ~missing
     if marks.decimal != ".":
@@ -128,7 +129,7 @@ def _without_thousands(words: pa.Array, marks: Marks) -> pa.Array:
 
 
 def _not_a_number(text: str, marks: Marks) -> tuple[str, str, str]:
-    if re.match(NOT_FINITE, text):
+    if re.match(INFINITE, text):
         return "not_finite", f"expected a finite number, got {text}", text
     detail = "expected a number"
     if marks.decimal == "." and re.fullmatch(r"[+-]?[0-9.]*,[0-9]+", text):

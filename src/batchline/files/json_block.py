@@ -11,7 +11,7 @@ from pyarrow import json as pyarrow_json
 from batchline.files.arrays import from_strings, single, validity, values_of, without
 from batchline.files.blocks import Note, Trouble
 from batchline.files.csv_cells import Marks, convert
-from batchline.files.json_rows import JsonRows
+from batchline.files.json_rows import NAN, JsonRows
 from batchline.files.json_values import Number, dump, load
 from batchline.files.kinds import Kind
 from batchline.files.lists import fixed_lists, items_of
@@ -43,7 +43,7 @@ def _as_types(rows: JsonRows, features: Kinds) -> dict[str, pa.Array] | None:
 
     pyarrow accepts NaN and several objects on one line, and crashes if the first value is null.
     """
-    lenient = b"NaN" in rows.data or b"Inf" in rows.data
+    lenient = NAN in rows.data or b"Inf" in rows.data
     if lenient or not rows.are_objects or not is_utf8(rows.data) or not len(rows) or not features:
         return None
     types = {

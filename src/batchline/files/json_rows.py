@@ -20,6 +20,7 @@ BLANKS = b"\t\n\r "
 BLANK = np.zeros(256, bool)
 BLANK[list(BLANKS)] = True
 OPENING, CLOSING = 123, 125
+NAN = b"NaN"
 
 _blanks = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder(strict=True).raw_decode
@@ -48,7 +49,8 @@ class JsonRows(ByteRows):
             starts[row] = stops[row] - len(line)
             stops[row] = starts[row] + len(line.rstrip(BLANKS))
         rows = stops > starts
-        return cls(data, starts[rows], stops[rows], found.is_whole, columns)
+        lines = cls(data, starts[rows], stops[rows], found.is_whole, columns)
+        return lines.mended(lines._with_nan()) if NAN in data else lines
 
     @property
     def are_objects(self) -> bool:
@@ -56,6 +58,18 @@ class JsonRows(ByteRows):
         array = np.frombuffer(self.data, np.uint8)
         begin, end = array[self.starts], array[self.stops - 1]
         return bool((begin == OPENING).all() and (end == CLOSING).all())
+
+    def _with_nan(self) -> Iterator[int]:
+        """Return the lines that would be JSON if NaN were. It is a missing value, so it is null."""
+        for row in range(len(self)):
+            if NAN in (line := self[row]):
+                constants: list[str] = []
+                try:
+                    load(line.decode(), constants.append)
+                except (ValueError, RecursionError):
+                    continue  # it is an error of its row
+                if constants and all(each == NAN.decode() for each in constants):
+                    yield row
 
     def keeping(self, names: Sequence[str] | None) -> Self:
         return replace(self, keeps_all=names is None)

@@ -98,8 +98,10 @@ def _lists(array: pa.Array, kind: Kind, report: Report) -> pa.Array:
 
 
 def _numbers(array: pa.Array, kind: Kind, report: Report) -> pa.Array:
-    """Return numbers as another type. Each is checked before it is converted."""
+    """Return numbers as another type. Each is checked before it is converted. NaN is missing."""
     valid, values = validity(array), values_of(array)
+    if values.dtype.kind == "f":
+        valid = valid & ~np.isnan(values)
     values = np.where(valid, values, np.zeros(1, values.dtype))
     finite = np.isfinite(values)
     with np.errstate(all="ignore"):

@@ -17,6 +17,8 @@ from batchline.ml.rows import RowTensors
 from batchline.ml.table import tensors
 from batchline.scoring.columns import ERROR, MODEL, VERSION, Added
 
+MISSING = "the value is missing (empty, null or NaN), and the model needs one"
+
 Places = np.ndarray[Any, np.dtype[np.int_]]
 
 
@@ -82,6 +84,8 @@ class Scorer:
         if fault is None:
             return "invalid_data", "the model does not accept the row", "", ""
         column = _column_of(fault, row)
+        if column and row[column] is None:
+            return fault.code, MISSING, column, ""
         return fault.code, fault.detail, column, str(row.get(column, ""))
 
     def _call_all(self, rows: RowTensors) -> tuple[list[list[Any]], dict[int, Failure]]:
