@@ -151,6 +151,8 @@ CLAIM_RENEWAL = 15.0
 """Interval at which a job renews its claims."""
 BATCH_SECONDS = 1.0
 """Target duration of a batch. Batches of a slow model get fewer items."""
+SUSPECTS_INTERVAL = 0.5
+"""Interval at which a run looks for suspect items."""
 WAIT_FOR_OTHER_JOBS = 0.25
 """Interval at which `job --once` looks for items that other jobs have released."""
 CONNECT_TIMEOUT = 3

@@ -19,7 +19,7 @@ from tests import models
 ENDLESS = 10**12
 
 
-def never(threads: Set[int]) -> None:
+def never(threads: Set[int], error: TimedOut) -> None:
     raise AssertionError(f"the threads {threads} are stuck")
 
 

@@ -67,6 +67,19 @@ class ItemResults:
     def item_ids(self) -> list[int]:
         return [*self.predictions, *self.failures]
 
+    def add(self, other: "ItemResults") -> None:
+        """Add the results of other items."""
+        self.predictions.update(other.predictions)
+        self.failures.update(other.failures)
+        self.labels.update(other.labels)
+
+    def without(self, item_ids: Sequence[int]) -> "ItemResults":
+        """Return the results without the failures of these items."""
+        if not item_ids:
+            return self
+        failures = {i: each for i, each in self.failures.items() if i not in set(item_ids)}
+        return replace(self, failures=failures)
+
     def up_to(self, item_id: int) -> "ItemResults":
         """Return the results of the items up to this one."""
         return ItemResults(

@@ -40,10 +40,11 @@ class TimeLimit:
 
     Args:
         seconds: for one call.
-        on_stuck: called with the threads whose calls do not end. It must end the process.
+        on_stuck: called with the threads whose calls do not end, and the error that these would
+            have raised. It must end the process.
     """
 
-    def __init__(self, seconds: float, on_stuck: Callable[[Set[int]], None]) -> None:
+    def __init__(self, seconds: float, on_stuck: Callable[[Set[int], TimedOut], None]) -> None:
         self.seconds = seconds
         self._on_stuck = on_stuck
         self._calls: set[Call] = set()
@@ -78,4 +79,4 @@ class TimeLimit:
                 call.options.terminate = True
             stuck = {call.thread for call in late if call.late_at + END_CALL_TIMEOUT <= now}
             if stuck:
-                self._on_stuck(stuck)
+                self._on_stuck(stuck, self.error())
