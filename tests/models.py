@@ -183,6 +183,30 @@ def slow(path: Path) -> Path:
     return _save(path, nodes, [x], [make_tensor_value_info("y", INT64, ["n", 1])], constants)
 
 
+def unstoppable(path: Path) -> Path:
+    """Rows of one integer, and gives it; compares as many boxes as the largest with each other.
+
+    That is one operator, which ONNX Runtime cannot end. Two million boxes take an hour.
+    """
+    nodes = [
+        make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        make_node("Reshape", ["largest", "one"], ["count"]),
+        make_node("Concat", ["one", "count", "four"], ["boxes_shape"], axis=0),
+        make_node("Concat", ["one", "one", "count"], ["scores_shape"], axis=0),
+        make_node("ConstantOfShape", ["boxes_shape"], ["boxes"]),
+        make_node("ConstantOfShape", ["scores_shape"], ["scores"]),
+        make_node("NonMaxSuppression", ["boxes", "scores", "count", "overlap"], ["selected"]),
+        make_node("ReduceMin", ["selected"], ["least"], keepdims=0),
+        make_node("Mul", ["least", "zero"], ["nothing"]),
+        make_node("Add", ["x", "nothing"], ["y"]),
+    ]
+    constants = [make_tensor("overlap", FLOAT, [1], [1.0])]
+    for name, value in {"zero": 0, "one": 1, "four": 4}.items():
+        constants.append(make_tensor(name, INT64, [1], [value]))
+    x = make_tensor_value_info("x", INT64, ["n", 1])
+    return _save(path, nodes, [x], [make_tensor_value_info("y", INT64, ["n", 1])], constants)
+
+
 def repeating(path: Path, times: int) -> Path:
     """Rows of one float; gives each `times` times."""
     x = make_tensor_value_info("x", FLOAT, ["n", 1])

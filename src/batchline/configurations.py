@@ -103,8 +103,8 @@ class Settings(BaseSettings):
         gt=0,
         le=86_400,
         allow_inf_nan=False,
-        description="seconds for one call of a model in `batchline predict`. A row that takes "
-        "longer by itself has an error",
+        description="seconds for one call of a model. An item, or a row of a file, that takes "
+        "longer by itself fails with `timed_out`",
     )
     model_threads: int = Field(
         0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"

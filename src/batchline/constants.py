@@ -139,6 +139,12 @@ RESULTS_MAX_BYTES = 2 * MAX_BODY_BYTES
 """A batch stores its results when they exceed this size, and releases its remaining items."""
 CALL_MAX_ROWS = 1_024
 """Rows in one model call. The job can stop between two calls."""
+CALL_FIRST_ROWS = 8
+"""Rows in the first call of a model. Calls grow with the speed that was measured."""
+CALL_GROWTH = 4
+"""A call has at most this number of times the rows of the one before it."""
+CALL_SECONDS = 1.0
+"""Target duration of a call. It is a small part of `MODEL_TIMEOUT`."""
 PROOF_SECONDS = 1.0
 """Time for the largest test batches of `models add`, which detect the batching mode."""
 CALL_MAX_BYTES = 16 * 1024 * 1024
@@ -157,12 +163,16 @@ RETRY_ITEMS = 5_000
 # Times, in seconds.
 MODEL_RETRY_INTERVAL = 30.0
 """Time until a job tries again to load a model that it could not load."""
+END_CALL_TIMEOUT = 2.0
+"""Time for a call of a model to end after `MODEL_TIMEOUT`. Then its process ends."""
 CLAIM_LEASE = 60.0
 """Time until a claim expires."""
 CLAIM_RENEWAL = 15.0
 """Interval at which a job renews its claims."""
 BATCH_SECONDS = 1.0
 """Target duration of a batch. Batches of a slow model get fewer items."""
+SUSPECTS_INTERVAL = 0.5
+"""Interval at which a run looks for suspect items."""
 WAIT_FOR_OTHER_JOBS = 0.25
 """Interval at which `job --once` looks for items that other jobs have released."""
 CONNECT_TIMEOUT = 3

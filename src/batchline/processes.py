@@ -67,6 +67,12 @@ class ChildProcesses:
         return next((status for status in statuses if status is not None), None)
 
 
+def parent_pipe() -> int | None:
+    """Return the end of the pipe that closes with the parent, if this is a child process."""
+    read_end = os.environ.pop(PARENT_PIPE, None)
+    return None if read_end is None else int(read_end)
+
+
 def _set_on_exit(process: subprocess.Popen[bytes], event: threading.Event) -> None:
     process.wait()
     event.set()
@@ -74,9 +80,9 @@ def _set_on_exit(process: subprocess.Popen[bytes], event: threading.Event) -> No
 
 def stop_with_parent() -> None:
     """If this is a child process, send SIGTERM to it when its parent has exited."""
-    read_end = os.environ.pop(PARENT_PIPE, None)
+    read_end = parent_pipe()
     if read_end is not None:
-        threading.Thread(target=_stop_when_closed, args=(int(read_end),), daemon=True).start()
+        threading.Thread(target=_stop_when_closed, args=(read_end,), daemon=True).start()
 
 
 def _stop_when_closed(read_end: int) -> None:

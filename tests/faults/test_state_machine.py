@@ -37,7 +37,7 @@ from structlog.testing import capture_logs
 
 from batchline.constants import MAX_ISOLATED_CRASHES, Status
 from batchline.db import models
-from batchline.db.claims import WORKER_CRASHED, Claim, SuspectsWaiting
+from batchline.db.claims import WORKER_CRASHED, Claim
 from batchline.db.cruds import claim_lock, items, results
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
@@ -322,14 +322,11 @@ class Jobs(RuleBasedStateMachine):
         leftovers = self.leftovers_of(job)
         sparse = len(self.items) % 2 == 1  # as good as chance, and the same in each repetition
         known = {lane: LaneProgress(sparse=sparse) for lane in (0, 1)}
-        try:
-            claim, suspects_wait = job.hand.claim_pending(job.pace.items, known), False
-        except SuspectsWaiting:
-            claim, suspects_wait = None, True
+        claim = job.hand.claim_pending(job.pace.items, known)
         self.give_back(*leftovers)
-        assert suspects_wait == bool(self.ended_claims())
+        assert job.hand.has_suspects() == bool(self.ended_claims())
         if claim is None:
-            assert suspects_wait or not self.free_ids(), "there was something to claim"
+            assert not self.free_ids(), "there was something to claim"
             return None
         self.check_pending(claim, sparse)
         return self.hand_out(claim, job)

@@ -4,12 +4,23 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from batchline.constants import CALL_MAX_BYTES, CALL_MAX_ROWS, IRIS_FLOWERS, IRIS_LABELS, IRIS_MODEL
+from batchline.constants import (
+    CALL_MAX_BYTES,
+    CALL_MAX_ROWS,
+    IRIS_FLOWERS,
+    IRIS_LABELS,
+    IRIS_MODEL,
+    MAX_BODY_BYTES,
+)
 from batchline.errors import ConfigurationError
+from batchline.ml import prediction_texts
+from batchline.ml.outputs import Predictions
+from batchline.ml.prediction_texts import TOO_LARGE, to_results
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
 from batchline.registry.model_file import ModelFile
@@ -130,3 +141,20 @@ def test_labels_of_the_wrong_length_are_refused(tmp_path: Path, count: int) -> N
 def test_labels_for_a_model_without_probabilities_are_refused(tmp_path: Path) -> None:
     model = models.picky(tmp_path / "m.onnx")
     assert "3 labels" in refused(model, IRIS_LABELS)
+
+
+def test_a_prediction_that_is_too_large_is_not_written_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = load(models.repeating(tmp_path / "m.onnx", MAX_BODY_BYTES // len("0.0,") + 1))
+    monkeypatch.setattr(prediction_texts, "_dump", written := Mock())
+    found = predictor.predict(RowTensors({"x": np.ones((2, 1), np.float32)}))
+    assert found.results == [TOO_LARGE, TOO_LARGE]
+    written.assert_not_called()
+
+
+def test_a_row_that_is_too_large_leaves_the_smaller_ones_their_predictions() -> None:
+    small, large = np.ones(1, np.float32), np.ones(MAX_BODY_BYTES, np.float32)
+    finite = np.ones(2, bool)
+    given = Predictions(2, {"y": [small, large]}, None, {}, finite)
+    assert to_results(given).results == ['{"y":[1.0]}', TOO_LARGE]

@@ -10,29 +10,64 @@ from batchline.cli.output import predicted
 from batchline.cli.wiring import make_job, stop_event
 
 if TYPE_CHECKING:
+    import threading
+
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.task.job import Job, Outcome
+    from batchline.task.supervisor import Assignment
     from batchline.task.worker import Worker
 
 
-def run_on_schedule(job: "Job", settings: "Settings") -> None:
+def run_on_schedule(
+    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+) -> None:
     """Start a run every `BATCH_WAIT_TIME` seconds until the process is asked to stop."""
     from batchline.machine import collect_garbage_rarely
     from batchline.task.worker import Worker
 
+    job = _assigned_job(database, settings, stop, assignment)
     collect_garbage_rarely()
-    Worker(job, threads=settings.worker_threads).run_forever(settings.batch_wait_time)
+    on_suspects = assignment.board.report_suspects
+    worker = Worker(job, threads=settings.worker_threads, on_suspects=on_suspects)
+    assignment.board.started()
+    worker.run_forever(settings.batch_wait_time)
 
 
-def run_until_empty(job: "Job", settings: "Settings") -> None:
+def run_suspects(
+    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+) -> None:
+    """Predict the suspect items."""
+    from batchline.task.worker import Worker
+
+    Worker(_assigned_job(database, settings, stop, assignment), threads=1).run_suspects()
+
+
+def run_until_empty(
+    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+) -> None:
     """Predict until no item is pending."""
     from batchline.db.cruds import pending
 
-    with job.database.read() as connection:
+    job = _assigned_job(database, settings, stop, assignment)
+    with database.read() as connection:
         items = pending.count(connection) if sys.stderr.isatty() else 0
-    total = _run_with_progress(job, settings, "predicting", items, lambda w: w.run_once())
+    assignment.board.started()
+    on_suspects = assignment.board.report_suspects
+    total = _run_with_progress(
+        job, settings, "predicting", items, lambda worker: worker.run_once(), on_suspects
+    )
     typer.echo(predicted(total.succeeded, total.failed))
+
+
+def _assigned_job(
+    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+) -> "Job":
+    """Return the job of this process. The items of its predecessor, which died, become suspects."""
+    job = make_job(database, settings, stop, assignment.owner)
+    if assignment.predecessor is not None:
+        job.hand.expire(f"{assignment.predecessor}-")
+    return job
 
 
 def run_backfill(database: "Database", settings: "Settings", backfill_id: int, title: str) -> None:
@@ -54,7 +89,12 @@ def run_backfill(database: "Database", settings: "Settings", backfill_id: int, t
 
 
 def _run_with_progress(
-    job: "Job", settings: "Settings", title: str, items: int, run: "Callable[[Worker], Outcome]"
+    job: "Job",
+    settings: "Settings",
+    title: str,
+    items: int,
+    run: "Callable[[Worker], Outcome]",
+    on_suspects: "Callable[[], None] | None" = None,
 ) -> "Outcome":
     """Run the job behind a progress bar of `items` steps and return the outcome of all batches."""
     from batchline.machine import collect_garbage_rarely
@@ -67,4 +107,5 @@ def _run_with_progress(
         def on_batch(outcome: "Outcome") -> None:
             advance(outcome.items)
 
-        return run(Worker(job, threads=settings.worker_threads, on_batch=on_batch))
+        threads = settings.worker_threads
+        return run(Worker(job, threads=threads, on_batch=on_batch, on_suspects=on_suspects))

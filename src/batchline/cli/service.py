@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline.cli.job_process import start_process
 from batchline.cli.options import (
     BatchWaitTime,
     DatabaseUrl,
@@ -16,12 +17,11 @@ from batchline.cli.options import (
     WorkerThreads,
 )
 from batchline.cli.output import predicted
-from batchline.cli.run import run_on_schedule, run_until_empty
+from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
 from batchline.cli.wiring import (
     configure,
     ensure_default_model,
     log_start,
-    make_job,
     opened,
     prepare_database,
     stop_event,
@@ -99,18 +99,22 @@ def job(
     It starts a run every BATCH_WAIT_TIME seconds. With --once, it exits when no item is pending,
     for cron and Kubernetes CronJobs.
     """
-    settings = configure({name: value for name, value in locals().items() if name != "once"})
+    from batchline.configurations import read_settings
+
+    settings = read_settings(**{name: each for name, each in locals().items() if name != "once"})
+    assignment, stop = start_process(settings, once=once)
     with opened(settings) as database:
+        if assignment.role == "suspects":
+            run_suspects(database, settings, stop, assignment)
+            return
         ensure_default_model(database, settings)
         if once and _is_idle(database):
             typer.echo(predicted(0, 0))
             return
-        stop = stop_event()
-        if once:
-            run_until_empty(make_job(database, settings, stop), settings)
-        else:
+        if not once:
             log_start("job", database, batch_wait_seconds=settings.batch_wait_time)
-            run_on_schedule(make_job(database, settings, stop), settings)
+        run = run_until_empty if once else run_on_schedule
+        run(database, settings, stop, assignment)
 
 
 @app.command()

@@ -6,14 +6,16 @@ Functions import what they need when they run, so that `--help` is quick.
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.ml.session import Runtime
+    from batchline.ml.time_limit import TimeLimit
     from batchline.registry.loaded import ModelCache
     from batchline.registry.renewal import Renewal
     from batchline.task.job import Job
@@ -128,33 +130,42 @@ def ensure_default_model(database: "Database", settings: "Settings") -> None:
     publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
 
 
-def make_job(database: "Database", settings: "Settings", stop: threading.Event) -> "Job":
+def make_job(
+    database: "Database", settings: "Settings", stop: threading.Event, owner: str | None = None
+) -> "Job":
     """Return the batch job of this process. `stop` asks it to stop.
 
     Raises:
         DatabaseUnavailable: the database cannot be written to.
     """
-    import socket
-    import uuid
+    from functools import partial
 
     from batchline.db.cruds import claim_lock
+    from batchline.ml.time_limit import TimeLimit
+    from batchline.task import stuck
     from batchline.task.hand import Hand
     from batchline.task.job import Job
+    from batchline.task.supervisor import process_name
 
     database.transaction(claim_lock.check_writable)
-    owner = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    return Job(database, make_model_cache(database, settings), Hand(database, owner), stop)
+    hand = Hand(database, owner or process_name())
+    limit = TimeLimit(settings.model_timeout, partial(stuck.end_process, hand))
+    return Job(database, make_model_cache(database, settings, limit), hand, stop)
 
 
-def make_model_cache(database: "Database", settings: "Settings") -> "ModelCache":
+def make_model_cache(
+    database: "Database", settings: "Settings", limit: "TimeLimit | None" = None
+) -> "ModelCache":
     from batchline.registry.loaded import ModelCache
 
     max_bytes = settings.models_max_megabytes * 1024 * 1024
-    return ModelCache(database, runtime_of(settings), max_bytes)
+    return ModelCache(database, replace(runtime_of(settings), limit=limit), max_bytes)
 
 
-def stop_event() -> threading.Event:
-    """Return an event that the first SIGTERM or Ctrl-C sets. A second one exits immediately."""
+def stop_event(
+    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> threading.Event:
+    """Return an event that the first of these signals sets. A second one exits immediately."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
@@ -162,7 +173,7 @@ def stop_event() -> threading.Event:
             os._exit(128 + number)  # SystemExit would wait for the threads
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         signal.signal(number, on_signal)
     return stop
 

@@ -5,9 +5,10 @@ it covers. Claims of different lanes may cover the same ids. A claim lasts for a
 job renews while it works. Claimers hold the claim lock in turn.
 
 An expired claim has lost its job: it crashed, was killed, or its machine is gone. One of its items
-may be the reason, so they become *suspects*. The claim is divided into smaller ones. A job that
+may be the reason, so they become *suspects*. The claim is divided into smaller ones. A process that
 holds no other claim takes them one at a time, until the item that kills is isolated and no other
 item can be blamed. An item with `MAX_ISOLATED_CRASHES` crashes in isolation is marked as failed.
+Other processes go on with other items meanwhile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,10 +52,6 @@ class Suspects:
     crashed: int = 0
 
 
-class SuspectsWaiting(Exception):
-    """Claims have expired. Their items are predicted first, in isolation."""
-
-
 # Taking ----------------------------------------------------------------------------------------
 
 
@@ -71,13 +68,8 @@ def claim_pending(
     Args:
         max_items: the size of a claim, by lane.
         known: how far the run is with lanes. Others are found all the same.
-
-    Raises:
-        SuspectsWaiting: take those first, with `claim_suspect`.
     """
     now = claim_lock.acquire_claim_lock(connection)
-    if _expired_claims(connection, now):
-        raise SuspectsWaiting
     of_pending = claims.c.backfill_id.is_(None)
     taken = connection.execute(_claims().where(of_pending)).all()
     found = lanes.next_range(connection, max_items, known, taken)
@@ -91,14 +83,8 @@ def claim_pending(
 def claim_backfill(
     connection: Connection, *, owner: str, max_items: int, lease: float
 ) -> Claim | None:
-    """Claim the next ids of the oldest backfill, or None.
-
-    Raises:
-        SuspectsWaiting: take those first, with `claim_suspect`.
-    """
+    """Claim the next ids of the oldest backfill, or None."""
     now = claim_lock.acquire_claim_lock(connection)
-    if _expired_claims(connection, now):
-        raise SuspectsWaiting
     found = backfills.next_range(connection, max_items)
     if found is None:
         return None
@@ -117,7 +103,8 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
         ids = pending.unpredicted_ids(connection, (ended.first_id, ended.last_id), scope)
         deaths = _deaths_alone(ended)
         if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
-            _mark_crashed(connection, ids[0], deaths, scope)
+            detail = f"{deaths} times a job died while it predicted only this item"
+            fail(connection, ids[0], Failure(WORKER_CRASHED, detail), scope)
             crashed += 1
         elif ids:
             first, *rest = [(ids[0], ids[-1])] if ended.owner is None else split(ids, SUSPECT_PARTS)
@@ -150,9 +137,15 @@ def _scope(connection: Connection, claim: Record) -> Scope:
     return backfills.scope(connection, claim.backfill_id)
 
 
-def _mark_crashed(connection: Connection, item_id: int, deaths: int, scope: Scope) -> None:
-    detail = f"{deaths} times a job died while it predicted only this item"
-    failed = {item_id: Failure(WORKER_CRASHED, detail)}
+def has_suspects(connection: Connection) -> bool:
+    """Return whether there are expired claims, without waiting for anybody."""
+    expired = claims.c.expires_at < claim_lock.database_time(connection)
+    return connection.execute(select(claims.c.id).where(expired).limit(1)).first() is not None
+
+
+def fail(connection: Connection, item_id: int, failure: Failure, scope: Scope) -> None:
+    """Store the failure of an item that has ended its process, if it is still unpredicted."""
+    failed = {item_id: failure}
     if isinstance(scope, Backfill):
         if results.lock(connection, scope.within(item_id, item_id)):
             results.insert(connection, VersionResults(scope.model_id, {}, failed))
@@ -238,6 +231,18 @@ def hold(connection: Connection, claim: Claim) -> None:
             f"the claim on the items {claim.first_id} to {claim.last_id} expired",
             hint="another job predicts them; the results of this one were not stored",
         )
+
+
+def expire(connection: Connection, owner: str, *, is_prefix: bool = False) -> None:
+    """Let the claims of an owner expire now, or those of all owners with this prefix.
+
+    The caller knows that the process of the owner has ended, or ends it.
+    """
+    matches = claims.c.owner.startswith(owner, autoescape=True)
+    mine = select(claims.c.id).where(matches if is_prefix else claims.c.owner == owner)
+    found = connection.execute(mine).scalars().all()
+    long_ago = claim_lock.database_time(connection) - LONG_AGO
+    connection.execute(update(claims).where(claims.c.id.in_(found)).values(expires_at=long_ago))
 
 
 def complete(connection: Connection, claim: Claim) -> None:

@@ -72,7 +72,11 @@ def read(database: Database, claim: Claim, likely_model: str | None = None) -> C
 
 
 def store(
-    database: Database, claim: Claim, predicted: Sequence[Predicted], until: int | None
+    database: Database,
+    claim: Claim,
+    predicted: Sequence[Predicted],
+    until: int | None,
+    suspects: Sequence[int] = (),
 ) -> list[VersionResults]:
     """Store results and complete the claim. Return those that were stored.
 
@@ -80,6 +84,7 @@ def store(
 
     Args:
         until: the last id with a result, if not all claimed items have one.
+        suspects: items without a result that must be predicted in isolation.
 
     Raises:
         ClaimLost: the claim expired, or other clients kept changing its items. Nothing was stored.
@@ -89,7 +94,7 @@ def store(
     for _ in range(STORE_ATTEMPTS):
         try:
             return database.transaction(
-                partial(store_in, claim=claim, predicted=predicted, until=until)
+                partial(store_in, claim=claim, predicted=predicted, until=until, suspects=suspects)
             )
         except ItemsChanged:
             with database.read() as connection:
@@ -121,6 +126,7 @@ def store_in(
     claim: Claim,
     predicted: Sequence[Predicted],
     until: int | None = None,
+    suspects: Sequence[int] = (),
 ) -> list[VersionResults]:
     """Store results and complete the claim in a transaction that has begun; see `store`.
 
@@ -143,6 +149,9 @@ def store_in(
             results.insert(connection, each)
     if until is not None:
         claim = claims.shorten(connection, claim, until)
+    if suspects:
+        ids = min(suspects), max(suspects)
+        claims.leave_unowned(connection, ids, claim.scope)
     claims.complete(connection, claim)
     if isinstance(claim.scope, Backfill):
         backfills.end_if_done(connection, claim.scope.id)

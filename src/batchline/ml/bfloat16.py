@@ -17,11 +17,14 @@ BFLOAT16 = "tensor(bfloat16)"
 
 
 def run(
-    session: ort.InferenceSession, names: Sequence[str], feeds: Mapping[str, Tensor]
+    session: ort.InferenceSession,
+    names: Sequence[str],
+    feeds: Mapping[str, Tensor],
+    options: ort.RunOptions | None,
 ) -> list[Any]:
     """Call a model without string inputs, which ONNX Runtime does not take in this way."""
     values = {name: ort.OrtValue.ortvalue_from_numpy(feed) for name, feed in feeds.items()}
-    outputs = session.run_with_ort_values(list(names), values)
+    outputs = session.run_with_ort_values(list(names), values, options)
     return [_to_numpy(output) for output in outputs]
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import orjson
 
 from batchline.constants import MAX_BODY_BYTES
-from batchline.errors import Failure, ModelFailed
+from batchline.errors import Failure, ModelFailed, TimedOut
 from batchline.ml import prediction_texts
 from batchline.ml.faults import faults
 from batchline.ml.forms import Form, form_of, read, split_rows
 from batchline.ml.outputs import Labels
-from batchline.ml.prediction_texts import Result, RowResults
+from batchline.ml.prediction_texts import TOO_LARGE, Result, RowResults
 from batchline.ml.rows import RowTensors
 from batchline.ml.signature import Signature
 from batchline.ml.table import Mask, Table, joined, tensors
@@ -66,6 +66,19 @@ class ItemResults:
     @property
     def item_ids(self) -> list[int]:
         return [*self.predictions, *self.failures]
+
+    def add(self, other: "ItemResults") -> None:
+        """Add the results of other items."""
+        self.predictions.update(other.predictions)
+        self.failures.update(other.failures)
+        self.labels.update(other.labels)
+
+    def without(self, item_ids: Sequence[int]) -> "ItemResults":
+        """Return the results without the failures of these items."""
+        if not item_ids:
+            return self
+        failures = {i: each for i, each in self.failures.items() if i not in set(item_ids)}
+        return replace(self, failures=failures)
 
     def up_to(self, item_id: int) -> "ItemResults":
         """Return the results of the items up to this one."""
@@ -230,10 +243,12 @@ def predict_rows(predict: Callable[[RowTensors], RowResults], rows: RowTensors) 
     """Return a result for each row. A row at which the model raises an error fails in isolation.
 
     The batch is halved until the bad rows are isolated. Each of them takes about log2(rows) more
-    calls.
+    calls. If a call takes too long, all of its rows fail: it would take too long again.
     """
     try:
         return predict(rows)
+    except TimedOut as error:
+        return RowResults([Failure(error.code, error.detail)] * len(rows))
     except ModelFailed as error:
         if len(rows) == 1:
             return RowResults([Failure(error.code, error.detail)])
@@ -300,7 +315,5 @@ def _to_item_result(rows: Sequence[Result | None]) -> Result:
     text = texts[0] if len(rows) == 1 else f"[{','.join(texts)}]"
     too_large = len(text) * UTF8_BYTES > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES
     if too_large or len(texts) < len(rows):
-        return Failure(
-            "prediction_too_large", f"the prediction is larger than {MAX_BODY_BYTES} bytes"
-        )
+        return TOO_LARGE
     return text

@@ -1,6 +1,6 @@
 """Write predictions as JSON, row by row. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 import orjson
 
+from batchline.constants import MAX_BODY_BYTES
 from batchline.errors import Failure, ModelFailed
 from batchline.ml.outputs import Distribution, Labels, Predictions, row_of, word
+
+TOO_LARGE = Failure("prediction_too_large", f"the prediction is larger than {MAX_BODY_BYTES} bytes")
+SHORTEST = {"f": len("0.0,"), "i": len("0,"), "u": len("0,"), "b": len("true,")}
+"""The characters of the shortest value in JSON, by the kind of its type."""
+SHORTEST_TEXT = len('"",')
 
 Result = str | Failure
 """The result of one row: its prediction as JSON text, or why it has none."""
@@ -39,8 +45,17 @@ def _or_none(found: RowResults) -> Labels:
 
 
 def to_results(predictions: Predictions) -> RowResults:
-    """Return one result per row. Numbers that JSON does not have become strings."""
+    """Return one result per row. Numbers that JSON does not have become strings.
+
+    A prediction that is certainly too large is not written, since its text takes several times the
+    memory of its values.
+    """
     columns = predictions.by_name
+    large = _too_large_rows(columns, predictions.rows)
+    if len(large) == predictions.rows:
+        return RowResults([TOO_LARGE] * predictions.rows)
+    if large:  # only rows of several sizes, which are lists
+        columns = {name: _without(column, large) for name, column in columns.items()}
     try:
         texts = _objects(columns, [_texts(column) for column in columns.values()])
     except TypeError as error:  # JSON has no complex numbers, for example
@@ -51,10 +66,36 @@ def to_results(predictions: Predictions) -> RowResults:
     if not predictions.finite.all():
         for row in np.flatnonzero(~predictions.finite).tolist():
             results[row] = _dump(_with_words(row_of(columns, row)))
-    for row, failed in predictions.failures.items():
+    for row, failed in {**dict.fromkeys(large, TOO_LARGE), **predictions.failures}.items():
         results[row] = failed
     labels = predictions.labels
     return RowResults(results, None if labels is None else labels.texts())
+
+
+def _too_large_rows(columns: Mapping[str, Any], rows: int) -> Sequence[int]:
+    """Return the rows whose shortest text is larger than a prediction may be."""
+    least = np.zeros(rows, np.int64)
+    for column in columns.values():
+        if isinstance(column, np.ndarray):
+            least += _shortest(column) // rows
+        elif isinstance(column, list):
+            least += list(map(_shortest, column))
+    found: list[int] = np.flatnonzero(least > MAX_BODY_BYTES).tolist()
+    return found
+
+
+def _shortest(value: Any) -> int:
+    if not isinstance(value, np.ndarray):
+        return 0
+    return int(value.size) * SHORTEST.get(value.dtype.kind, SHORTEST_TEXT)
+
+
+def _without(column: Any, rows: Sequence[int]) -> Any:
+    """Return a list without the values of these rows, which keeps its length."""
+    if not isinstance(column, list):
+        return column
+    left_out = set(rows)
+    return [None if row in left_out else value for row, value in enumerate(column)]
 
 
 def _objects(names: Iterable[str], columns: Sequence[Sequence[str]]) -> list[str]:

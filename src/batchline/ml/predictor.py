@@ -1,20 +1,23 @@
 """Predict a batch with a version of a model that has been loaded."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import orjson
 
 from batchline.errors import ModelFailed
+from batchline.ml.batch_results import BatchResults
 from batchline.ml.batching import Batching
+from batchline.ml.call_pace import CallPace
 from batchline.ml.calls import call
 from batchline.ml.content import ModelContent
 from batchline.ml.data_loader import Batch, load_batch, predict_rows
 from batchline.ml.outputs import Predictions, to_predictions
-from batchline.ml.prediction_texts import Result, RowResults, to_results
+from batchline.ml.prediction_texts import RowResults, to_results
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime, Session
 from batchline.ml.signature import Signature
@@ -28,6 +31,7 @@ class Predictor:
     signature: Signature
     batching: Batching
     allow_non_finite: bool = False
+    pace: CallPace = field(default_factory=CallPace)
 
     @classmethod
     def load(
@@ -61,26 +65,35 @@ class Predictor:
     ) -> RowResults:
         """Predict all rows of a batch, in calls of up to `batching.call_rows` rows.
 
+        If a call takes too long, all items with rows in it fail, and their other rows are left out.
+
         Args:
             wants_more: asked before each call, with the characters of the results so far. If it
                 returns False, the remaining rows are left out.
         """
-        count = sum(batch.row_counts)
-        results: list[Result | None] = [None] * count
-        labels: list[str | None] = [None] * count
-        has_labels, size, rows = False, 0, self.batching.call_rows
+        found = BatchResults(batch.row_counts)
         for part in batch.parts:
-            for start in range(0, len(part.rows), rows):
-                if not wants_more(size):
-                    return RowResults(results, labels if has_labels else None)
-                found = predict_rows(self.predict, part.rows[start : start + rows])
-                places = part.places[start : start + rows]
-                _put(results, places, found.results)
-                if found.labels is not None:
-                    _put(labels, places, found.labels)
-                    has_labels = True
-                size += sum(map(len, [each for each in found.results if type(each) is str]))
-        return RowResults(results, labels if has_labels else None)
+            start = 0
+            while start < len(part.rows):
+                if not wants_more(found.size):
+                    return found.all
+                rows = slice(start, start + self._next_rows())
+                self._predict_into(found, part.rows[rows], part.places[rows])
+                start = rows.stop
+        return found.all
+
+    def _next_rows(self) -> int:
+        batching = self.batching
+        return batching.size or self.pace.rows(batching.call_rows)
+
+    def _predict_into(self, found: BatchResults, rows: RowTensors, places: Sequence[int]) -> None:
+        if found.late:
+            keep = [n for n, place in enumerate(places) if place not in found.late]
+            rows, places = rows[keep], [places[n] for n in keep]
+        if len(rows):
+            started = time.perf_counter()
+            found.put(places, predict_rows(self.predict, rows))
+            self.pace.record(len(rows), time.perf_counter() - started)
 
     def predict(self, rows: RowTensors) -> RowResults:
         """Return one result or failure for each of up to `batching.call_rows` rows.
@@ -120,11 +133,3 @@ def _joined(parts: Sequence[Any]) -> Any:
     if are_arrays and len({each.shape[1:] for each in parts}) == 1:
         return np.concatenate(parts)
     return [row for each in parts for row in each]
-
-
-def _put(all_values: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:
-    if isinstance(places, range):
-        all_values[places.start : places.stop] = values
-        return
-    for place, value in zip(places, values, strict=True):
-        all_values[place] = value

@@ -18,6 +18,7 @@ from batchline.ml.bfloat16 import BFLOAT16
 from batchline.ml.content import Bytes, ModelContent
 from batchline.ml.external_data import HINT_ONE_FILE, HINT_SPLIT
 from batchline.ml.rows import Tensor
+from batchline.ml.time_limit import TimeLimit
 
 DTYPES = {
     "tensor(float16)": "float16",
@@ -57,6 +58,7 @@ class Runtime:
         optimization: graph optimization level, a key of `OPTIMIZATIONS`.
         operator_libraries: paths of shared libraries with custom operators. They run code, so they
             come from the operator's settings and never from the database.
+        limit: the time for one call, or None for any.
     """
 
     providers: Sequence[str] = ("CPUExecutionProvider",)
@@ -64,13 +66,15 @@ class Runtime:
     parallel_calls: int = 1
     optimization: str = "all"
     operator_libraries: Sequence[str] = ()
+    limit: TimeLimit | None = None
 
 
 class Session:
     """One model file in memory. Several threads may call it at once."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, limit: TimeLimit | None = None) -> None:
         self._session = session
+        self._limit = limit
         self.inputs = session.get_inputs()
         self.outputs = session.get_outputs()
         self._names = [output.name for output in self.outputs]
@@ -106,7 +110,7 @@ class Session:
                 f"{name} has no outputs", hint="export the model again with at least one output"
             )
         _check_outputs(session, name)
-        return cls(session)
+        return cls(session, runtime.limit)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -118,12 +122,22 @@ class Session:
         """Return the outputs in their declared order.
 
         Raises:
+            TimedOut: the call took too long, and was ended.
             ModelFailed: the model raised an error.
         """
+        if self._limit is None:
+            return self._run(feeds, None)
+        with self._limit.call() as call:
+            try:
+                return self._run(feeds, call.options)
+            except ModelFailed as error:
+                raise (self._limit.error() if call.is_late else error) from None
+
+    def _run(self, feeds: Mapping[str, Tensor], options: ort.RunOptions | None) -> list[Any]:
         try:
             if self._has_bfloat16:
-                return bfloat16.run(self._session, self._names, feeds)
-            return list(self._session.run(self._names, dict(feeds)))
+                return bfloat16.run(self._session, self._names, feeds, options)
+            return list(self._session.run(self._names, dict(feeds), options))
         except Exception as error:  # ONNX Runtime has no base class for its errors
             raise ModelFailed(first_line(error)) from error
 

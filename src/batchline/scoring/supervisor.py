@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from batchline import children
+from batchline.children import Child
 from batchline.errors import TimedOut, WorkerCrashed
 from batchline.file_errors import RunStopped
-from batchline.scoring import child
 from batchline.scoring.call_board import CallBoard
-from batchline.scoring.child import Child
 from batchline.scoring.suspects import Case, Death
 
 POLL_SECONDS = 0.2
@@ -92,7 +92,7 @@ class Supervisor:
             signal.signal(each, _raise_stopped)
         for number in itertools.count():
             before = self._progress()
-            process = child.start()
+            process = children.start()
             if process is None:
                 return Attempt(number, self._board, self._case)
             try:

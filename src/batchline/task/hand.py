@@ -1,7 +1,8 @@
 """The claims that this process holds: claim items, renew claims, release claims."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from batchline.db import claims
 from batchline.db.claims import Claim, Suspects
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
-from batchline.errors import CommitUnknown, Unavailable
+from batchline.errors import CommitUnknown, Failure, Unavailable
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ class Hand:
     owner: str
     active: set[Claim] = field(default_factory=set)
     unreleased: set[str] = field(default_factory=set)
+    _by_thread: dict[int, Claim] = field(default_factory=dict)
+    _isolated: dict[int, int] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def claim_pending(
@@ -38,9 +41,6 @@ class Hand:
         Args:
             max_items: the size of a claim, by lane.
             known: how far the run is with lanes.
-
-        Raises:
-            SuspectsWaiting: a claim has expired, and its items must be predicted first.
         """
         return self._claim(
             lambda connection, owner: claims.claim_pending(
@@ -53,11 +53,7 @@ class Hand:
         )
 
     def claim_backfill(self, max_items: int) -> Claim | None:
-        """Claim the next items of a backfill. Return None without any.
-
-        Raises:
-            SuspectsWaiting: a claim has expired, and its items must be predicted first.
-        """
+        """Claim the next items of a backfill. Return None without any."""
         return self._claim(
             lambda connection, owner: claims.claim_backfill(
                 connection, owner=owner, max_items=max_items, lease=CLAIM_LEASE
@@ -79,6 +75,7 @@ class Hand:
     def holding(self, claim: Claim) -> Iterator[None]:
         """Renew the claim while a batch works on it, and release it if the batch fails."""
         self.active.add(claim)
+        self._by_thread[threading.get_ident()] = claim
         try:
             yield
         except BaseException:
@@ -86,6 +83,16 @@ class Hand:
             raise
         finally:
             self.active.discard(claim)
+            del self._by_thread[threading.get_ident()]
+
+    @contextmanager
+    def isolating(self, item_id: int) -> Iterator[None]:
+        """Note that this thread predicts only this item of the claim that it holds."""
+        self._isolated[threading.get_ident()] = item_id
+        try:
+            yield
+        finally:
+            del self._isolated[threading.get_ident()]
 
     def renew(self) -> None:
         """Extend the active claims, except those that another job has taken."""
@@ -106,6 +113,34 @@ class Hand:
         """Release the active claims. Their batches raise `ClaimLost` when they try to store."""
         self.unreleased.update(claim.owner for claim in list(self.active))
         self._release_remaining()
+
+    def give_up(self, threads: Set[int], failure: Failure) -> None:
+        """End all claims, because these threads do not return and the process ends.
+
+        An item that such a thread predicts in isolation fails. The other items of its claim are
+        suspects. The claims of the other threads are released.
+        """
+        held, isolated = dict(self._by_thread), dict(self._isolated)
+
+        def give_up_each(connection: Any) -> None:
+            for thread, claim in held.items():
+                if thread in threads and thread not in isolated:
+                    claims.expire(connection, claim.owner)
+                    continue
+                if thread in threads:
+                    claims.fail(connection, isolated[thread], failure, claim.scope)
+                claims.release(connection, claim.owner)
+
+        self.database.transaction(give_up_each)
+
+    def expire(self, prefix: str) -> None:
+        """Make the items of a process that has ended suspects. Its owner began with `prefix`."""
+        self.database.transaction(lambda c: claims.expire(c, prefix, is_prefix=True))
+
+    def has_suspects(self) -> bool:
+        """Return whether there are suspect items that no process predicts."""
+        with self.database.read() as connection:
+            return claims.has_suspects(connection)
 
     def _claim(self, take: Callable[[Any, str], T]) -> T:
         """Claim items under a unique owner name.

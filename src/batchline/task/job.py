@@ -19,8 +19,16 @@ from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.scope import Backfill
 from batchline.db.work import ClaimedItems, Predicted
-from batchline.errors import CommitUnknown, Failure, ModelUnavailable, UnknownModel, ValueRejected
-from batchline.ml.data_loader import ItemResults, load_batch, to_item_results
+from batchline.errors import (
+    CommitUnknown,
+    Failure,
+    ModelUnavailable,
+    TimedOut,
+    UnknownModel,
+    ValueRejected,
+)
+from batchline.ml.data_loader import ItemResults, Stored, load_batch, to_item_results
+from batchline.ml.predictor import Predictor
 from batchline.registry.loaded import ModelCache
 from batchline.registry.version import Version
 from batchline.task.hand import Hand
@@ -58,12 +66,17 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _ModelBatch:
-    """The items of one model in a batch, their results, and the number of predicted rows."""
+    """The items of one model in a batch, their results, and the number of predicted rows.
+
+    Args:
+        suspects: items without a result, one of which took too long.
+    """
 
     items: ModelItems
     model_id: int
     results: ItemResults
     rows: int = 0
+    suspects: tuple[int, ...] = ()
 
     def up_to(self, item_id: int) -> "_ModelBatch":
         """Return the results up to this item. The items after it are left for later."""
@@ -127,8 +140,10 @@ class Job:
         if until is not None:
             batches = [each.up_to(until) for each in batches]
         predicted = list(map(_to_predicted, batches))
+        late = [item_id for each in batches for item_id in each.suspects]
+        suspects = [item_id for item_id in late if until is None or item_id <= until]
         try:
-            return work.store(self.database, claim, predicted, until)
+            return work.store(self.database, claim, predicted, until, suspects)
         except ValueRejected as error:
             return self._store_less(claim, batches, error)
         except CommitUnknown:
@@ -172,7 +187,7 @@ class Job:
                 continue
             if not isinstance(claimed.claim.scope, Backfill):
                 version = self._loadable(version)
-            batch = self._predict_model(each, version, RESULTS_MAX_BYTES - size)
+            batch = self._predict_model(each, version, RESULTS_MAX_BYTES - size, claimed.claim)
             size += sum(map(len, batch.results.predictions.values()))
             batches.append(batch)
         return batches
@@ -185,13 +200,43 @@ class Job:
             return self.models.active().get(version.name, version)
         return version
 
-    def _predict_model(self, items: ModelItems, version: Version, max_bytes: int) -> _ModelBatch:
+    def _predict_model(
+        self, items: ModelItems, version: Version, max_bytes: int, claim: Claim
+    ) -> _ModelBatch:
         try:
             predictor = self.models.predictor(version)
         except ModelUnavailable as error:
             failure = Failure(error.code, error.detail)
             return _ModelBatch(items, version.id, _all_failed(items.texts, failure))
-        batch = load_batch(items.texts, predictor.signature)
+        if claim.suspect:
+            return self._predict_isolated(items, version, predictor, max_bytes)
+        results, rows = self._predict_texts(items.texts, predictor, max_bytes)
+        late = _late(results)
+        return _ModelBatch(items, version.id, results.without(late), rows, tuple(late))
+
+    def _predict_isolated(
+        self, items: ModelItems, version: Version, predictor: Predictor, max_bytes: int
+    ) -> _ModelBatch:
+        """Predict suspect items one by one, so that the one that takes too long is known."""
+        found, rows, size = ItemResults({}, {}), 0, 0
+        for item_id, text in items.texts.items():
+            if size > max_bytes:
+                break
+            with self.hand.isolating(item_id):
+                one, count = self._predict_texts({item_id: text}, predictor, RESULTS_MAX_BYTES)
+            found.add(one)
+            rows += count
+            size += sum(map(len, one.predictions.values()))
+        done = found.item_ids
+        if len(done) < len(items.texts):
+            found = replace(found, until=max(done))
+        return _ModelBatch(items, version.id, found, rows)
+
+    def _predict_texts(
+        self, texts: Stored, predictor: Predictor, max_bytes: int
+    ) -> tuple[ItemResults, int]:
+        """Return the results of items, and the number of predicted rows."""
+        batch = load_batch(texts, predictor.signature)
 
         def wants_more(size: int) -> bool:
             if self.stop.is_set():
@@ -200,7 +245,7 @@ class Job:
 
         found = predictor.predict_batch(batch, wants_more)
         rows = len(found.results) - found.results.count(None)
-        return _ModelBatch(items, version.id, to_item_results(batch, found), rows)
+        return to_item_results(batch, found), rows
 
 
 def _unknown_model(name: str, known: Sequence[str]) -> Failure:
@@ -211,6 +256,11 @@ def _unknown_model(name: str, known: Sequence[str]) -> Failure:
 
 def _all_failed(item_ids: Iterable[int], failure: Failure) -> ItemResults:
     return ItemResults({}, dict.fromkeys(item_ids, failure))
+
+
+def _late(results: ItemResults) -> list[int]:
+    """Return the items that took too long together."""
+    return [i for i, failure in results.failures.items() if failure.code == TimedOut.code]
 
 
 def _to_predicted(batch: _ModelBatch) -> Predicted:

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from batchline.constants import SUSPECTS_INTERVAL, WAIT_FOR_OTHER_JOBS
 from batchline.db import backfills
-from batchline.db.claims import Claim, SuspectsWaiting
+from batchline.db.claims import Claim
 from batchline.db.cruds import pending, runs
 from batchline.errors import ClaimLost
 from batchline.machine import processor
@@ -17,18 +18,39 @@ from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.lanes import Lanes
 
 OnBatch = Callable[[Outcome], None]
+OnSuspects = Callable[[], None]
 
 log = structlog.get_logger(__name__)
 
 
 class Run:
-    """One pass over the pending items, shared by `threads` worker threads."""
+    """One pass over the pending items, shared by `threads` worker threads.
 
-    def __init__(self, job: Job, threads: int, on_batch: OnBatch) -> None:
+    Args:
+        on_suspects: called if there are suspect items, to predict them in another process. Without
+            it, this run predicts them after the others.
+        look_again: seconds after which a thread without items looks for new ones, while another
+            thread still predicts.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        threads: int,
+        on_batch: OnBatch,
+        *,
+        on_suspects: OnSuspects | None = None,
+        look_again: float = WAIT_FOR_OTHER_JOBS,
+    ) -> None:
         self._job = job
         self._threads = threads
         self._on_batch = on_batch
+        self._on_suspects = on_suspects
+        self._look_again = look_again
         self._lock = threading.Lock()
+        self._next_report = 0.0
+        self._resting = threading.Condition()
+        self._busy = 0
         self._lanes = Lanes()
         self._outcome = Outcome()
         self._run_id: int | None = None
@@ -45,21 +67,38 @@ class Run:
         with self._job.database.read() as connection:
             if not pending.exists(connection) and not backfills.has_unfinished(connection):
                 return self._outcome
+        return self._recorded(self._predict_everything)
+
+    def execute_suspects(self) -> Outcome:
+        """Predict the suspect items, in a process that does nothing else.
+
+        Raises:
+            DatabaseUnavailable: as `execute`.
+        """
+        return self._recorded(self._predict_suspects)
+
+    def _recorded(self, predict: Callable[[], None]) -> Outcome:
         started = time.perf_counter()
         try:
-            self._predict_everything()
+            predict()
         finally:
             self._finish(time.perf_counter() - started)
         return self._outcome
 
     def _predict_everything(self) -> None:
-        suspects = True
-        while suspects and not self._job.stop.is_set():
+        self._predict_free()
+        while self._on_suspects is None and not self._job.stop.is_set():
+            if not self._job.hand.has_suspects():
+                return
             self._predict_suspects()
-            with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
-                workers = [pool.submit(self._work) for _ in range(self._threads)]
-            found_suspects = [worker.result() for worker in workers]  # raises a thread's error
-            suspects = any(found_suspects)
+            self._predict_free()
+
+    def _predict_free(self) -> None:
+        self._busy = self._threads
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
+            workers = [pool.submit(self._work) for _ in range(self._threads)]
+        for worker in workers:
+            worker.result()  # raises a thread's error
 
     def _predict_suspects(self) -> None:
         """Predict suspect items one batch at a time, while this job holds no other claim."""
@@ -73,17 +112,37 @@ class Run:
             log.warning("suspect items claimed", first_id=claim.first_id, last_id=claim.last_id)
             self._predict(claim)
 
-    def _work(self) -> bool:
-        """Predict batches until nothing is free. Return whether suspect items must come first."""
-        while not self._job.stop.is_set():
-            try:
+    def _work(self) -> None:
+        """Predict batches until nothing is free and no other thread predicts."""
+        try:
+            while not self._job.stop.is_set():
+                self._report_suspects()
                 claim = self._next_claim()
-            except SuspectsWaiting:
-                return True
-            if claim is None:
-                return False
-            self._predict(claim)
-        return False
+                if claim is not None:
+                    self._predict(claim)
+                elif not self._may_get_items():
+                    return
+        finally:
+            with self._resting:
+                self._busy -= 1
+                self._resting.notify_all()
+
+    def _may_get_items(self) -> bool:
+        """Wait while other threads predict. Return False when none does any more."""
+        with self._resting:
+            self._busy -= 1
+            self._resting.notify_all()
+            is_over = self._resting.wait_for(lambda: self._busy == 0, self._look_again)
+            self._busy += 1
+        return not is_over
+
+    def _report_suspects(self) -> None:
+        now = time.monotonic()
+        if self._on_suspects is None or now < self._next_report:
+            return
+        self._next_report = now + SUSPECTS_INTERVAL
+        if self._job.hand.has_suspects():
+            self._on_suspects()
 
     def _next_claim(self) -> Claim | None:
         """Claim pending items, the lowest lane's first, else those of a backfill."""

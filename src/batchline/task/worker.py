@@ -20,7 +20,7 @@ from batchline.constants import (
 from batchline.db.cruds import pending
 from batchline.errors import BatchlineError, DatabaseUnavailable, Unavailable
 from batchline.task.job import Job, Outcome
-from batchline.task.run import OnBatch, Run
+from batchline.task.run import OnBatch, OnSuspects, Run
 from batchline.task.schedule import seconds_after_outage, seconds_until_next
 
 log = structlog.get_logger(__name__)
@@ -32,12 +32,23 @@ class Worker:
     A signal handler may set `job.stop`. Then every waiting thread wakes up, batches in progress are
     finished or released, and the loop returns. After `DRAIN_TIMEOUT` seconds, the job releases its
     remaining claims and the process exits.
+
+    Args:
+        on_suspects: as for `Run`.
     """
 
-    def __init__(self, job: Job, *, threads: int, on_batch: OnBatch = lambda outcome: None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        *,
+        threads: int,
+        on_batch: OnBatch = lambda outcome: None,
+        on_suspects: OnSuspects | None = None,
+    ) -> None:
         self._job = job
         self._threads = threads
         self._on_batch = on_batch
+        self._on_suspects = on_suspects
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Start a run every `wait_time` seconds until the job is stopped.
@@ -50,7 +61,7 @@ class Worker:
             while not self._job.stop.is_set():
                 started = clock()
                 try:
-                    self._run(self._on_batch)
+                    self._run(self._on_batch, wait_time)
                     attempts = 0
                     pause = seconds_until_next(started, clock(), wait_time)
                 except Unavailable as error:
@@ -84,7 +95,7 @@ class Worker:
             while not self._job.stop.is_set():
                 before = len(outcomes)
                 try:
-                    self._run(on_batch)
+                    self._run(on_batch, WAIT_FOR_OTHER_JOBS)
                     if done():
                         break
                     attempts = 0
@@ -97,8 +108,23 @@ class Worker:
                 self._job.stop.wait(pause)
         return sum(outcomes, Outcome())
 
-    def _run(self, on_batch: OnBatch) -> None:
-        Run(self._job, self._threads, on_batch).execute()
+    def run_suspects(self) -> Outcome:
+        """Predict the suspect items until there are none, and nothing else.
+
+        Raises:
+            DatabaseUnavailable: the database is unavailable.
+        """
+        with self._kept_alive():
+            return Run(self._job, 1, self._on_batch).execute_suspects()
+
+    def _run(self, on_batch: OnBatch, look_again: float) -> None:
+        Run(
+            self._job,
+            self._threads,
+            on_batch,
+            on_suspects=self._on_suspects,
+            look_again=look_again,
+        ).execute()
 
     def _pending(self) -> bool:
         with self._job.database.read() as connection:

@@ -29,9 +29,13 @@ class Child:
         if not select.select([self.ended], [], [], seconds)[0]:
             return None
         _, status = os.waitpid(self.pid, 0)
+        self.close()
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        """Let go of it in a copy of this process, which is not its parent."""
         os.close(self.ended)
         os.close(self.life)
-        return os.waitstatus_to_exitcode(status)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -45,8 +49,12 @@ class Child:
             self.kill()
 
 
-def start() -> Child | None:
-    """Copy this process, which must have one thread. Return None in the copy."""
+def start(patience: float = STOP_SECONDS) -> Child | None:
+    """Copy this process, which must have one thread. Return None in the copy.
+
+    Args:
+        patience: time for the copy to stop after the end of its parent. Then it is killed.
+    """
     ended, working = os.pipe()
     living, life = os.pipe()
     gc.freeze()  # the copy need not look at what is there, which would copy its pages
@@ -59,13 +67,13 @@ def start() -> Child | None:
     os.close(life)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent stops it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_stop_when_closed, args=(living,), daemon=True).start()
+    threading.Thread(target=_stop_when_closed, args=(living, patience), daemon=True).start()
     return None
 
 
-def _stop_when_closed(living: int) -> None:
+def _stop_when_closed(living: int, patience: float) -> None:
     while os.read(living, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    threading.Event().wait(STOP_SECONDS)
+    threading.Event().wait(patience)
     os.kill(os.getpid(), signal.SIGKILL)
