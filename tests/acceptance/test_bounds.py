@@ -94,7 +94,8 @@ def test_a_page_of_many_small_predictions_ends_early_and_the_next_goes_on(
         for item_id in range(1, MAX_PAGE_ITEMS + 1):
             connection.execute("INSERT INTO items (data, status) VALUES ('[]', 'succeeded')")
             connection.execute(
-                "INSERT INTO predictions (item_id, model_id, prediction, label) VALUES (?, 1, ?, ?)",
+                "INSERT INTO predictions (item_id, model_id, prediction, label)"
+                " VALUES (?, 1, ?, ?)",
                 (item_id, prediction, "y" * 1000),
             )
     ids, page = [], {"has_more": True, "last_id": 0}
