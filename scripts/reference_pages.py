@@ -132,7 +132,7 @@ LIMITS = {
         "MAX_REPORTED_FAULTS": "validation errors that a response lists",
         "BODY_TIMEOUT": "seconds for a request body to arrive",
         "MAX_PAGE_ITEMS": "items on a page of `GET /items`",
-        "MAX_PAGE_BYTES": "bytes of predictions on a page of `GET /items`",
+        "MAX_PAGE_BYTES": "bytes of a page of `GET /items` with more than one item",
     },
     "Connections of one API process": {
         "MAX_HEAD_BYTES": "bytes of a request's head; beyond that, 431 `head_too_large`",

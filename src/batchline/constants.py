@@ -66,7 +66,9 @@ MAX_REPORTED_FAULTS = 20
 BODIES_MAX_BYTES = 64 * 1024 * 1024
 """Memory for all request bodies above `SMALL_BODY_BYTES` that are being received."""
 MAX_PAGE_BYTES = 8 * 1024 * 1024
-"""A page of items ends early when its predictions exceed this size."""
+"""A page of items ends early when it exceeds this size."""
+EXAMPLE_MAX_VALUES = 1_000
+"""A response has no example of a model whose rows have more values."""
 LARGE_PREDICTION_BYTES = 16 * 1024
 """A larger prediction is read in a statement of its own."""
 

@@ -12,7 +12,13 @@ import pytest
 from starlette.requests import Request
 
 from batchline.api.bodies import BodyReader
-from batchline.constants import BODIES_MAX_BYTES, MAX_BODY_BYTES, MAX_PAGE_BYTES
+from batchline.constants import (
+    BODIES_MAX_BYTES,
+    LARGE_PREDICTION_BYTES,
+    MAX_BODY_BYTES,
+    MAX_PAGE_BYTES,
+    MAX_PAGE_ITEMS,
+)
 from batchline.errors import BodyTimeout
 from tests.service import IRIS, PATIENCE, Service, migrate
 
@@ -78,3 +84,25 @@ def test_a_page_of_large_predictions_ends_early_and_the_next_goes_on(
     second = api.http.get("/items?after=2").json()
     assert [item["id"] for item in second["items"]] == [3, 4]
     assert not second["has_more"]
+
+
+def test_a_page_of_many_small_predictions_ends_early_and_the_next_goes_on(
+    api: Service, tmp_path: Path
+) -> None:
+    prediction = '"' + "x" * (LARGE_PREDICTION_BYTES - 2) + '"'
+    with sqlite3.connect(tmp_path / "batchline.db") as connection:
+        for item_id in range(1, MAX_PAGE_ITEMS + 1):
+            connection.execute("INSERT INTO items (data, status) VALUES ('[]', 'succeeded')")
+            connection.execute(
+                "INSERT INTO predictions (item_id, model_id, prediction, label)"
+                " VALUES (?, 1, ?, ?)",
+                (item_id, prediction, "y" * 1000),
+            )
+    ids, page = [], {"has_more": True, "last_id": 0}
+    while page["has_more"]:
+        path = f"/items?limit={MAX_PAGE_ITEMS}&after={page['last_id']}"
+        response = api.http.get(path if ids else path.partition("&after")[0])
+        assert len(response.content) <= MAX_PAGE_BYTES
+        page = response.json()
+        ids += [item["id"] for item in page["items"]]
+    assert ids == list(range(1, MAX_PAGE_ITEMS + 1))

@@ -12,7 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from batchline.constants import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_PAGE_BYTES, MAX_UPLOADS
+from batchline.constants import (
+    MAX_HEAD_BYTES,
+    MAX_HEAD_FIELDS,
+    MAX_PAGE_BYTES,
+    MAX_UPLOADS,
+    UPLOAD_BLOCK_BYTES,
+)
 from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
@@ -217,15 +223,20 @@ def test_a_client_that_reads_slowly_gets_all_of_its_response_and_the_next(api: S
 # Uploads ---------------------------------------------------------------------------------------
 
 
-def test_a_slow_upload_makes_room_for_others(url: str) -> None:
+def test_a_slow_upload_makes_room_for_others_and_says_what_was_stored(url: str) -> None:
     head = b"POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     line = json.dumps({"data": [IRIS]}).encode() + b"\n"
+    lines = line * (2 * UPLOAD_BLOCK_BYTES // len(line))
     with SmallService(url, UPLOAD_SLOW_AFTER=0.3, HEAD_TIMEOUT=0.2) as api, ExitStack() as stack:
-        slow = [stack.enter_context(connect(api, head + line)) for _ in range(MAX_UPLOADS)]
+        slow = [stack.enter_context(connect(api, head + lines)) for _ in range(MAX_UPLOADS)]
+        for client in slow:
+            assert client.recv(1000)  # its first lines are stored, so it has a place
         wait_for(lambda: api.http.post("/items", content=line).status_code == 200, "a place", 3)
         wait_for(lambda: any(closed(slow)), "the end of one upload", 5)
         (ended,) = [client for client in slow if is_closed(client)]
-        assert b'"code":"intake_full"' in all_of(ended)
+        last_line = all_of(ended)
+    assert b'"code":"intake_full"' in last_line
+    assert b'"from_line"' in last_line
 
 
 # Connections -----------------------------------------------------------------------------------

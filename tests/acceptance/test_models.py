@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchline.constants import IRIS_LABELS, IRIS_MODEL
+from batchline.constants import EXAMPLE_MAX_VALUES, IRIS_LABELS, IRIS_MODEL
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
@@ -304,3 +304,16 @@ def test_lines_of_a_file_may_be_for_several_models(url: str, api: Service, tmp_p
     assert told[1]["error"]["code"] == "unknown_model"
     command(url, "job", "--once")
     assert [api.read(item_id)["model"] for item_id in (1, 2)] == ["default", "pairs"]
+
+
+def test_a_large_input_has_no_example_in_responses(url: str, api: Service, tmp_path: Path) -> None:
+    small, large = EXAMPLE_MAX_VALUES, EXAMPLE_MAX_VALUES + 1
+    for name, width in (("small", small), ("large", large)):
+        command(url, "models", "add", name, str(models.doubling(tmp_path / f"{name}.onnx", width)))
+    found = {name: api.http.get(f"/models/{name}").json() for name in ("small", "large")}
+    assert len(found["small"]["example"]["data"][0]) == small
+    assert found["large"]["example"] is None
+    assert [each["example"] is None for each in api.http.get("/models").json()["models"]] == [
+        True,
+        False,
+    ]

@@ -35,6 +35,10 @@ NOT_JSON = {
 """The error of an item whose prediction would make the response invalid."""
 
 
+PAGE_MEMBERS_BYTES = 100
+"""Size of a page without items: `has_more`, `last_id` and brackets."""
+
+
 BULK_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Each line is one of these objects. The last line has `done`.",
@@ -133,13 +137,24 @@ def list_items(request: Request, query: Annotated[PageQuery, Query()]) -> Respon
     with state.database.read() as connection:
         page = items.list_page(connection, filters, after=query.after, limit=query.limit)
         page = items.load_large_predictions(connection, page, MAX_PAGE_BYTES)
-    return json_response(
-        {
-            "items": list(map(_item, page.items)),
-            "has_more": page.has_more,
-            "last_id": page.last_id,
-        }
-    )
+    return _page(page)
+
+
+def _page(found: items.Page) -> Response:
+    """Return as many items as `MAX_PAGE_BYTES` hold, and at least one."""
+    fitting: list[StoredItem] = []
+    texts: list[orjson.Fragment] = []
+    size = PAGE_MEMBERS_BYTES
+    for record in found.items:
+        text = orjson.dumps(_item(record), option=orjson.OPT_UTC_Z)
+        size += len(text) + len(",")
+        if fitting and size > MAX_PAGE_BYTES:
+            found = items.Page(fitting, has_more=True, last_id=fitting[-1].id)
+            break
+        fitting.append(record)
+        texts.append(orjson.Fragment(text))
+    page = {"items": texts, "has_more": found.has_more, "last_id": found.last_id}
+    return json_response(page)
 
 
 @router.post(

@@ -1,5 +1,6 @@
 """The endpoints that describe models."""
 
+from math import prod
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import Model, Models
 from batchline.api.state import ApiState
+from batchline.constants import EXAMPLE_MAX_VALUES
 from batchline.registry.version import KnownVersions, Version, read_model
 
 router = APIRouter()
@@ -40,5 +42,14 @@ def _model(version: Version) -> dict[str, Any]:
         **version.signature.to_json(),
         "batching": None if version.batching is None else version.batching.to_json(),
         "notes": version.notes,
-        "example": {"model": version.name, "data": version.signature.example()},
+        "example": _example(version),
     }
+
+
+def _example(version: Version) -> dict[str, Any] | None:
+    """Return a request for one row, or None if its data is large."""
+    shapes = [each.shape for each in version.signature.inputs]
+    values = sum(prod(s if isinstance(s, int) else 3 for s in shape) for shape in shapes)
+    if values > EXAMPLE_MAX_VALUES:
+        return None
+    return {"model": version.name, "data": version.signature.example()}

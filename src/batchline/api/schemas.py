@@ -250,7 +250,7 @@ class Model(BaseModel):
     )
     batching: ModelBatching | None
     notes: list[str] = Field(description="what the validation found out, in words")
-    example: PredictRequest
+    example: PredictRequest | None = Field(description="null if a row has many values")
     versions: list[int] | None = None
 
 
