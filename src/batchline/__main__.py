@@ -1,6 +1,22 @@
-"""`python -m batchline` is the same as `batchline`."""
+"""`python -m batchline` is the same as `batchline`. Ctrl-C ends both with a word from the start."""
 
-from batchline.cli import main
+import os
+import signal
+
+
+def main() -> None:
+    """Run the command line."""
+    handler = signal.signal(signal.SIGINT, _stop)
+    from batchline.cli import main as run
+
+    signal.signal(signal.SIGINT, handler)
+    run()
+
+
+def _stop(number: int, frame: object) -> None:
+    os.write(2, b"stopped\n")
+    os._exit(128 + number)  # an exception could get lost in an import
+
 
 if __name__ == "__main__":
     main()

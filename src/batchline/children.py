@@ -37,16 +37,18 @@ class Child:
         os.close(self.ended)
         os.close(self.life)
 
-    def kill(self) -> None:
+    def kill(self) -> int:
+        """End it, and return minus the signal."""
         os.kill(self.pid, signal.SIGKILL)
-        while self.wait(STOP_SECONDS) is None:
+        while (code := self.wait(STOP_SECONDS)) is None:
             pass  # it is in a call of the kernel that cannot be interrupted
+        return code
 
-    def stop(self) -> None:
-        """Ask it to end, and kill it if it does not."""
+    def stop(self) -> int:
+        """Ask it to end, and kill it if it does not. Return as `wait` does."""
         os.kill(self.pid, signal.SIGTERM)
-        if self.wait(STOP_SECONDS) is None:
-            self.kill()
+        code = self.wait(STOP_SECONDS)
+        return self.kill() if code is None else code
 
 
 def start(patience: float = STOP_SECONDS) -> Child | None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -218,6 +220,48 @@ def test_ctrl_c_ends_a_run_within_seconds_and_leaves_nothing(tmp_path: Path) -> 
         assert command.wait(20) == 128 + signal.SIGINT, command.output
         assert "stopped: nothing was written" in command.output
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "slow.onnx"}
+
+
+STOP_AT_IMPORT = """
+import atexit, os, signal, sys
+
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["STOP_AT"]:
+            del sys.meta_path[0]
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Stop())
+if os.environ["STOP_AT"] == "the end":
+    atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+"""
+MODULES = [
+    "typer", "batchline.configurations", "numpy.linalg", "onnxruntime.capi", "pyarrow.lib",
+    "sqlalchemy.engine", "batchline.scoring.local", "batchline.scoring.sql_sink",
+]  # fmt: skip
+
+
+def predict_until(folder: Path, moment: str, status: int) -> str:
+    """Send SIGINT to a run on a query at a moment, and return its messages."""
+    (folder / "sitecustomize.py").write_text(STOP_AT_IMPORT)
+    values = ", ".join(f"1 AS {name}" for name in NAMES)
+    words = ("--query", f"SELECT 1 AS id, {values}", "--into", "scores", "--id", "id")
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    url = f"sqlite:///{folder / 'rows.db'}"
+    settings = {"DATABASE_URL": url, "STOP_AT": moment, "PYTHONPATH": path}
+    return str(predict(*words, *IRIS, status=status, **settings).stderr)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_ctrl_c_ends_a_run_with_a_word_whatever_is_imported_then(
+    tmp_path: Path, module: str
+) -> None:
+    said = predict_until(tmp_path, module, 130)
+    assert re.fullmatch("stopped(: nothing was written)?\n", said)
+
+
+def test_ctrl_c_comes_too_late_for_a_run_that_is_complete(tmp_path: Path) -> None:
+    assert predict_until(tmp_path, "the end", 0) == "1 row in the table scores\n"
 
 
 def test_a_model_of_the_database_predicts_files_too(tmp_path: Path) -> None:

@@ -204,7 +204,8 @@ def interrupted(tmp_path: Path, sources: Path) -> Iterator[tuple[Path, str]]:
     """An output whose run was stopped by Ctrl-C, and what the run said."""
     target = tmp_path / "out.csv"
     saved = tmp_path / ".out.csv.batchline/journal.jsonl"
-    with Command("predict", *words(sources, target)) as command:
+    secret = ("--database-url", "postgresql://me:secret@db/rows")
+    with Command("predict", *words(sources, target), *secret) as command:
         wait_for_save(command.process, saved)
         command.send(signal.SIGINT)
         assert command.wait(8) == 128 + signal.SIGINT, command.output
@@ -218,7 +219,10 @@ def test_ctrl_c_says_how_to_continue_and_that_command_does(
     assert not target.exists()
     _, _, command = said.strip().rpartition("\n")
     assert "To continue, run:" in said
-    assert command == shlex.join(["batchline", "predict", *words(sources, target), "--resume"])
+    assert "secret" not in said
+    url = ("--database-url", "postgresql://me:***@db/rows")
+    again = [*words(sources, target), *url, "--resume"]
+    assert command == shlex.join(["batchline", "predict", *again])
     done = predict(*shlex.split(command)[2:], "--json", status=3)
     assert json.loads(done.stdout)["rows"] == ROWS
     assert target.read_bytes() == undisturbed(sources, "csv").read_bytes()

@@ -26,6 +26,7 @@ from tests.predict_sql import (
     tables,
 )
 
+SQLITE = [kind for kind in KINDS if kind == "sqlite"]
 POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
 SERVERS = [kind for kind in KINDS if kind != "sqlite"]
 
@@ -91,6 +92,28 @@ def test_a_row_that_cannot_be_predicted_has_its_reason_in_the_table(
     assert good == doubled(1, 2)
     assert bad[:2] == (3, None)
     assert "x0" in bad[2]
+
+
+@pytest.mark.parametrize("database_kind", SQLITE, indirect=True)
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ([], "Run the command again to complete it"),
+        (["--if-exists", "append"], "a second run adds them again. Delete them first"),
+        (["--if-exists", "replace"], ""),
+    ],
+)
+def test_a_run_that_ends_with_an_error_says_which_rows_the_table_has(
+    database_url: str, database: Database, model: Path, options: list[str], outcome: str
+) -> None:
+    fill(database, 4_000)
+    execute(database, "UPDATE customers SET x0 = NULL WHERE id > 3900")
+    said = rejected(database_url, model, "--max-errors", "0", *options)
+    assert "correct the rows, or raise --max-errors" in said
+    assert outcome in said
+    stored = rows(database, "SELECT COUNT(*) FROM scores")[0][0] if outcome else 0
+    assert bool(stored) == bool(outcome)
+    assert f"{stored} rows of this run are in the table scores" in said or not outcome
 
 
 def test_a_prediction_that_is_no_number_is_null_and_says_so(

@@ -48,8 +48,7 @@ from batchline.cli.predict_options import (
     kept_names,
     split_names,
 )
-from batchline.cli.predict_output import NOTHING_WRITTEN
-from batchline.cli.predict_process import start_process, stopped_by_its_parent, stopped_by_signals
+from batchline.cli.predict_process import exit_at_signals, start_process
 from batchline.cli.predict_sql import (
     Id,
     IfExistsOption,
@@ -117,6 +116,7 @@ def predict(
     row of the input, in the same order. It appears once it is complete. A row that cannot be read
     or predicted has its reason in the column error. Exit code 3: some rows have errors.
     """
+    exit_at_signals()
     collect_garbage_rarely()
     settings = configure_silently({"database_url": database_url})
     from batchline.files.options import ReadOptions, WriteOptions
@@ -142,28 +142,26 @@ def predict(
     attempt = None
     if output is not None and not check and not sql.is_used:
         attempt = start_process(sources or [], output, settings, resume=resume)
-    with stopped_by_its_parent() if attempt else stopped_by_signals(NOTHING_WRITTEN):
-        from batchline.scoring.columns import named_columns
+    from batchline.scoring.columns import named_columns
 
-        limit = error_limit(max_errors, error_column=error_column)
-        loaded = _load(settings, model, choices, labels, read_sample(sample))
-        loaded = loaded.with_signature(
-            named_columns(loaded.predictor.signature, split_names(columns or "") if columns else ())
-        )
-        added = _added(
-            loaded,
-            rename or [],
-            error_column=error_column,
-            model_columns=model_columns or bool(into),
-        )
-        rest = loaded, added, reading, writing, kept_names(keep), limit, as_json
-        if sql.is_used:
-            run = SqlRun(sources or [], output, sql, settings, *rest)
-            with stopped_by_signals(run.when_stopped):
-                failed = run.check() if check else run.execute()
-        else:
-            files = FileRun(settings, sources or [], output, *rest, only_errors)
-            failed = files.execute(attempt, resume=resume) if attempt else files.check()
+    limit = error_limit(max_errors, error_column=error_column)
+    loaded = _load(settings, model, choices, labels, read_sample(sample))
+    loaded = loaded.with_signature(
+        named_columns(loaded.predictor.signature, split_names(columns or "") if columns else ())
+    )
+    added = _added(
+        loaded,
+        rename or [],
+        error_column=error_column,
+        model_columns=model_columns or bool(into),
+    )
+    rest = loaded, added, reading, writing, kept_names(keep), limit, as_json
+    if sql.is_used:
+        run = SqlRun(sources or [], output, sql, settings, *rest)
+        failed = run.check() if check else run.execute()
+    else:
+        files = FileRun(settings, sources or [], output, *rest, only_errors)
+        failed = files.execute(attempt, resume=resume) if attempt else files.check()
     if failed:
         raise typer.Exit(WITH_ERRORS)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from batchline.cli.predict_output import show_progress, show_summary
+from batchline.cli.predict_process import stopped_by_signals
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -76,6 +77,7 @@ class FileRun:
             if before:
                 check_earlier(before, kept, self.added, options.format_of(self.output))
             with (
+                stopped_by_signals() as complete,
                 open_output(self.output, kept, new, options, facts, resume=resume or again) as (
                     sink,
                     journal,
@@ -93,6 +95,7 @@ class FileRun:
                     watch=watch,
                 )
                 summary = engine.run()
+                complete()
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed
 

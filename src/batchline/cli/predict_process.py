@@ -1,18 +1,21 @@
 """The process that predicts files, and the one that watches over it."""
 
 import os
+import re
 import shlex
 import signal
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from batchline.cli.output import count
+from batchline.cli.predict_output import NOTHING_WRITTEN
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -48,7 +51,7 @@ def start_process(
         found = supervisor.run()
     except Stopped as stopped:
         kept = _how_to_continue(folder)
-        typer.echo(f"stopped: {kept or 'nothing was written'}", err=True)
+        typer.echo(f"stopped: {kept or NOTHING_WRITTEN}", err=True)
         raise typer.Exit(128 + stopped.number) from None
     except RunStopped as error:
         error.hint = error.hint or _how_to_continue(folder)
@@ -61,42 +64,53 @@ def start_process(
     os._exit(found)  # this process has nothing to undo, and leaving at once saves time
 
 
-@contextmanager
-def stopped_by_its_parent() -> Iterator[None]:
-    """Undo what is half done when SIGTERM arrives, and exit."""
-    from batchline.scoring.supervisor import Stopped
+def exit_at_signals() -> None:
+    """Exit at once at Ctrl-C or SIGTERM, until there is something to undo.
+
+    An exception would not do. An extension module that is being imported replaces it by its own.
+    """
 
     def on_signal(number: int, frame: object) -> None:
-        raise Stopped(number)
+        os.write(sys.stderr.fileno(), f"stopped: {NOTHING_WRITTEN}\n".encode())
+        os._exit(128 + number)
 
-    signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    except Stopped as stopped:
-        raise typer.Exit(128 + stopped.number) from None
+    _handle(on_signal)
 
 
 @contextmanager
-def stopped_by_signals(message: str) -> Iterator[None]:
-    """End with 128 + signal after Ctrl-C or SIGTERM, and leave no half of an output.
+def stopped_by_signals(message: Callable[[], str] | None = None) -> Iterator[Callable[[], None]]:
+    """Leave the block at Ctrl-C or SIGTERM and exit.
 
     Args:
-        message: what the output has then.
+        message: returns what the output has then. None: the parent process says it.
+
+    Returns:
+        A function to call once the output is complete. From then on, both are ignored.
     """
     from batchline.scoring.supervisor import Stopped
 
     def on_signal(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        _handle(signal.SIG_DFL)  # a second one ends the process at once
         raise Stopped(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    _handle(on_signal)
     try:
-        yield
+        yield partial(_handle, signal.SIG_IGN)
     except Stopped as stopped:
-        typer.echo(f"stopped: {message}", err=True)
-        sys.stderr.flush()
+        if message:
+            typer.echo(f"stopped: {message()}", err=True)
+            sys.stderr.flush()
         raise typer.Exit(128 + stopped.number) from None
+    except BaseException:
+        _handle(signal.SIG_DFL)
+        raise
+
+
+def _handle(handler: Any) -> None:
+    """Handle both signals, but for those that are ignored: a child process ignores Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _check_resume(
@@ -135,6 +149,12 @@ def _is_stream(path: str) -> bool:
     )
 
 
+def without_secrets(word: str) -> str:
+    """Return a word of the command line with *** for a password and for the query of a URL."""
+    word = re.sub(r"(://[^/@\s:]*:)[^/\s]*@", r"\1***@", word)
+    return re.sub(r"(://[^\s?]*\?)[^\s]*", r"\1***", word) if "=" in word else word
+
+
 def _how_to_continue(folder: Path | None) -> str:
     """Say how to continue the run that was interrupted, or remove what cannot be continued."""
     from batchline.scoring import journal
@@ -145,6 +165,6 @@ def _how_to_continue(folder: Path | None) -> str:
     if not saved.parts:
         journal.remove(folder)
         return ""
-    words = [each for each in sys.argv[1:] if each != "--resume"]
+    words = [without_secrets(each) for each in sys.argv[1:] if each != "--resume"]
     command = shlex.join(["batchline", *words, "--resume"])
     return f"{count(saved.mark.rows, 'row')} are kept in {folder}. To continue, run:\n{command}"

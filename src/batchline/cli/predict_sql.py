@@ -12,8 +12,10 @@ import typer
 
 from batchline.cli.output import count
 from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
+from batchline.cli.predict_process import stopped_by_signals
 from batchline.cli.wiring import connect_to, runtime_of
 from batchline.constants import IfExists
+from batchline.errors import BatchlineError
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -153,13 +155,6 @@ class SqlRun:
     limit: "ErrorLimit"
     as_json: bool
 
-    @property
-    def when_stopped(self) -> str:
-        """What is true after Ctrl-C."""
-        if self.sql.into is None or self.sql.if_exists in ("fail", "replace"):
-            return NOTHING_WRITTEN
-        return f"{self.sql.into} has a part of the predictions; run the command again"
-
     def check(self) -> int:
         """Check the columns of both sides, and print what the output would have."""
         with self._opened() as (source, kept, target):
@@ -179,6 +174,8 @@ class SqlRun:
         with (
             self._scorer() as scorer,
             self._opened() as (source, kept, target),
+            stopped_by_signals(partial(self._outcome, target)) as complete,
+            self._with_outcome(target),
             self._sink(source, kept, target) as sink,
             show_progress(source, self.settings) as on_progress,
         ):
@@ -191,6 +188,7 @@ class SqlRun:
                 limit=self.limit,
                 on_progress=on_progress,
             ).run()
+            complete()
         place = self.output or f"the table {self.sql.into}"
         show_summary(summary, place, as_json=self.as_json)
         return summary.failed
@@ -208,6 +206,25 @@ class SqlRun:
         with closing(ModelProcesses(copy, self.settings.model_timeout)) as processes:
             predictor = IsolatedPredictor.of(own, processes)
             yield Scorer(predictor, self._kinds, self.added, model.name, model.version)
+
+    @contextmanager
+    def _with_outcome(self, target: "Target | None") -> Iterator[None]:
+        """Let an error say which rows the table has."""
+        try:
+            yield
+        except BatchlineError as error:
+            if target is not None and target.stored:
+                error.hint = "\n".join(filter(None, [error.hint, self._outcome(target)]))
+            raise
+
+    def _outcome(self, target: "Target | None") -> str:
+        """Return what the output has after a run that did not get to its end."""
+        if target is None or not target.stored:
+            return NOTHING_WRITTEN
+        stored = f"{count(target.stored, 'row')} of this run are in the table {self.sql.into}"
+        if self.sql.if_exists is IfExists.APPEND and not self.sql.only_new:
+            return f"{stored}, and a second run adds them again. Delete them first"
+        return f"{stored}. Run the command again to complete it"
 
     @property
     def _kinds(self) -> "dict[str, Kind]":

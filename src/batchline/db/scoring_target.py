@@ -71,6 +71,8 @@ class Target:
         self._table: Table | None = None
         self._is_moving = False
         self._is_complete = False
+        self.stored = 0
+        """How many rows are in the table itself, even if the run does not get any further."""
 
     def check(self) -> None:
         """Check names and columns, and write nothing.
@@ -163,6 +165,7 @@ class Target:
             if self._upserts:
                 part = self._last_of_each(part)
             self._patiently(partial(self._write_in, rows=part), repeatable=self._upserts)
+            self.stored += 0 if self._is_beside else len(part)
 
     def complete(self) -> None:
         """Put the table in its place, if it is not there already."""

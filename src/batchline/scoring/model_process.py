@@ -83,7 +83,10 @@ class ModelProcess:
         context = multiprocessing.get_context("spawn")  # this process has threads, so no fork
         self._here, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(model, there), daemon=True)
+        # Ctrl-C reaches the run, which ends this process.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._is_ready = False
         there.close()
 
@@ -135,7 +138,6 @@ class ModelProcess:
 
 def _serve(model: ModelCopy, connection: Connection) -> None:
     """Answer each batch of rows with its outputs or its error, until the other side closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the run, which ends this process
     try:
         predictor = model.load()
     except BatchlineError as error:

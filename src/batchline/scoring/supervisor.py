@@ -26,6 +26,9 @@ MAX_CONVICTED_FIRST = 5
 MAX_CONVICTED = 100
 """Rows that may end the process. Each takes two starts, about two seconds."""
 ONCE_HINT = "read from a file and write to a file, so that the row can be found"
+STOPS = signal.SIGINT, signal.SIGTERM
+STOPPED_CODES = 128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGKILL
+"""How a process ends that was asked to stop, unless its run was complete or had failed before."""
 TRAPS = {
     signal.SIGFPE,
     signal.SIGSEGV,
@@ -80,6 +83,7 @@ class Supervisor:
         self._board = CallBoard(threads)
         self._case = Case()
         self._vain = 0
+        self._signal = 0
 
     def run(self) -> Attempt | int:
         """Return an attempt in each child process, and the exit code of the last one in this one.
@@ -88,26 +92,32 @@ class Supervisor:
             RunStopped: the processes end without getting any further.
             Stopped: by SIGINT or SIGTERM, after the child was stopped.
         """
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, _raise_stopped)
+        for each in STOPS:
+            signal.signal(each, self._on_signal)
         for number in itertools.count():
+            if self._signal:
+                raise Stopped(self._signal)
             before = self._progress()
             process = children.start()
             if process is None:
                 return Attempt(number, self._board, self._case)
-            try:
-                code, death = self._watch(process)
-            except Stopped:
-                process.stop()
-                raise
+            code, death = self._watch(process)
             if death is None:
                 return code
             self._note(death, before)
         raise AssertionError
 
     def _watch(self, process: Child) -> tuple[int, Death | None]:
-        """Wait for the end of a process, and end it if a call takes too long."""
+        """Wait for the end of a process, and end it if a call takes too long.
+
+        Raises:
+            Stopped: this process got a signal before the run was complete.
+        """
         while (code := process.wait(POLL_SECONDS)) is None:
+            if self._signal:
+                if (code := process.stop()) in STOPPED_CODES:
+                    raise Stopped(self._signal)
+                return code, None
             if late := self._board.in_progress(self._timeout):
                 process.kill()
                 detail = f"the model took longer than {self._timeout:g} s (MODEL_TIMEOUT)"
@@ -121,6 +131,12 @@ class Supervisor:
         death = Death(WorkerCrashed.code, f"the model ended its process ({name})", -code in TRAPS)
         self._case = self._case.after(self._board.in_progress(), death)
         return 1, death
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        """Note the signal. An exception could come between the fork and its note."""
+        self._signal = number
+        for each in STOPS:
+            signal.signal(each, signal.SIG_DFL)  # a second one ends the process at once
 
     def _progress(self) -> Progress:
         return self._finished(), len(self._case.convicted), self._case.call_rows
@@ -143,8 +159,3 @@ class Supervisor:
         if self._vain >= MAX_VAIN:
             raise RunStopped(f"the process that predicts ended {MAX_VAIN} times: {death.detail}")
         time.sleep(min(FIRST_PAUSE * 2**self._vain, LONGEST_PAUSE))
-
-
-def _raise_stopped(number: int, frame: object) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-    raise Stopped(number)
