@@ -13,6 +13,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
+from tests.conftest import SQLITE_AND_A_SERVER
 from tests.faults import load
 from tests.faults.conftest import Figures
 from tests.service import Command, run
@@ -98,6 +99,7 @@ def predict_all(
     raise AssertionError(f"no end: {ends}")
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_rows_that_the_signature_rejects_harm_nobody(
     database: Database, database_url: str, database_kind: str, tmp_path: Path, figures: Figures
 ) -> None:
@@ -118,6 +120,7 @@ def test_rows_that_the_signature_rejects_harm_nobody(
     ],
     ids=["a model that raises", "a model that gives NaN", "a model that finds no memory"],
 )
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_rows_at_which_the_model_fails_harm_nobody(
     make: Callable[[Path], Path],
     bystander: str,
@@ -144,6 +147,7 @@ def test_rows_at_which_the_model_fails_harm_nobody(
     ],
     ids=["a crash in native code", "out of memory"],
 )
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_rows_that_kill_the_process_harm_nobody(
     make: Callable[[Path], Path],
     bad: str,
