@@ -8,8 +8,9 @@ ask for the fixture `long`.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from hypothesis import HealthCheck, settings
 
 import devservers
 from batchline.db.database import Database
-from batchline.db.migrations import upgrade
+from tests.migrated import Template
 from tests.service import Service
 
+Templates = Callable[[str], Template]
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
 SERVERS = [kind for kind in KINDS if kind != "sqlite"]
 IN_CI = bool(os.environ.get("CI"))
@@ -127,11 +129,24 @@ def database_url(database_kind: str, servers: Servers, tmp_path: Path) -> Iterat
         yield url
 
 
+@pytest.fixture(scope="session")
+def templates(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+    """The migrated database of each kind, once it is asked for."""
+    folder = tmp_path_factory.mktemp("templates")
+    with ExitStack() as stack:
+        yield cache(
+            lambda kind: Template(kind, stack.enter_context(new_database(kind, servers, folder)))
+        )
+
+
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(
+    database_kind: str, database_url: str, servers: Servers, templates: Templates
+) -> Iterator[Database]:
     """A migrated database."""
+    server = None if database_kind == "sqlite" else servers.get(database_kind)
+    templates(database_kind).copy_to(database_url, server)
     database = Database(database_url)
-    upgrade(database)
     yield database
     database.close()
 

@@ -26,7 +26,7 @@ from batchline.db.database import Database
 from batchline.errors import BatchlineError, CommitUnknown, DatabaseUnavailable, SchemaOutdated
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
-from tests.conftest import Servers
+from tests.conftest import SQLITE_AND_A_SERVER, Servers
 from tests.faults.proxy import COMMIT, Proxy
 from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
 
@@ -234,6 +234,7 @@ def test_a_file_larger_than_memory_is_stored_for_a_client_that_reads_only_at_the
         assert memory(api) - before < 40 * 1024 * 1024
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_what_was_answered_is_stored_when_the_client_hangs_up_in_the_middle(
     database_url: str,
 ) -> None:
@@ -436,6 +437,7 @@ def test_stopped_in_the_middle_the_client_is_told(tmp_path: Path) -> None:
         assert "Traceback" not in api.output
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_killed_in_the_middle_what_was_answered_is_stored(database_url: str) -> None:
     migrate(database_url)
     with Service(database_url, "api") as api, Talk(api) as client:

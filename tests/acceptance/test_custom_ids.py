@@ -3,7 +3,10 @@
 import json
 from contextlib import closing
 
+import pytest
+
 from batchline.db.database import Database
+from tests.conftest import SQLITE_AND_A_SERVER
 from tests.service import IRIS, Service, migrate
 
 OWN = "Ünï-漢字 🌸 '\"%s\\"
@@ -23,6 +26,7 @@ def test_it_comes_back_everywhere(database_url: str) -> None:
     assert own == [OWN, *(f"{OWN}{n}" for n in range(150)), None]
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_uploads_have_a_lane_of_their_own(database_url: str) -> None:
     migrate(database_url)
     with Service(database_url, "api") as api:
@@ -33,6 +37,7 @@ def test_uploads_have_a_lane_of_their_own(database_url: str) -> None:
     assert lanes == [0, 1]
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_a_key_that_is_sent_with_another_custom_id_is_reused(database_url: str) -> None:
     migrate(database_url)
     key = {"Idempotency-Key": "k"}

@@ -2,7 +2,10 @@
 
 import http.client
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from batchline.db.database import Database
 from tests.service import IRIS, Service, migrate
@@ -63,14 +66,23 @@ def test_registrations_with_and_without_keys_may_come_together(database_url: str
     assert count_items(database_url) == 80
 
 
-def test_a_key_that_cannot_be_used_is_400(service: Service) -> None:
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """For headers, of which no database knows."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('keys') / 'batchline.db'}"
+    migrate(url)
+    with Service(url, "api") as api:
+        yield api
+
+
+def test_a_key_that_cannot_be_used_is_400(api: Service) -> None:
     for key in ("", "x" * 256, b"caf\xc3\xa9", b"a\tb"):
-        assert post(service, key) == (400, "invalid_idempotency_key"), key
+        assert post(api, key) == (400, "invalid_idempotency_key"), key
 
 
-def test_spaces_around_a_header_are_not_part_of_its_key(service: Service) -> None:
+def test_spaces_around_a_header_are_not_part_of_its_key(api: Service) -> None:
     def status_and_body(key: str) -> tuple[int, bytes]:
-        client = http.client.HTTPConnection("127.0.0.1", service.port)  # httpx refuses such headers
+        client = http.client.HTTPConnection("127.0.0.1", api.port)  # httpx refuses such headers
         client.request("POST", "/predict", json.dumps({"data": [IRIS]}), {"Idempotency-Key": key})
         response = client.getresponse()
         found = response.status, response.read()

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from batchline.db.database import Database
 from batchline.ml.examination.report import Choices
 from tests import models
+from tests.conftest import SQLITE_AND_A_SERVER
 from tests.jobs import add_model
 from tests.service import Service, wait_for
 
@@ -125,6 +126,7 @@ def test_rows_in_every_form_are_predicted_over_http_and_by_sql(
             assert item["prediction"] == (results if len(results) > 1 else results[0])
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_each_fault_of_a_row_names_its_place_over_http_in_a_file_and_by_sql(
     service: Service, people: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_each_fault_of_a_row_names_its_place_over_http_in_a_file_and_by_sql(
     assert orjson.loads(told[-1])["registered"] == 2
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_nan_is_null_over_http_and_no_json_by_sql(service: Service, people: Path) -> None:
     body = b'{"model": "people", "data": {"age": NaN, "income": 1, "height": 1, "city": "NaN"}}'
     sent = [service.http.post("/predict", content=body), service.http.post("/items", content=body)]
@@ -167,6 +170,7 @@ def test_nan_is_null_over_http_and_no_json_by_sql(service: Service, people: Path
     assert error["detail"].endswith("Hint: write null for a missing value")
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_names_beyond_those_of_the_model_are_left_out_of_what_is_stored(
     service: Service, people: Path
 ) -> None:
@@ -181,6 +185,7 @@ def test_names_beyond_those_of_the_model_are_left_out_of_what_is_stored(
     assert orjson.loads(data) == [OSLO]
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_a_version_with_its_columns_in_another_order_reads_records_right(
     service: Service, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
+from tests.conftest import SQLITE_AND_A_SERVER
 from tests.faults import load
 from tests.faults.conftest import Figures
 from tests.service import Command, run
@@ -104,6 +105,7 @@ def predict_all(url: str, model: Path, run_once: Callable[..., str] = run_job) -
     return re.findall(r"process of the job died.*\bend=(\w+)", output)
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_rows_that_the_signature_rejects_harm_nobody(
     database: Database, database_url: str, database_kind: str, tmp_path: Path, figures: Figures
 ) -> None:
@@ -124,6 +126,7 @@ def test_rows_that_the_signature_rejects_harm_nobody(
     ],
     ids=["a model that raises", "a model that gives NaN", "a model that finds no memory"],
 )
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_rows_at_which_the_model_fails_harm_nobody(
     make: Callable[[Path], Path],
     bystander: str,
@@ -150,6 +153,7 @@ def test_rows_at_which_the_model_fails_harm_nobody(
     ],
     ids=["a crash in native code", "out of memory"],
 )
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_rows_that_kill_the_process_harm_nobody(
     make: Callable[[Path], Path],
     bad: str,
