@@ -261,6 +261,15 @@ class SchemaOutdated(Unavailable):
     advice = "run `batchline db upgrade`"
 
 
+class SequenceBehind(SchemaOutdated):
+    """The ids that PostgreSQL would assign are taken.
+
+    Run `batchline db upgrade`. A client has inserted rows with ids of its own.
+    """
+
+    code = "sequence_behind"
+
+
 class SchemaNewer(SchemaOutdated):
     """The database schema is too new for this Batchline.
 

@@ -7,6 +7,7 @@ from batchline.cli.wiring import make_model_cache, opened
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
+    from batchline.db.database import Database
     from batchline.errors import BatchlineError
 
 
@@ -33,6 +34,7 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
     try:
         with opened(settings) as database:
             yield f"database: {database.url}"
+            yield from _taken_ids(database)
             models = make_model_cache(database, settings)
             active = models.active()
             has_default = DEFAULT_MODEL in active
@@ -42,6 +44,17 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
         yield error
     if settings.chose_model or not has_default:
         yield _tried(f"model file: {settings.model_filepath}", _examine_file, settings)
+
+
+def _taken_ids(database: "Database") -> "Iterator[BatchlineError]":
+    from batchline.db.cruds import schema
+    from batchline.errors import SequenceBehind
+
+    try:
+        with database.read() as connection:
+            schema.check_sequences(connection)
+    except SequenceBehind as error:
+        yield error
 
 
 def _tried(part: str, check: Callable[..., object], *arguments: object) -> "str | BatchlineError":

@@ -23,6 +23,7 @@ from batchline.errors import (
     Conflict,
     DatabaseUnavailable,
     SchemaOutdated,
+    SequenceBehind,
     StatementFailed,
     ValueRejected,
 )
@@ -216,6 +217,11 @@ def _translate_errors() -> Iterator[None]:
             "every database connection is in use", hint="send the request again in a moment"
         ) from error
     except IntegrityError as error:
+        if errors.is_taken_id(error):
+            raise SequenceBehind(
+                f"PostgreSQL assigned an id that is taken: {error.orig}",
+                hint="run `batchline db upgrade`",
+            ) from error
         raise Conflict(f"the database has such a row already: {error.orig}") from error
     except DataError as error:
         raise ValueRejected(f"the database rejected a value: {error.orig}") from error

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Inspector, insert, inspect, select, text
 
 from batchline.constants import SCHEMA_REVISION
+from batchline.db.dialects import sequences
 from batchline.db.models import metadata, migrations, results
-from batchline.errors import ForeignTables, SchemaNewer, SchemaOutdated
+from batchline.errors import ForeignTables, SchemaNewer, SchemaOutdated, SequenceBehind
 
 VERSION_TABLE = "batchline_version"
 OLDER_VERSION_TABLE = "alembic_version"
@@ -84,6 +85,21 @@ def check(connection: Connection) -> None:
         )
     if newest.oldest_code > SCHEMA_REVISION:
         raise _newer(newest.revision)
+
+
+def check_sequences(connection: Connection) -> None:
+    """Check that the database can assign ids.
+
+    Raises:
+        SequenceBehind: a client chose ids itself, and PostgreSQL would assign them again.
+    """
+    behind = sequences.behind(connection, metadata.sorted_tables)
+    if behind:
+        names = ", ".join(f"{name} up to {highest}" for name, highest in behind.items())
+        raise SequenceBehind(
+            f"PostgreSQL would assign ids that are taken: those of {names}",
+            hint="run `batchline db upgrade`",
+        )
 
 
 def read_state(connection: Connection) -> SchemaState:

@@ -10,6 +10,8 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from batchline.db.models import metadata
+
 LOCK_WAIT_TIMEOUT = 1205
 DEADLOCKS = {1213, LOCK_WAIT_TIMEOUT}
 """MySQL's and MariaDB's codes for a deadlock and for a lock wait timeout."""
@@ -38,6 +40,14 @@ def error_code(error: DBAPIError) -> Any:
 def is_deadlock(error: DBAPIError) -> bool:
     """Return whether another transaction caused the error, so that a retry can succeed."""
     return error_code(error) in DEADLOCKS | SERIALIZATION_FAILURES
+
+
+def is_taken_id(error: DBAPIError) -> bool:
+    """Return whether PostgreSQL assigned an id of our tables that is taken."""
+    told = getattr(error.orig, "diag", None)
+    if told is None or told.table_name not in metadata.tables:
+        return False
+    return "(id)=" in (told.message_detail or "")
 
 
 def is_missing_table(error: DBAPIError) -> bool:

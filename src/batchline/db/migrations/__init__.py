@@ -6,12 +6,15 @@ from pathlib import Path
 from batchline.constants import MIGRATION_TIMEOUT
 from batchline.db.cruds import schema
 from batchline.db.database import Database
+from batchline.db.dialects import sequences
 from batchline.db.dialects.locks import migration_lock
 from batchline.db.migrations import indexes, user_objects
+from batchline.db.models import metadata
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema to `revision`. A schema that has it already stays as it is.
+    PostgreSQL goes on with ids above those that clients chose themselves.
 
     The indexes come last, and only with the newest revision. Meanwhile clients can write. No
     statement of a migration has a time limit: an index on many rows takes its time.
@@ -44,3 +47,4 @@ def migrate(database: Database, revision: str = "head") -> None:
         with database.write(patience=MIGRATION_TIMEOUT) as holder, migration_lock(holder):
             indexes.complete(holder)
             schema.record_migration(holder)
+            sequences.advance(holder, metadata.sorted_tables)

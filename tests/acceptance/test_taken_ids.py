@@ -1,0 +1,41 @@
+"""A client that chooses ids itself blocks PostgreSQL's, which `db upgrade` repairs."""
+
+import pytest
+
+from batchline.db.database import Database
+from tests.service import IRIS, Service, migrate, run
+
+UPGRADE = "run `batchline db upgrade`"
+CHOSEN = [
+    "INSERT INTO items (id, data) SELECT n, '[]' FROM generate_series(1, 300) n",
+    "INSERT INTO items (id, data) VALUES (9223372036854775807, '[]')",
+    "INSERT INTO predictions (id, item_id, model_id, prediction) VALUES (7, 1, 1, '{}')",
+]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_taken_ids_are_found_by_check_and_repaired_by_db_upgrade(database_url: str) -> None:
+    migrate(database_url)
+    database = Database(database_url)
+    with database.write() as connection:
+        for statement in CHOSEN:
+            connection.exec_driver_sql(statement)
+    with Service(database_url, "api") as api:
+        refused = api.http.post("/predict", json={"data": [IRIS]})
+        assert (refused.status_code, refused.json()["code"]) == (503, "sequence_behind")
+        assert refused.json()["hint"] == UPGRADE
+        lines = b"\n".join([b'{"data": [[1, 2, 3, 4]]}'] * 150)
+        upload = api.http.post("/items", content=lines)
+        assert (upload.status_code, upload.json()["code"]) == (503, "sequence_behind")
+        found = run("check", DATABASE_URL=database_url)
+        assert found.returncode == 1
+        assert "items up to 300, predictions up to 7" in found.stdout
+        assert UPGRADE in found.stdout
+        assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+        assert run("check", DATABASE_URL=database_url).returncode == 0
+        assert api.register(IRIS) == 301
+        with database.read() as connection:
+            counted = connection.exec_driver_sql("SELECT count(*) FROM items").scalar_one()
+        assert counted == 302
+        assert b'"ids":[302,451]' in api.http.post("/items", content=lines).content
+    database.close()
