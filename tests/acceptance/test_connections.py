@@ -259,3 +259,9 @@ def test_health_checks_get_in_beside_requests_whose_bodies_never_end(url: str) -
             stack.enter_context(connect(api, head))
         for _ in range(3):
             assert httpx.get(f"{api.http.base_url}/health/ready").status_code == 200
+
+
+def test_health_checks_do_not_wait_for_pages(url: str) -> None:
+    with SmallService(url, PAGE_READERS=0) as api, connect(api, b"GET /items HTTP/1.1\r\n\r\n"):
+        for path in ("/health/ready", "/v2/health/ready"):
+            assert api.http.get(path, timeout=5).status_code == 200

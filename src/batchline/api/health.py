@@ -18,8 +18,8 @@ async def live() -> Response:
 
 
 @router.get("/health/ready", response_model=Health, responses=known_problems(503), tags=["health"])
-def ready(request: Request) -> Response:
+async def ready(request: Request) -> Response:
     """Return 200 if the database responds and its schema fits this version."""
     state: ApiState = request.app.state.api
-    state.check_ready()
+    await state.check_ready()
     return json_response({"status": "ok"})

@@ -38,10 +38,10 @@ async def v2_live() -> Response:
 
 
 @router.get("/v2/health/ready", response_model=V2Ready, responses=known_problems(503), tags=["v2"])
-def v2_ready(request: Request) -> Response:
+async def v2_ready(request: Request) -> Response:
     """Open Inference Protocol: return 200 if the database responds and its schema fits."""
     state: ApiState = request.app.state.api
-    state.check_ready()
+    await state.check_ready()
     return json_response({"ready": True})
 
 

@@ -1,5 +1,7 @@
 """The objects that the endpoints share while the application runs."""
 
+import asyncio
+
 from batchline.api.bodies import BodyReader
 from batchline.api.item_reader import ItemReader
 from batchline.api.requests import NewItem, check_body
@@ -36,12 +38,15 @@ class ApiState:
         except (UnknownModel, NoModel):
             return await check_body(body, await self.signatures.latest(UNKNOWN_MODEL_LIFETIME))
 
-    def check_ready(self) -> None:
-        """Check that requests can be served.
+    async def check_ready(self) -> None:
+        """Check that requests can be served. This does not wait for the threads that read pages.
 
         Raises:
             Unavailable: the database does not respond, or its schema does not fit this version.
         """
+        await asyncio.to_thread(self._check_schema)
+
+    def _check_schema(self) -> None:
         with self.database.read() as connection:
             schema.check(connection)
 
