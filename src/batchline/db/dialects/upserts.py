@@ -12,6 +12,8 @@ STATEMENT_PARAMETERS = 30_000
 STATEMENT_BYTES = 1024 * 1024
 """The smallest default of `max_allowed_packet` is 4 MiB."""
 
+NUMBERS = {int, float, type(None)}
+
 Rows = Sequence[Sequence[Any]]
 
 
@@ -24,13 +26,81 @@ def write_rows(connection: Connection, table: Table, rows: Rows, key: str | None
     quote = connection.dialect.identifier_preparer.quote
     names = [quote(column.name) for column in table.columns]
     into = connection.dialect.identifier_preparer.format_table(table)
-    head = f"INSERT INTO {into} ({', '.join(names)}) VALUES "
+    head = f"INSERT INTO {into} ({', '.join(names)}) "
     tail = "" if key is None else _on_conflict(connection, quote(key), names)
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    one = f"({', '.join([mark] * len(names))})"
-    for part in _parts(rows, len(names)):
-        values = ", ".join([one] * len(part))
-        connection.exec_driver_sql(head + values + tail, tuple(chain.from_iterable(part)))
+    if connection.dialect.name == "postgresql":
+        select = _select_from_arrays(connection, into, [column.name for column in table.columns])
+        for part in _parts(rows, len(rows)):
+            arrays = tuple(map(_array, zip(*part, strict=True)))
+            connection.exec_driver_sql(head + select + tail, arrays)
+        return
+    is_sqlite = connection.dialect.name == "sqlite"
+    for part in _parts(rows, max(1, min(STATEMENT_ROWS, STATEMENT_PARAMETERS // len(names)))):
+        values, parameters = _marks(part) if is_sqlite else _with_literal_numbers(part)
+        connection.exec_driver_sql(f"{head}VALUES {values}{tail}", parameters)
+
+
+def _marks(rows: Rows) -> tuple[str, tuple[Any, ...]]:
+    one = f"({', '.join('?' * len(rows[0]))})"
+    return ", ".join([one] * len(rows)), tuple(chain.from_iterable(rows))
+
+
+def _with_literal_numbers(rows: Rows) -> tuple[str, tuple[Any, ...]]:
+    """Return the VALUES with numbers as literals, and the other values as parameters.
+
+    PyMySQL escapes each parameter in Python.
+    """
+    columns = list(zip(*rows, strict=True))
+    are_numbers = [NUMBERS.issuperset(map(type, column)) for column in columns]
+    pattern = f"({', '.join('%s' if each else '%%s' for each in are_numbers)})"
+    pairs = list(zip(columns, are_numbers, strict=True))
+    literals = [map(_literal, column) for column, is_number in pairs if is_number]
+    texts = [column for column, is_number in pairs if not is_number]
+    each_row = zip(*literals, strict=True) if literals else [()] * len(rows)
+    return ", ".join(pattern % row for row in each_row), tuple(
+        chain.from_iterable(zip(*texts, strict=True))
+    )
+
+
+def _literal(value: float | None) -> str:
+    """Return a number as PyMySQL writes it. Without an exponent, a float would be a decimal."""
+    if value is None:
+        return "NULL"
+    text = repr(value)
+    return text if type(value) is int or "e" in text else f"{text}e0"
+
+
+def _select_from_arrays(connection: Connection, table: str, names: Sequence[str]) -> str:
+    """Return what makes rows of one array of texts for each column, as the types of the table.
+
+    A type without its length has the database reject a text that is too long, as in VALUES.
+    """
+    query = (
+        "SELECT attname, format_type(atttypid, -1) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    found = connection.exec_driver_sql(query, (table.replace("%%", "%"),))
+    types = {name: type_.replace("%", "%%") for name, type_ in found}
+    given = [f"given{place}" for place in range(len(names))]
+    casts = [f"{value}::{types[name]}" for value, name in zip(given, names, strict=True)]
+    arrays = ", ".join(["%s::text[]"] * len(names))
+    return f"SELECT {', '.join(casts)} FROM unnest({arrays}) AS rows ({', '.join(given)})"
+
+
+def _array(values: Sequence[Any]) -> str:
+    """Return an array of PostgreSQL as a text, which is faster than a list of parameters."""
+    if {int, float}.issuperset(map(type, values)):
+        return f"{{{','.join(map(str, values))}}}"
+    return f"{{{','.join(map(_element, values))}}}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value)
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _on_conflict(connection: Connection, key: str, names: Sequence[str]) -> str:
@@ -42,9 +112,8 @@ def _on_conflict(connection: Connection, key: str, names: Sequence[str]) -> str:
     return f" ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
-def _parts(rows: Rows, width: int) -> Iterator[Rows]:
-    """Divide rows by number, by number of values and by size."""
-    most = max(1, min(STATEMENT_ROWS, STATEMENT_PARAMETERS // width))
+def _parts(rows: Rows, most: int) -> Iterator[Rows]:
+    """Divide rows by number and by size."""
     start, size = 0, 0
     for place, row in enumerate(rows):
         row_size = sum(len(value) for value in row if isinstance(value, str))
