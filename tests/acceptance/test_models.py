@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,7 +178,7 @@ def test_the_user_decides_what_may_be_missing(url: str, tmp_path: Path) -> None:
     check = ("models", "check", path)
     said = command(url, *check, "--missing", "height", "--no-missing", "age,income")
     assert "may be missing: height\n" in said
-    assert "note: the model fails or gives no finite numbers for some of these" in said
+    assert "warning: the model fails or gives no finite numbers if height is missing" in said
     said = command(url, *check, "--missing-text", "city=unknown")
     assert 'may be missing: city, for which the model gets "unknown"' in said
     said = command(url, *check, "--missing", "hight", status=1)
@@ -192,6 +193,22 @@ def test_other_options_make_another_version(url: str, tmp_path: Path) -> None:
     assert "version 3 of m is active" in command(url, *add, "--features", "a,b")
     assert "version 1 of m has this file already" in command(url, *add)
     assert "version 3 of m has this file already" in command(url, *add, "--features", "a,b")
+
+
+def test_names_of_features_that_a_new_version_lacks_are_told_with_what_keeps_them(
+    url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.onnx"
+    add = ("models", "add", "m", str(models.tracking(path, 1, 0)))
+    names = 'age,"income, EUR"'
+    assert "warning" not in command(url, *add, "--features", names)
+    models.tracking(path, 0, 1)
+    said = command(url, *add)
+    assert "warning: version 1 has names for its features, and version 2 has none" in said
+    [line] = [each for each in said.splitlines() if each.startswith("hint: ")]
+    said = command(url, *add, *shlex.split(line.partition("again with ")[2]))
+    assert 'features: age, "income, EUR"' in said
+    assert "warning" not in said
 
 
 def test_checking_stores_nothing(url: str, api: Service, tmp_path: Path) -> None:

@@ -182,9 +182,8 @@ def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("id,sepal_lenght,sepal_width,petal_length\n1,2,3,4\n")
     done = predict(source, "-o", target, *IRIS, status=1)
-    assert "sepal_length" in done.stderr
-    assert "petal_width" in done.stderr
-    assert "sepal_lenght" in done.stderr  # the nearest name
+    assert "the column 'sepal_length' is missing. Is it 'sepal_lenght'?" in done.stderr
+    assert "the column 'petal_width' is missing. The columns are 'id', " in done.stderr
     assert not target.exists()
 
 

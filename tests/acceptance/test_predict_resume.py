@@ -267,6 +267,54 @@ def test_streams_cannot_be_resumed(tmp_path: Path, sources: Path) -> None:
     assert "cannot be continued" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--query", "SELECT 1 AS x", "-o", "out.csv", "--resume"], "reads the query from its"),
+        (["--query", "SELECT 1 AS x", "--into", "t", "--id", "x", "--resume"], "completes the"),
+        (["in.csv", "--into", "t", "--only-errors", "out.csv"], "add --id COLUMN instead"),
+    ],
+)  # fmt: skip
+def test_options_about_files_are_refused_for_queries_and_tables(
+    words: list[str], hint: str
+) -> None:
+    done = predict(*words, "--model", "model.onnx", status=2)
+    said = " ".join(done.stderr.replace("│", "").split())
+    assert f"Invalid value for {words[-1] if words[-1][0] == '-' else words[-2]}: is for" in said
+    assert hint in said
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "said"),
+    [
+        ("-", "out.csv", "nothing was written. To be able to continue, save standard input in a"),
+        ("in.csv", "-", "standard output has a part of the rows. Run the command again"),
+        ("in.csv", "file://{}/out.csv", "nothing was written. Run the command again: only a file"),
+    ],
+    ids=["input", "output", "url"],
+)
+def test_ctrl_c_says_what_to_do_if_a_run_cannot_be_continued(
+    tmp_path: Path, sources: Path, given: str, output: str, said: str
+) -> None:
+    source = sources / given if given != "-" else given
+    words = [source, "-o", output.format(tmp_path), "--model", sources / "slow.onnx"]
+    formats = ["--input-format", "csv", "--output-format", "csv"]
+    with (
+        (sources / "in.csv").open() as rows,
+        subprocess.Popen(
+            [sys.executable, "-m", "batchline", "predict", *map(str, [*words, *formats])],
+            cwd=tmp_path, env=environment(), text=True,
+            stdin=rows, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process,
+    ):  # fmt: skip
+        wait_for(lambda: bool(children(process.pid)), "the process that predicts")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGINT, errors
+    assert f"stopped: {said}" in errors
+    assert not names(tmp_path) - {"out.csv"}
+
+
 def test_a_disk_that_is_full_leaves_yesterdays_output_and_what_can_be_continued(
     tmp_path: Path, sources: Path
 ) -> None:

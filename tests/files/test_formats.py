@@ -38,6 +38,23 @@ def source(folder: Path, ending: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_each_missing_column_has_the_nearest_name_in_any_case(tmp_path: Path, ending: str) -> None:
+    path, row = tmp_path / f"a.{ending}", {"AGE": 1.0, "Incme ": 2.0, "id": 3.0}
+    if ending == "parquet":
+        parquet.write_table(pa.Table.from_pylist([row]), path)
+    else:
+        path.write_text("AGE,Incme ,id\n1,2,3\n" if ending == "csv" else json.dumps(row))
+    with pytest.raises(InvalidColumns) as found:
+        read(path, age=FLOAT, income=FLOAT, AGE=FLOAT, height=FLOAT)
+    age, income, height = (fault.detail for fault in found.value.faults)
+    assert "Is it 'Incme '?" in income
+    assert "Is it" not in age, "the column AGE has another use"
+    assert "Is it" not in height
+    with pytest.raises(InvalidColumns, match="Is it 'AGE'"):
+        read(path, age=FLOAT)
+
+
 @pytest.mark.parametrize("into", FORMATS)
 @pytest.mark.parametrize("out_of", FORMATS)
 def test_a_chosen_column_comes_out_of_each_format_into_each(

@@ -350,7 +350,7 @@ def test_the_user_says_which_values_may_be_missing(tmp_path: Path) -> None:
 def test_a_model_that_gives_nan_for_a_value_that_may_be_missing_is_noted(tmp_path: Path) -> None:
     found = report(models.doubling(tmp_path / "m.onnx"), missing=("all",))
     assert found.signature.inputs[0].missing == (True,)
-    assert found.notes[-1].startswith("the model fails or gives no finite numbers")
+    assert found.notes[-1].startswith("warning: the model fails or gives no finite numbers if x")
 
 
 def test_string_inputs_get_a_text_only_from_the_user(tmp_path: Path) -> None:

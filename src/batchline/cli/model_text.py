@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from batchline.ml.examination.report import WARNING
 from batchline.ml.signature import NO_LABEL
 
 MAX_NAMES = 10
@@ -71,7 +72,7 @@ def print_batching(batching: "Batching", notes: Sequence[str]) -> None:
     if batching.size is None:
         typer.echo(f"largest difference when batched: {batching.difference or 0:.2g}")
     for note in notes:
-        typer.echo(f"note: {note}")
+        typer.echo(note if note.startswith(WARNING) else f"note: {note}")
 
 
 def _input(given: "Input") -> str:

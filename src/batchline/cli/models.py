@@ -1,9 +1,11 @@
 """The commands that add, compare and choose models."""
 
+import csv
 import json
 import shlex
 import sys
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +66,7 @@ def add(
     settings = configure({"database_url": database_url})
     from batchline.registry import publish
     from batchline.registry.model_file import ModelFile
+    from batchline.registry.version import read_versions
 
     publish.check_name(name)
     choices = replace(
@@ -80,9 +83,12 @@ def add(
             _print_known(known, activate=activate)
             return
         found = _examined(model, sample, settings)
+        before = next((each for each in read_versions(database, name) if each.active), None)
         version = publish.add(database, name, model, found, active=activate)
     _print_added(version)
     print_report(found, model.content)
+    if before is not None:
+        _warn_of_lost_names(before, version)
 
 
 @models_app.command()
@@ -264,6 +270,23 @@ def _print_added(version: "Version") -> None:
     typer.echo(f"version {version.number} of {version.name} {state}")
     if version.location is not None:
         typer.echo(f"file: too large for the database, each job reads {version.location}")
+
+
+def _warn_of_lost_names(before: "Version", version: "Version") -> None:
+    """Warn if a version could have the names of features that the active one had."""
+    names, signature = before.signature.features, version.signature
+    if names is None or signature.features is not None:
+        return
+    if not signature.is_plain or signature.inputs[0].shape != (len(names),):
+        return
+    line = StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    typer.echo(
+        f"warning: version {before.number} has names for its features, and version "
+        f"{version.number} has none\nhint: to keep the names, run the command again with "
+        f"--features {shlex.quote(line.getvalue())}",
+        err=True,
+    )
 
 
 def _print_known(known: "Version", *, activate: bool) -> None:

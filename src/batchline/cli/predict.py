@@ -56,6 +56,7 @@ from batchline.cli.predict_sql import (
     OnlyNew,
     Query,
     SqlRun,
+    check_file_options,
     check_sides,
     read_options,
 )
@@ -139,6 +140,7 @@ def predict(
     writing = WriteOptions(file_format(output_format), delimiter_of(delimiter))
     check_sides(sources or [], output, query, into, check=check)
     sql = read_options(query, into, key, if_exists, only_new=only_new)
+    check_file_options(sql, resume=resume, only_errors=only_errors)
     attempt = None
     if output is not None and not check and not sql.is_used:
         attempt = start_process(sources or [], output, settings, resume=resume)

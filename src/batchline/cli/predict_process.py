@@ -50,8 +50,7 @@ def start_process(
     try:
         found = supervisor.run()
     except Stopped as stopped:
-        kept = _how_to_continue(folder)
-        typer.echo(f"stopped: {kept or NOTHING_WRITTEN}", err=True)
+        typer.echo(f"stopped: {_outcome(sources, output, folder)}", err=True)
         raise typer.Exit(128 + stopped.number) from None
     except RunStopped as error:
         error.hint = error.hint or _how_to_continue(folder)
@@ -121,9 +120,10 @@ def _check_resume(
     from batchline.scoring.journal import abandoned
 
     if resume and (folder is None or any(_is_stream(source) for source in sources)):
-        what = "standard input" if folder else f"the output {output}"
+        what = "standard input" if folder else f"the output {without_secrets(output)}"
         raise typer.BadParameter(
-            f"{what} cannot be continued, only files on this machine can", param_hint="--resume"
+            f"{what} cannot be continued, only files on this machine can. Leave --resume out",
+            param_hint="--resume",
         )
     if not resume and folder and folder.name == WORK_FOLDER and abandoned(folder):
         raise NotWritten(
@@ -147,6 +147,21 @@ def _is_stream(path: str) -> bool:
     return os.path.exists(path) and not stat.S_IFMT(os.stat(path).st_mode) & (  # noqa: PTH110, PTH116
         stat.S_IFREG | stat.S_IFDIR
     )
+
+
+def _outcome(sources: Sequence[str], output: str, folder: Path | None) -> str:
+    """Say what the output has after a run was stopped, and how to go on."""
+    from batchline.scoring.journal import remove
+
+    if _is_stream(output):
+        return "standard output has a part of the rows. Run the command again to get all of them"
+    if any(_is_stream(source) for source in sources):
+        if folder:
+            remove(folder)
+        return f"{NOTHING_WRITTEN}. To be able to continue, save standard input in a file first"
+    if folder is None:
+        return f"{NOTHING_WRITTEN}. Run the command again: only a file on this machine is continued"
+    return _how_to_continue(folder) or NOTHING_WRITTEN
 
 
 def without_secrets(word: str) -> str:

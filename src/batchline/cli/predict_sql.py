@@ -128,6 +128,24 @@ def read_options(
     return SqlOptions(_query_text(query), into, key, chosen, only_new)
 
 
+def check_file_options(sql: SqlOptions, *, resume: bool, only_errors: str | None) -> None:
+    """Check that options about files are not given for a query or a table.
+
+    Raises:
+        BadParameter: one is, and could only be ignored.
+    """
+    if not sql.is_used or not (resume or only_errors):
+        return
+    name = "--resume" if resume else "--only-errors"
+    if sql.into is None:
+        again = "run the command again without it, which reads the query from its start"
+    elif sql.if_exists is IfExists.UPSERT:
+        again = "run the command again without it, which completes the table"
+    else:
+        again = "add --id COLUMN instead, with which a second run completes the table"
+    raise typer.BadParameter(f"is for runs from files to a file: {again}", param_hint=name)
+
+
 def _query_text(query: str | None) -> str | None:
     if query == "-":
         return sys.stdin.read()

@@ -1,6 +1,6 @@
 """A CSV file: its header, and the parts in which it is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -12,7 +12,7 @@ from batchline.constants import RECORD_MAX_BYTES
 from batchline.errors import Fault
 from batchline.file_errors import FileUnreadable
 from batchline.files.blocks import Trouble
-from batchline.files.columns import listed, repeated
+from batchline.files.columns import repeated, suggested
 from batchline.files.csv_block import read_features
 from batchline.files.csv_cells import Marks
 from batchline.files.csv_records import CsvRecords, Dialect
@@ -106,18 +106,19 @@ class CsvFile:
 
     def check(self, features: Mapping[str, Kind]) -> list[Fault]:
         """Return what is wrong with the columns."""
-        faults = [fault for name, kind in features.items() if (fault := self._missing(name, kind))]
+        missing = [self._missing(name, kind, features) for name, kind in features.items()]
+        faults = [fault for fault in missing if fault]
         twice = [name for name in features if self.columns.count(name) > 1]
         return faults + [repeated(self.location.path, self.columns, name) for name in twice]
 
-    def _missing(self, name: str, kind: Kind) -> Fault | None:
+    def _missing(self, name: str, kind: Kind, features: Collection[str]) -> Fault | None:
         path = self.location.path
         if kind.width is not None:
             hint = "name one column for each value of the list: --columns FIRST,SECOND"
             return Fault(path, "wrong_type", f"CSV cannot hold {name!r}, a {kind}", hint)
         if kind.optional or name in self.columns:
             return None
-        detail = f"the column {name!r} is missing. The columns are {listed(self.columns)}"
+        detail = f"the column {name!r} is missing. {suggested(name, self.columns, features)}"
         if len(self.columns) == 1 and (found := _other_delimiter(self.columns[0])):
             detail += f". If they are separated by {found!r}, add --delimiter '{found}'"
         return Fault(path, "missing_column", detail)

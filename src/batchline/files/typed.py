@@ -9,7 +9,7 @@ import pyarrow as pa
 from batchline.errors import Fault
 from batchline.files.arrays import from_numpy, nothing, validity, values_of, without
 from batchline.files.blocks import Trouble
-from batchline.files.columns import listed, repeated
+from batchline.files.columns import repeated, suggested
 from batchline.files.csv_cells import Marks, convert
 from batchline.files.kinds import Kind
 from batchline.files.lists import fixed_lists, items_of
@@ -27,8 +27,7 @@ def column_faults(path: str, schema: pa.Schema, features: Mapping[str, Kind]) ->
         elif count == 1 and not can_become(type_ := schema.field(name).type, kind):
             yield Fault(path, "wrong_type", f"{name!r} must be {kind}, but its type is {type_}")
         elif count == 0 and not kind.optional:
-            columns = listed(tuple(schema.names))
-            detail = f"the column {name!r} is missing. The columns are {columns}"
+            detail = f"the column {name!r} is missing. {suggested(name, schema.names, features)}"
             yield Fault(path, "missing_column", detail)
 
 

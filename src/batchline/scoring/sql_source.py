@@ -1,9 +1,8 @@
 """The rows of a query as a source: the same door as files have."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from batchline.errors import Fault
 from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import nothing, without
 from batchline.files.blocks import Block, RowError, Trouble
-from batchline.files.columns import listed
+from batchline.files.columns import suggested
 from batchline.files.kinds import Kind
 from batchline.files.options import WriteOptions
 from batchline.files.table_rows import TableRows
@@ -99,7 +98,7 @@ class SqlSource:
         """
         faults = [*self._repeated(), *self._missing([self._key] if self._key else [])]
         for name, kind in features.items():
-            faults += self._feature_faults(name, kind)
+            faults += self._feature_faults(name, kind, features)
         faults += self._missing(keep or [])
         if faults:
             lines = [f"the query: {fault.detail}" for fault in dict.fromkeys(faults)]
@@ -140,18 +139,17 @@ class SqlSource:
             if count > 1:
                 yield Fault(QUERY, "repeated_column", f"{count} columns are named {name!r}")
 
-    def _missing(self, names: Sequence[str]) -> Iterator[Fault]:
+    def _missing(self, names: Sequence[str], used: Collection[str] = ()) -> Iterator[Fault]:
         for name in names:
             if name not in self._names:
-                near = get_close_matches(name, self._names, 1)
-                hint = f"Is it {near[0]!r}?" if near else f"The columns are {listed(self._names)}"
-                yield Fault(QUERY, "missing_column", f"the column {name!r} is missing. {hint}")
+                detail = f"the column {name!r} is missing. {suggested(name, self._names, used)}"
+                yield Fault(QUERY, "missing_column", detail)
 
-    def _feature_faults(self, name: str, kind: Kind) -> Iterator[Fault]:
+    def _feature_faults(self, name: str, kind: Kind, used: Collection[str]) -> Iterator[Fault]:
         found: SqlColumn | None = next((c for c in self.columns if c.name == name), None)
         if found is None:
             if not kind.optional:
-                yield from self._missing([name])
+                yield from self._missing([name], used)
         elif not can_become(found, kind):
             detail = f"{name!r} must be {kind}, but its type is {found.type}"
             yield Fault(QUERY, "wrong_type", detail)

@@ -12,6 +12,7 @@ from batchline.errors import ConfigurationError
 from batchline.ml.examination.missing_trial import MissingTrial
 from batchline.ml.examination.nan_paths import shown_missing
 from batchline.ml.examination.onnx_file import Graph
+from batchline.ml.examination.report import WARNING
 from batchline.ml.features import Feature, features_of, with_missing
 from batchline.ml.inputs import FLOATS
 from batchline.ml.signature import Signature
@@ -117,7 +118,10 @@ def _confirmed(trial: MissingTrial, shown: Sequence[Feature]) -> tuple[list[Feat
 def _warning(trial: MissingTrial, forced: Sequence[Feature]) -> list[str]:
     if trial.accepts([[each] for each in forced if not each.of.per_item]):
         return []
-    return ["the model fails or gives no finite numbers for some of these missing values"]
+    return [
+        f"{WARNING}the model fails or gives no finite numbers if {_listed(forced)} is missing. "
+        "Give --missing only what the model knows to handle"
+    ]
 
 
 def _listed(features: Sequence[Feature]) -> str:

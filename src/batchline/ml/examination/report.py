@@ -10,6 +10,9 @@ from batchline.ml.batching import Batching
 from batchline.ml.examination.label_file import Names
 from batchline.ml.signature import Signature
 
+WARNING = "warning: "
+"""The beginning of a note that its reader must act on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -40,7 +43,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """The result of examining a model. `notes` are for people.
+    """The result of examining a model. `notes` are for people. One may begin with `WARNING`.
 
     `example` has `data` of one row, and the `prediction` and the `label` that the model gave.
     """
