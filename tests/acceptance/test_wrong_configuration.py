@@ -44,7 +44,11 @@ def assert_refused(done: CompletedProcess[str], says: str) -> None:
         ("DATABASE_URL", "sqlite://", "must name a file"),
         ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
         ("DATABASE_URL", "sqlite:///file:x?mode=memory&uri=true", "must name a file"),
-        ("DATABASE_URL", "sqlite:////missing/folder/batchline.db", "does not respond"),
+        (
+            "DATABASE_URL",
+            "sqlite:////missing/folder/batchline.db",
+            "the database sqlite:////missing",
+        ),
     ],
 )
 def test_a_value_that_cannot_work(
@@ -80,14 +84,15 @@ def test_a_server_that_cannot_be_reached_or_refuses(kind: str, servers: Servers)
         return url.set(**changes).render_as_string(hide_password=False)
 
     cases = {
-        text(port=free_port()): "host and the port",
-        text(password="wrong-secret"): "user and the password",
-        text(database="nowhere"): "database",
+        text(port=free_port()): ("does not respond", "host and the port"),
+        text(password="wrong-secret"): ("cannot be used", "user and the password"),
+        text(database="nowhere"): ("cannot be used", "database"),
     }
-    for wrong, hint in cases.items():
+    for wrong, (says, hint) in cases.items():
         done = run_here("job", "--once", DATABASE_URL=wrong)
         assert done.returncode == 1
-        assert "the database does not respond" in done.stderr
+        name = make_url(wrong).host, make_url(wrong).database
+        assert all(part in done.stderr.partition(says)[0] for part in name), done.stderr
         assert hint in done.stderr.partition("hint: ")[2]
         assert "Traceback" not in done.stderr
         assert "wrong-secret" not in done.stderr
@@ -99,7 +104,7 @@ def test_check_lists_every_finding(tmp_path: Path) -> None:
         "check", DATABASE_URL="sqlite:////missing/folder/x.db", MODEL_FILEPATH=str(tmp_path / "m")
     )
     assert done.returncode == 1
-    assert "does not respond" in done.stdout
+    assert "the database sqlite:////missing/folder/x.db does not exist" in done.stdout
     assert "cannot be read" in done.stdout
     assert done.stdout.count("hint: ") == 2
 

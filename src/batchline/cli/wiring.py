@@ -44,11 +44,16 @@ def configure_logging(settings: "Settings") -> None:
     logs.configure(settings.log_level, settings.log_format)
 
 
-def connect(settings: "Settings") -> "Database":
-    """Return the database after a check that it responds and that its version is supported."""
+def connect(settings: "Settings", *, create: bool = False) -> "Database":
+    """Return the database after a check that it responds and that its version is supported.
+
+    Args:
+        create: whether SQLite creates the file if it is missing.
+    """
     from batchline.db.database import Database
 
-    database = Database(settings.url(), pool_size=max(8, 2 * settings.worker_threads))
+    pool_size = max(8, 2 * settings.worker_threads)
+    database = Database(settings.url(), pool_size=pool_size, must_exist=not create)
     database.check_server()
     return database
 
@@ -56,12 +61,12 @@ def connect(settings: "Settings") -> "Database":
 def connect_to(settings: "Settings", url: str, variable: str) -> "Database":
     """Return a database that is not Batchline's own, under the name of its setting in errors."""
     from batchline.db.database import Database
-    from batchline.errors import ConfigurationError
+    from batchline.errors import ConfigurationError, SchemaOutdated
 
     try:
-        database = Database(url, pool_size=max(4, settings.worker_threads))
+        database = Database(url, pool_size=max(4, settings.worker_threads), must_exist=True)
         database.check_server()
-    except ConfigurationError as error:
+    except (ConfigurationError, SchemaOutdated) as error:
         named = [text.replace("DATABASE_URL", variable) for text in (error.detail, error.hint)]
         raise ConfigurationError(named[0], hint=named[1]) from error
     return database
@@ -88,7 +93,7 @@ def prepare_database(settings: "Settings") -> "list[Renewal]":
     """
     from batchline.db.migrations import upgrade
 
-    database = connect(settings)
+    database = connect(settings, create=True)
     upgrade(database)
     renewals = _renew_versions(database, settings)
     ensure_default_model(database, settings)

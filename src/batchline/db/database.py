@@ -41,6 +41,7 @@ class Database:
 
     Args:
         timeout: seconds that a statement may take, or None for no limit.
+        must_exist: do not let SQLite create the file if it is missing.
         refuse_in_outages: once the database is found to be unavailable, raise at once until it is
             available again, instead of waiting for it each time.
     """
@@ -51,11 +52,11 @@ class Database:
         *,
         pool_size: int = 8,
         timeout: float | None = STATEMENT_TIMEOUT,
+        must_exist: bool = False,
         refuse_in_outages: bool = False,
     ) -> None:
         parsed = connections.with_driver(url)
-        # The query of a URL may hold passwords too.
-        self.url = parsed.set(query={}).render_as_string(hide_password=True)
+        self.url = connections.without_secrets(parsed)
         try:
             self.engine = create_engine(
                 parsed,
@@ -73,7 +74,7 @@ class Database:
                 f"DATABASE_URL cannot be used: {error}",
                 hint="leave out the driver: mysql://…, postgresql://… or sqlite:///…",
             ) from error
-        connections.prepare(self.engine, timeout)
+        connections.prepare(self.engine, timeout, must_exist=must_exist)
         self._breaker = CircuitBreaker(self._probe) if refuse_in_outages else None
         # SQLite lets one writer at a time, and lets the others ask again at ever longer intervals.
         # Those that wait for each other here are woken, and none of them starves.
@@ -91,9 +92,9 @@ class Database:
 
         Raises:
             DatabaseUnavailable: the database does not respond.
-            SchemaOutdated: a table is missing.
+            SchemaOutdated: a table is missing, or the file of SQLite is.
         """
-        with _translate_errors(), self._connect() as connection:
+        with _translate_errors(self.url), self._connect() as connection:
             yield connection
 
     @contextmanager
@@ -103,7 +104,7 @@ class Database:
         Args:
             patience: seconds to wait for SQLite's lock, in addition to `SQLITE_BUSY_TIMEOUT`.
         """
-        with _translate_errors(), self._turn, self._connect() as connection:
+        with _translate_errors(self.url), self._turn, self._connect() as connection:
             writer = connection.execution_options(writes=True, patience=patience)
             with self._begin(writer):
                 yield writer
@@ -190,7 +191,7 @@ class Database:
             self._breaker.open()
 
     def _probe(self) -> None:
-        with _translate_errors(), self.engine.connect() as connection:
+        with _translate_errors(self.url), self.engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
 
 
@@ -208,7 +209,7 @@ def _is_retryable(error: BatchlineError) -> bool:
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def _translate_errors(url: str) -> Iterator[None]:
     """The only place where an error of a driver becomes one of ours."""
     try:
         yield
@@ -228,10 +229,11 @@ def _translate_errors() -> Iterator[None]:
     except DBAPIError as error:
         if errors.is_missing_table(error):
             raise SchemaOutdated(
-                "the database has not been migrated", hint="run `batchline db upgrade`"
+                f"the database {url} has not been migrated", hint="run `batchline db upgrade`"
             ) from error
         if not errors.is_unavailable(error):
             raise StatementFailed(f"the database rejected a statement: {error.orig}") from error
+        problem = "does not respond" if errors.is_silent(error) else "cannot be used"
         raise DatabaseUnavailable(
-            f"the database does not respond: {error.orig}", hint=errors.hint_for(error)
+            f"the database {url} {problem}: {error.orig}", hint=errors.hint_for(error)
         ) from error

@@ -269,7 +269,7 @@ def _database(model: str, options: ModelOptions) -> "Database":
             f"{model} is no file, and no database is given",
             hint="give the path of an ONNX file, or database_url",
         )
-    return Database(url)
+    return Database(url, must_exist=True)
 
 
 def _limit(options: OutputOptions) -> ErrorLimit:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Inspector, insert, inspect, select, text
 
 from batchline.constants import SCHEMA_REVISION
 from batchline.db.dialects import sequences
+from batchline.db.dialects.connections import without_secrets
 from batchline.db.models import metadata, migrations, results
 from batchline.errors import ForeignTables, SchemaNewer, SchemaOutdated, SequenceBehind
 
@@ -80,7 +81,8 @@ def check(connection: Connection) -> None:
     if newest is None or newest.revision < SCHEMA_REVISION:
         found = "no revision" if newest is None else f"revision {newest.revision}"
         raise SchemaOutdated(
-            f"the database schema has {found}, but this Batchline needs {SCHEMA_REVISION}",
+            f"the schema of the database {without_secrets(connection.engine.url)} has {found}, but "
+            f"this Batchline needs {SCHEMA_REVISION}",
             hint="run `batchline db upgrade`",
         )
     if newest.oldest_code > SCHEMA_REVISION:

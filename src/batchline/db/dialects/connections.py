@@ -1,6 +1,7 @@
 """Connections to each database: driver, session settings, oldest supported version."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -16,7 +17,7 @@ from batchline.constants import (
 )
 from batchline.db.dialects.inserts import copy_rows
 from batchline.db.dialects.sqlite import begin, check_file, prepare_connection
-from batchline.errors import ConfigurationError
+from batchline.errors import ConfigurationError, SchemaOutdated
 
 DRIVERS = {
     "mysql": "mysql+pymysql",
@@ -66,6 +67,11 @@ def with_driver(url: str) -> URL:
     return parsed
 
 
+def without_secrets(url: URL) -> str:
+    """Return the URL for messages. Its query may hold passwords too."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 def _is_in_memory(url: URL) -> bool:
     name = (url.database or "").removeprefix("file:")
     return name in ("", ":memory:") or url.query.get("mode") == "memory"
@@ -106,13 +112,16 @@ def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:
     return options
 
 
-def prepare(engine: Engine, timeout: float | None) -> None:
+def prepare(engine: Engine, timeout: float | None, *, must_exist: bool) -> None:
     """Attach listeners that prepare each new connection of this engine.
 
     Args:
         timeout: seconds for one statement, or None for no limit.
+        must_exist: whether a missing file of SQLite is an error.
     """
     if engine.dialect.name == "sqlite":
+        if must_exist:
+            _refuse_to_create(engine)
         event.listen(engine, "connect", prepare_connection)
         event.listen(engine, "checkout", check_file)
         event.listen(engine, "begin", begin)
@@ -120,6 +129,20 @@ def prepare(engine: Engine, timeout: float | None) -> None:
         if timeout is not None:
             _limit_waiting(engine, timeout + 1)  # the server's own timeout expires first
         event.listen(engine, "do_executemany", copy_rows)
+
+
+def _refuse_to_create(engine: Engine) -> None:
+    """Let a connection fail if the file of SQLite is missing. By default, SQLite creates it."""
+    path = Path((engine.url.database or "").removeprefix("file:").partition("?")[0])
+
+    def check(dialect: Any, record: Any, words: Any, options: Any) -> None:
+        if not path.exists():
+            raise SchemaOutdated(
+                f"the database {without_secrets(engine.url)} does not exist",
+                hint="correct DATABASE_URL, or create the database with `batchline db upgrade`",
+            )
+
+    event.listen(engine, "do_connect", check)
 
 
 def _limit_waiting(engine: Engine, seconds: float) -> None:

@@ -68,6 +68,17 @@ def is_unavailable(error: DBAPIError) -> bool:
     )
 
 
+def is_silent(error: DBAPIError) -> bool:
+    """Return whether the server cannot be reached, or stopped responding.
+
+    Otherwise it responded, and rejected the user, the database or the statement.
+    """
+    code = error_code(error)
+    if type(error.orig).__module__.startswith("psycopg"):
+        return code is None and " FATAL: " not in str(error.orig)  # FATAL: the server said so
+    return code in SILENT
+
+
 def is_timeout(error: DBAPIError) -> bool:
     """Return whether the server stopped responding while the connection stayed open."""
     return bool(error.connection_invalidated and re.search("timed out|timeout", str(error.orig)))
@@ -75,6 +86,10 @@ def is_timeout(error: DBAPIError) -> bool:
 
 OUTAGES = {1040, 1053, 1927, 2002, 2003, 2006, 2013}
 """MySQL's and MariaDB's codes for a server that stops, is gone or has too many connections."""
+
+
+SILENT = {2002, 2003, 2006, 2013}
+"""Those of a server that cannot be reached or stopped responding."""
 
 
 def is_outage(error: DBAPIError) -> bool:
