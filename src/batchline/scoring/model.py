@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchline.errors import ConfigurationError
+from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
 from batchline.ml.signature import Signature
 from batchline.registry.examined import examine_once
-from batchline.registry.files import is_url
+from batchline.registry.files import is_url, read_content
 from batchline.registry.model_file import ModelFile
 
 if TYPE_CHECKING:
@@ -22,12 +23,17 @@ FILE_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class ScoringModel:
-    """A loaded model, with what the columns `model` and `version` say."""
+    """A loaded model, with what the columns `model` and `version` say.
+
+    Args:
+        content: reads the bytes of the model again, for other processes.
+    """
 
     predictor: Predictor
     name: str
     version: str
     sha256: str
+    content: Callable[[], ModelContent]
 
     def with_signature(self, signature: Signature) -> "ScoringModel":
         return replace(self, predictor=replace(self.predictor, signature=signature))
@@ -54,7 +60,8 @@ def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtim
         runtime=runtime,
         allow_non_finite=file.choices.allow_non_finite,
     )
-    return ScoringModel(predictor, Path(file.location).stem, file.sha256[:FILE_DIGITS], file.sha256)
+    name, version, location = Path(file.location).stem, file.sha256[:FILE_DIGITS], file.location
+    return ScoringModel(predictor, name, version, file.sha256, lambda: read_content(location))
 
 
 def load_version(
@@ -67,7 +74,7 @@ def load_version(
         ModelUnavailable: its file cannot be loaded.
     """
     # Importing what speaks to databases takes a third of a second, which a file does not need.
-    from batchline.registry.loaded import ModelCache
+    from batchline.registry.loaded import ModelCache, read_version_content
     from batchline.registry.version import read_version
 
     name, _, number = model.partition("@")
@@ -82,4 +89,12 @@ def load_version(
         predictor = ModelCache(database, runtime, max_bytes=1).predictor(version)
     finally:
         database.close()
-    return ScoringModel(predictor, name, str(version.number), version.sha256)
+
+    def content() -> ModelContent:
+        database = open_database()
+        try:
+            return read_version_content(database, version)
+        finally:
+            database.close()
+
+    return ScoringModel(predictor, name, str(version.number), version.sha256, content)
