@@ -19,6 +19,7 @@ from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns
+os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = ".*"  # or Ray prints each lost actor to stdout
 
 import ray
 from ray.exceptions import RayError, RayTaskError
