@@ -49,6 +49,16 @@ from batchline.cli.predict_options import (
     split_names,
 )
 from batchline.cli.predict_process import exit_at_signals, start_process
+from batchline.cli.predict_ray import (
+    CpusPerActor,
+    Engine,
+    EngineName,
+    GpusPerActor,
+    MaxActors,
+    MinActors,
+    RayAddress,
+    check_ray,
+)
 from batchline.cli.predict_sql import (
     Id,
     IfExistsOption,
@@ -110,6 +120,12 @@ def predict(
     allow_non_finite: AllowNonFinite = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
+    engine: Engine = EngineName.LOCAL,
+    ray_address: RayAddress = None,
+    min_actors: MinActors = 1,
+    max_actors: MaxActors = None,
+    cpus_per_actor: CpusPerActor = 1.0,
+    gpus_per_actor: GpusPerActor = 0.0,
 ) -> None:
     """Predict every row of files or of a query, and write a file or a table.
 
@@ -121,6 +137,7 @@ def predict(
     collect_garbage_rarely()
     settings = configure_silently({"database_url": database_url})
     from batchline.files.options import ReadOptions, WriteOptions
+    from batchline.scoring.ray_options import RayOptions
 
     choices = replace(
         feature_choices(
@@ -141,6 +158,13 @@ def predict(
     check_sides(sources or [], output, query, into, check=check)
     sql = read_options(query, into, key, if_exists, only_new=only_new)
     check_file_options(sql, resume=resume, only_errors=only_errors)
+    unfit = {"--query": query, "--into": into, "--only-errors": only_errors, "--check": check}
+    ray = check_ray(
+        engine,
+        sources or [],
+        unfit,
+        RayOptions(ray_address, min_actors, max_actors, cpus_per_actor, gpus_per_actor),
+    )
     attempt = None
     if output is not None and not check and not sql.is_used:
         attempt = start_process(sources or [], output, settings, resume=resume)
@@ -162,7 +186,7 @@ def predict(
         run = SqlRun(sources or [], output, sql, settings, *rest)
         failed = run.check() if check else run.execute()
     else:
-        files = FileRun(settings, sources or [], output, *rest, only_errors)
+        files = FileRun(settings, sources or [], output, *rest, only_errors, ray)
         failed = files.execute(attempt, resume=resume) if attempt else files.check()
     if failed:
         raise typer.Exit(WITH_ERRORS)

@@ -2,12 +2,13 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from batchline.cli.predict_output import show_progress, show_summary
 from batchline.cli.predict_process import stopped_by_signals
+from batchline.cli.predict_ray import ray_engine
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from batchline.files.source import Source
     from batchline.scoring.columns import Added
     from batchline.scoring.model import ScoringModel
+    from batchline.scoring.ray_options import RayOptions
     from batchline.scoring.scorer import Scorer
     from batchline.scoring.summary import ErrorLimit
     from batchline.scoring.supervisor import Attempt
@@ -36,6 +38,7 @@ class FileRun:
     limit: "ErrorLimit"
     as_json: bool
     only_errors: str | None
+    ray: "RayOptions | None" = None
 
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
@@ -57,7 +60,7 @@ class FileRun:
 
     def execute(self, attempt: "Attempt", *, resume: bool) -> int:
         """Predict all rows, and return how many have errors."""
-        from batchline.files import open_source
+        from batchline.files import encoder_of, open_source
         from batchline.scoring.columns import kinds_of
         from batchline.scoring.continued import facts_of, open_output
         from batchline.scoring.local import LocalEngine
@@ -85,16 +88,26 @@ class FileRun:
                 show_progress(source, self.settings) as on_progress,
             ):
                 scorer = self._scorer(watch)
-                engine = LocalEngine(
-                    *(paired(source, before, sink, scorer) if before else (source, sink, scorer)),
-                    threads=self.settings.worker_threads,
-                    keep=self.keep,
-                    limit=self.limit,
-                    on_progress=on_progress,
-                    journal=journal,
-                    watch=watch,
-                )
-                summary = engine.run()
+                more: dict[str, Any] = {
+                    "limit": self.limit,
+                    "on_progress": on_progress,
+                    "journal": journal,
+                    "watch": watch,
+                }
+                if self.ray:
+                    encoder = encoder_of(self.output, kept, new, options)
+                    which = self.settings, self.model, scorer, encoder, self.keep
+                    with ray_engine(self.ray, *which, source, sink, **more) as engine:
+                        summary = engine.run()
+                else:
+                    triple = source, sink, scorer
+                    engine = LocalEngine(
+                        *(paired(source, before, sink, scorer) if before else triple),
+                        threads=self.settings.worker_threads,
+                        keep=self.keep,
+                        **more,
+                    )
+                    summary = engine.run()
                 complete()
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed

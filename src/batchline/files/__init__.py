@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from batchline.files.folder import FolderSink
     from batchline.files.outputs import Work
-    from batchline.files.sink import Sink
+    from batchline.files.sink import Encoder, Sink
     from batchline.files.source import Source
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Kind",
     "ReadOptions",
     "WriteOptions",
+    "encoder_of",
     "open_sink",
     "open_source",
 ]
@@ -86,6 +87,16 @@ def open_sink(
         return sink.open_sink(path, kept, new, options, work)
 
     return folder.FolderSink(path, options.ending, open_part, work, replaces=replaces)
+
+
+def encoder_of(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions) -> Encoder:
+    """Return what encodes rows for `open_sink` with these arguments, without opening it."""
+    from batchline.files import sink
+
+    if not is_folder(path):
+        return sink.encoder_of(path, kept, new, options)
+    options = replace(options, format=options.format_of(path.rstrip("/")))
+    return sink.encoder_of(f"{path}/part{options.ending}", kept, new, options)
 
 
 def _check_installed() -> None:

@@ -129,7 +129,8 @@ def _at(path: str) -> Location:
         raise NoFileFound(f"the file {path} does not exist") from error
     if not stat.S_ISREG(found.st_mode):
         return Location(path)
-    stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ino} {found.st_dev}"
+    # Nodes that share a filesystem may number its device differently, so st_dev is left out.
+    stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
     return Location(path, found.st_size, stamp)
 
 

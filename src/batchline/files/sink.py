@@ -48,6 +48,20 @@ class Encoded:
     content: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Turns rows into the format of an output. It can be sent to other processes."""
+
+    writer: Writer
+    new: pa.Schema
+
+    def encode(self, kept: Kept, new: list[pa.Array]) -> Encoded:
+        batch = pa.RecordBatch.from_arrays(new, schema=self.new)
+        if len(kept) != batch.num_rows:
+            raise ValueError(f"{len(kept)} kept rows, but {batch.num_rows} new ones")
+        return Encoded(len(kept), self.writer.encode(kept, batch))
+
+
 class Sink:
     """One output file, or standard output.
 
@@ -71,7 +85,7 @@ class Sink:
         """About how much was written, before it is compressed."""
         self._output = output
         self._writer = writer
-        self._new = new
+        self._encoder = Encoder(writer, new)
         self._raw = _Uncloseable(output)
         self._stream: Any = self._raw
         self._is_open = True
@@ -98,10 +112,7 @@ class Sink:
 
         Threads may call it at the same time.
         """
-        batch = pa.RecordBatch.from_arrays(new, schema=self._new)
-        if len(kept) != batch.num_rows:
-            raise ValueError(f"{len(kept)} kept rows, but {batch.num_rows} new ones")
-        return Encoded(len(kept), self._writer.encode(kept, batch))
+        return self._encoder.encode(kept, new)
 
     def write(self, encoded: Encoded) -> None:
         """Add rows.
@@ -192,6 +203,11 @@ def open_sink(
     writer = _writer(path, format_, kept, new, options)
     codec = "" if format_ is Format.PARQUET else options.compression_of(path)
     return Sink(path, open_output(path, work), writer, new, codec, work.mark if work else None)
+
+
+def encoder_of(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions) -> Encoder:
+    """Return the encoder of an output file, without opening it."""
+    return Encoder(_writer(path, options.format_of(path), kept, new, options), new)
 
 
 def check_columns(path: str, kept: pa.Schema, new: pa.Schema, format_: Format) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Full, Queue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
 
 from batchline.file_errors import RunStopped
-from batchline.files.blocks import Block, RowError
+from batchline.files.blocks import Kept, RowError
 from batchline.files.folder import FolderSink
 from batchline.files.sink import Encoded, Sink
 from batchline.files.source import Part, Source
@@ -29,11 +31,16 @@ ERROR_IN_BATCHLINE = "this is an error in Batchline; please report it with the c
 if TYPE_CHECKING:
     from batchline.scoring.only_errors import MergingSink, PairedSource
 
+
+class Encodes(Protocol):
+    def encode(self, kept: Kept, new: list[pa.Array]) -> Encoded: ...
+
+
 OnProgress = Callable[[Summary, Part], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Done:
     """A block in the format of the output. Its errors are counted, for each takes memory."""
 
     encoded: Encoded
@@ -48,7 +55,7 @@ class _End:
     digest: str
 
 
-_Results = Queue[_Done | _End | BaseException]
+_Results = Queue[Done | _End | BaseException]
 
 
 class LocalEngine:
@@ -105,7 +112,7 @@ class LocalEngine:
                 while waiting:
                     self._write(*waiting.popleft())
             finally:
-                self._stop.set()
+                self._end_parts()
         self.summary.check(self._limit, at_end=True)
         if not self._source.is_read or self.summary.rows != self._source.rows:
             raise RunStopped(
@@ -114,6 +121,10 @@ class LocalEngine:
             )
         self._sink.commit(self._source.rows)
         return self.summary
+
+    def _end_parts(self) -> None:
+        """End the work on parts that will not be written."""
+        self._stop.set()
 
     def _unfinished(self) -> Iterator[tuple[int, Part]]:
         """Return the parts that are to be predicted, with their numbers."""
@@ -125,24 +136,19 @@ class LocalEngine:
     def _predict_part(self, number: int, part: Part, results: _Results) -> None:
         try:
             digest = part.digest() if self._journal else ""
-            for place, block in enumerate(part.blocks(self._scorer.kinds, self._keep)):
-                if self._watch:
-                    self._watch.enter(number, place)
-                self._put(results, self._predict_block(block, part))
+            for done in self._predicted(number, part):
+                self._put(results, done)
             self._put(results, _End(digest))
         except _Stopped:
             pass
         except BaseException as error:
             self._put(results, error)
 
-    def _predict_block(self, block: Block, part: Part) -> _Done:
-        scored = self._scorer.score(block, part)
-        encoded = self._sink.encode(block.kept, scored.arrays)
-        outcome = Summary()
-        outcome.add(block.rows, block.blank_lines, _in_order(scored.errors))
-        return _Done(encoded, block.first_row, outcome)
+    def _predicted(self, number: int, part: Part) -> Iterator[Done]:
+        """Predict and encode the blocks of a part."""
+        return predict_part(number, part, self._scorer, self._sink, self._keep, self._watch)
 
-    def _put(self, results: _Results, value: _Done | _End | BaseException) -> None:
+    def _put(self, results: _Results, value: Done | _End | BaseException) -> None:
         while not self._stop.is_set():
             try:
                 results.put(value, timeout=POLL_SECONDS)
@@ -165,6 +171,25 @@ class LocalEngine:
             self._journal.finish(part.rows, found.digest, self._sink.mark, self.summary.state)
 
 
+def predict_part(
+    number: int,
+    part: Part,
+    scorer: Scorer,
+    encoder: Encodes,
+    keep: Sequence[str] | None,
+    watch: Watch | None,
+) -> Iterator[Done]:
+    """Read, predict and encode the blocks of a part."""
+    for place, block in enumerate(part.blocks(scorer.kinds, keep)):
+        if watch:
+            watch.enter(number, place)
+        scored = scorer.score(block, part)
+        encoded = encoder.encode(block.kept, scored.arrays)
+        outcome = Summary()
+        outcome.add(block.rows, block.blank_lines, _in_order(scored.errors))
+        yield Done(encoded, block.first_row, outcome)
+
+
 class _Stopped(Exception):
     """The run ended before this part was written."""
 
@@ -173,7 +198,7 @@ def _in_order(errors: Mapping[int, RowError]) -> Iterator[RowError]:
     return (errors[place] for place in sorted(errors))
 
 
-def _taken(results: _Results) -> _Done | _End:
+def _taken(results: _Results) -> Done | _End:
     found = results.get()
     if isinstance(found, BaseException):
         raise found

@@ -117,6 +117,10 @@ class Case:
     def without_parts_before(self, part: int) -> "Case":
         return replace(self, suspects=tuple(each for each in self.suspects if each.part >= part))
 
+    def concerns(self, part: int) -> bool:
+        """Whether the process may have ended, or did, at a row of a part."""
+        return any(call.part == part for call in (*self.suspects, *self.convicted))
+
     def pieces_of(self, call: Call) -> Iterator[Call]:
         """Return the pieces of a call that must be predicted by themselves first."""
         for suspect in self.suspects:

@@ -1,0 +1,118 @@
+"""`batchline predict --engine ray` writes what the local engine writes, whatever dies meanwhile.
+
+The cluster is real: two nodes with processes of their own, on this machine.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import models
+from tests.acceptance.test_predict import predict
+from tests.acceptance.test_predict_resume import children, content
+from tests.service import environment, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+ROWS = 10_000
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        from ray.cluster_utils import Cluster
+
+        found = Cluster(initialize_head=True, head_node_args=node())
+        try:
+            found.add_node(**node())
+            yield found
+        finally:
+            found.shutdown()
+
+
+def node() -> dict[str, Any]:
+    return {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 1024 * 1024}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three CSV files with bad rows, and a model that takes seconds for them."""
+    folder = tmp_path_factory.mktemp("sources")
+    models.slow(folder / "slow.onnx")
+    (folder / "in").mkdir()
+    for file in range(3):
+        lines = [
+            f'{n},{"oops" if n % 4_000 == 70 else 60_000 + n % 7},"{n:0100}, {n:0100}"\n'
+            for n in range(ROWS)
+        ]
+        (folder / "in" / f"{file}.csv").write_text("id,x,note\n" + "".join(lines))
+    return folder
+
+
+def words(sources: Path, target: object, cluster: Any = None) -> list[str]:
+    given = [str(sources / "in"), "-o", str(target), "--model", str(sources / "slow.onnx")]
+    return given if cluster is None else [*given, *on(cluster)]
+
+
+def on(cluster: Any) -> list[str]:
+    return ["--engine", "ray", "--ray-address", cluster.address]
+
+
+def actors(cluster: Any) -> list[int]:
+    """The processes of the actors."""
+    found = []
+    for each in cluster.list_all_nodes():
+        for pid in children(each.all_processes["raylet"][0].process.pid):
+            title = Path(f"/proc/{pid}/cmdline")
+            if title.exists() and title.read_bytes().startswith(b"ray::PartPredictor"):
+                found.append(pid)
+    return found
+
+
+@contextmanager
+def started(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "batchline", "predict", *arguments]
+    with subprocess.Popen(
+        command, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def saved(target: Path) -> bool:
+    """Whether rows of an unfinished output are safe."""
+    journal = target.parent / f".{target.name}.batchline" / "journal.jsonl"
+    return journal.exists() and b'"parts"' in journal.read_bytes()
+
+
+def ended(process: subprocess.Popen[str], status: int) -> tuple[str, str]:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == status, err
+    return out, err
+
+
+def said(err: str) -> str:
+    """What a command wrote to stderr, without the lines that show progress."""
+    return "".join(line for line in err.splitlines(True) if " predicting " not in line)
+
+
+def test_the_output_is_that_of_the_local_engine_although_an_actor_is_killed(
+    cluster: Any, sources: Path, tmp_path: Path
+) -> None:
+    local, target = tmp_path / "local.csv", tmp_path / "ray.csv"
+    expected = predict(*words(sources, local), status=3)
+    with started(words(sources, target, cluster)) as process:
+        wait_for(lambda: saved(target), "a saved part", 60)
+        os.kill(actors(cluster)[0], signal.SIGKILL)
+        out, err = ended(process, status=3)
+    assert (out, said(err)) == ("", said(expected.stderr).replace("local.csv", "ray.csv"))
+    assert content(target) == content(local)
