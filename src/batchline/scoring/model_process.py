@@ -8,6 +8,7 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -137,22 +138,23 @@ class ModelProcess:
 
 
 def _serve(model: ModelCopy, connection: Connection) -> None:
-    """Answer each batch of rows with its outputs or its error, until the other side closes."""
-    try:
-        predictor = model.load()
-    except BatchlineError as error:
-        connection.send(error.detail)
-        return
-    connection.send("")
-    while True:
+    """Answer each batch of rows with its outputs or its error, until the run has ended."""
+    with suppress(EOFError, ConnectionError):
         try:
-            rows: RowTensors = connection.recv()
-        except EOFError:
+            predictor = model.load()
+        except BatchlineError as error:
+            connection.send(error.detail)
             return
-        try:
-            connection.send(predictor.outputs(rows))
-        except ModelFailed as error:
-            connection.send((type(error), error.detail))
+        connection.send("")
+        while True:
+            connection.send(_outputs(predictor, connection.recv()))
+
+
+def _outputs(predictor: Predictor, rows: RowTensors) -> list[Any] | tuple[type[ModelFailed], str]:
+    try:
+        return predictor.outputs(rows)
+    except ModelFailed as error:
+        return type(error), error.detail
 
 
 class ModelProcesses:
