@@ -4,10 +4,14 @@ import http.client
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batchline.db.database import Database
+from tests import models
+from tests.jobs import add_model
 from tests.service import IRIS, Service, migrate
 
 OTHER = [6.7, 3.0, 5.2, 2.3]
@@ -28,6 +32,12 @@ def count_items(url: str) -> int:
     return int(found)
 
 
+def add_version(url: str, model: Path) -> None:
+    database = Database(url)
+    add_model(database, model, name="m")
+    database.close()
+
+
 def test_the_same_key_and_data_answer_the_same_id(database_url: str) -> None:
     migrate(database_url)
     with Service(database_url, "api") as api:
@@ -40,6 +50,48 @@ def test_the_same_key_and_data_answer_the_same_id(database_url: str) -> None:
     with Service(database_url, "api") as restarted:
         assert post(restarted, "a") == first
     assert count_items(database_url) == 3
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_known_key_answers_its_id_after_a_version_with_other_inputs(
+    database_url: str, tmp_path: Path
+) -> None:
+    migrate(database_url)
+    add_version(database_url, models.doubling(tmp_path / "pairs.onnx", width=2))
+    bodies = [{"data": [[1, 2]]}, {"data": {"x": [[1, 2]]}}, {"data": [{"x": [1, 2]}]}]
+    # After as many lines as are halved if one of them is invalid.
+    lines = [
+        json.dumps({**body, "model": "m", "idempotency_key": f"line-{n}"})
+        for n, body in enumerate(bodies * 20)
+    ]
+
+    def send(api: Service) -> tuple[list[Any], list[Any]]:
+        headers = [{"Idempotency-Key": f"key-{n}"} for n in range(len(bodies))]
+        sent = [
+            api.http.post("/predict", json={**body, "model": "m"}, headers=header)
+            for body, header in zip(bodies, headers, strict=True)
+        ]
+        upload = api.http.post("/items", content="\n".join(lines)).text.splitlines()
+        return [(each.status_code, each.json()) for each in sent], list(map(json.loads, upload))
+
+    with Service(database_url, "api") as api:
+        first = send(api)
+    assert {status for status, _ in first[0]} == {202}
+    assert first[1][-1]["registered"] == len(lines)
+    add_version(database_url, models.doubling(tmp_path / "triples.onnx", width=3))
+    with Service(database_url, "api") as api:
+        assert send(api) == first
+        new = {"model": "m", "data": [[1, 2]], "idempotency_key": "line-new"}
+        other = {"model": "m", "data": [[1, 3]], "idempotency_key": "line-0"}
+        for body in (new, other):
+            rejected, end = api.http.post("/items", json=body).text.splitlines()
+            assert json.loads(rejected)["error"]["code"] == "invalid_data"
+            assert json.loads(end)["registered"] == 0
+            key = body["idempotency_key"].replace("line", "key")
+            sent = {"data": body["data"], "model": "m"}
+            response = api.http.post("/predict", json=sent, headers={"Idempotency-Key": key})
+            assert (response.status_code, response.json()["code"]) == (422, "invalid_data")
+    assert count_items(database_url) == len(bodies) + len(lines)
 
 
 def test_one_key_sent_by_many_at_once_is_one_item(database_url: str) -> None:

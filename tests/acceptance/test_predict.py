@@ -246,8 +246,9 @@ def predict_until(folder: Path, moment: str, status: int) -> str:
     values = ", ".join(f"1 AS {name}" for name in NAMES)
     words = ("--query", f"SELECT 1 AS id, {values}", "--into", "scores", "--id", "id")
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    url = f"sqlite:///{folder / 'rows.db'}"
-    settings = {"DATABASE_URL": url, "STOP_AT": moment, "PYTHONPATH": path}
+    database = folder / "rows.db"
+    database.touch()
+    settings = {"DATABASE_URL": f"sqlite:///{database}", "STOP_AT": moment, "PYTHONPATH": path}
     return str(predict(*words, *IRIS, status=status, **settings).stderr)
 
 

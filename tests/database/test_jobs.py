@@ -614,3 +614,23 @@ def test_items_are_predicted_by_the_successor_of_a_version_that_was_removed_mean
     stale.models.active = active_once  # type: ignore[method-assign]
     stale.predict(claim)
     assert (read(database, item).status, read(database, item).version) == ("succeeded", 2)
+
+
+def test_items_with_odd_ids_and_odd_models_delay_no_other(
+    database: Database, tmp_path: Path
+) -> None:
+    ids = [-(2**63), -1, 0, 1, 2**63 - 1]
+    with database.write() as connection:
+        if database.engine.dialect.name == "mysql":
+            connection.exec_driver_sql("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
+        for item_id in ids:
+            insert = f"INSERT INTO items (id, data) VALUES ({item_id}, '[[1, 2]]')"
+            connection.exec_driver_sql(insert)
+        model = {"sqlite": "'a' || char(0)", "mysql": "concat('a', char(0))"}
+        name = model.get(database.engine.dialect.name, "''")
+        connection.exec_driver_sql(f"INSERT INTO items (id, data, model) VALUES (7, '[]', {name})")
+    job = make_job(database, models.doubling(tmp_path / "doubling.onnx"))
+    for _ in range(3):
+        run(job)
+    assert [read(database, item_id).status for item_id in ids] == ["succeeded"] * len(ids)
+    assert read(database, 7).code == "unknown_model"

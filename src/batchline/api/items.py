@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from batchline.api.filters import ItemQuery, PageQuery, to_filters
-from batchline.api.requests import to_key
+from batchline.api.requests import REFUSALS, to_key
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import (
     KEY_PATTERN,
@@ -94,15 +94,23 @@ REQUEST = {
 async def register(request: Request) -> Response:
     """Register an item. Once you have received its id, it is stored."""
     state: ApiState = request.app.state.api
+    header = request.headers.get("idempotency-key")
+    # White space around a header is not part of its value, but httptools leaves it at the end.
+    key = None if header is None else header.strip(" \t")
     body = await state.bodies.read(request)
     try:
         item = await state.check(body)
+    except REFUSALS:
+        known = None if key is None else await state.find(key, body)
+        if known is None:
+            raise
+        return _registered(known)
     finally:
         state.bodies.release(body)
-    header = request.headers.get("idempotency-key")
-    # White space around a header is not part of its value, but httptools leaves it at the end.
-    key = to_key(None if header is None else header.strip(" \t"), item)
-    item_id = await state.write_queue.register(item, key)
+    return _registered(await state.write_queue.register(item, to_key(key, item)))
+
+
+def _registered(item_id: int) -> Response:
     headers = {"Location": f"/predict/id/{item_id}"}
     return json_response({"id": item_id}, status=202, headers=headers)
 

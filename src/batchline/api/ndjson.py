@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 
 import orjson
 
-from batchline.api.requests import IGNORE, NewItem, is_custom_id, parse, to_item, to_key
+from batchline.api.requests import (
+    IGNORE,
+    REFUSALS,
+    NewItem,
+    as_sent,
+    is_custom_id,
+    parse,
+    to_item,
+    to_key,
+)
 from batchline.api.signatures import Signatures
 from batchline.constants import (
     DEFAULT_MODEL,
@@ -49,7 +58,8 @@ Rejection = dict[str, Any]
 class Group:
     """Lines that are stored in one transaction, and the rejected ones among them.
 
-    `numbers` has the number of each valid line. The next lists are the columns of `NewItems`.
+    `numbers` has the number of each valid line, and of each refused one that may be known by its
+    key. The next lists are the columns of `NewItems`.
     """
 
     first: int
@@ -59,11 +69,14 @@ class Group:
     models: list[str] = field(default_factory=list)
     custom_ids: list[str | None] = field(default_factory=list)
     keys: list[Key | None] = field(default_factory=list)
+    refused: dict[int, BatchlineError] = field(default_factory=dict)
     rejected: list[tuple[int, Rejection]] = field(default_factory=list)
 
     def new_items(self) -> NewItems:
         """Return the valid lines as items to store."""
-        return NewItems(self.data, self.models, self.custom_ids, self.keys, UPLOAD_LANE)
+        return NewItems(
+            self.data, self.models, self.custom_ids, self.keys, self.refused, UPLOAD_LANE
+        )
 
 
 async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -142,6 +155,7 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
         if set(map(type, bodies)) != {dict}:
             return False
         data = [body.pop("data") for body in bodies]
+        sent = data
         sent_keys = [body.pop("idempotency_key", None) for body in bodies]
         custom_ids = [body.pop("custom_id", None) for body in bodies]
         model = bodies[0].get("model", DEFAULT_MODEL)
@@ -159,11 +173,13 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
             return False
         if signature.is_plain:
             data = stored_forms(data, signature)
-        texts = [text.decode() for text in map(orjson.dumps, data)]
+        sent_texts = texts = [text.decode() for text in map(orjson.dumps, data)]
         models = [model] * len(texts)
         keys = sent_keys
         if sent_keys.count(None) < len(sent_keys):
-            keys = list(map(_to_key, sent_keys, map(NewItem, models, texts, custom_ids)))
+            if data is not sent:
+                sent_texts = [text.decode() for text in map(orjson.dumps, sent)]
+            keys = list(map(_to_key, sent_keys, map(NewItem, models, sent_texts, custom_ids)))
     except (orjson.JSONDecodeError, KeyError, BatchlineError):
         return False
     group.numbers += range(first, first + len(lines))
@@ -181,11 +197,13 @@ def _take_each(
         if not line.strip():
             continue
         try:
-            item, key = _check(line, signatures)
+            item, key, refusal = _check(line, signatures)
         except BatchlineError as error:
             in_full = told + len(group.rejected) < UPLOAD_MAX_EXPLAINED_LINES
             group.rejected.append((number, rejection(error, in_full=in_full)))
         else:
+            if refusal:
+                group.refused[len(group.numbers)] = refusal
             group.numbers.append(number)
             group.data.append(item.data)
             group.models.append(item.model)
@@ -193,7 +211,14 @@ def _take_each(
             group.keys.append(key)
 
 
-def _check(line: bytes, signatures: Signatures) -> tuple[NewItem, Key | None]:
+def _check(
+    line: bytes, signatures: Signatures
+) -> tuple[NewItem, Key | None, BatchlineError | None]:
+    """Return the item of a line with its key, and why it is stored only if its key is known.
+
+    Raises:
+        BatchlineError: the line is invalid, whatever is known.
+    """
     if len(line) > MAX_BODY_BYTES:
         raise LineTooLarge(
             f"the line has more than {MAX_BODY_BYTES} bytes, which is the limit",
@@ -201,8 +226,14 @@ def _check(line: bytes, signatures: Signatures) -> tuple[NewItem, Key | None]:
         )
     body, reason = parse(line)
     key = body.pop("idempotency_key", None) if isinstance(body, dict) else None
-    item = to_item(body, reason, signatures)
-    return item, _to_key(key, item)
+    try:
+        item = to_item(body, reason, signatures)
+    except REFUSALS as refusal:
+        sent = None if key is None else as_sent(body, reason)
+        if sent is None:
+            raise
+        return sent, _to_key(key, sent), refusal
+    return item, _to_key(key, item), None
 
 
 def _to_key(key: Any, item: NewItem) -> Key | None:

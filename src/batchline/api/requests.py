@@ -23,7 +23,14 @@ from batchline.constants import (
     SMALL_BODY_BYTES,
 )
 from batchline.db.new_items import Key
-from batchline.errors import Fault, InvalidData, InvalidIdempotencyKey, InvalidJson
+from batchline.errors import (
+    Fault,
+    InvalidData,
+    InvalidIdempotencyKey,
+    InvalidJson,
+    NoModel,
+    UnknownModel,
+)
 from batchline.ml.faults import escape, faults
 from batchline.ml.forms import stored_form, without_extra
 from batchline.ml.inputs import kind_of
@@ -48,6 +55,12 @@ class NewItem:
     model: str
     data: str
     custom_id: str | None = None
+    sent: str | None = None
+    """The rows as they were sent, if they are stored in another form."""
+
+
+REFUSALS = (InvalidData, UnknownModel, NoModel)
+"""The errors of a body that an earlier version of its model may have accepted."""
 
 
 def to_key(key: str | None, item: NewItem) -> Key | None:
@@ -70,7 +83,7 @@ def to_key(key: str | None, item: NewItem) -> Key | None:
     of_model = "" if item.model == DEFAULT_MODEL else f"{item.model} "
     # Only a custom id begins with a quotation mark, so no other request has the same text.
     own_id = "" if item.custom_id is None else f"{json.dumps(item.custom_id)} "
-    meant = sha256(f"{own_id}{of_model}{item.data}".encode())
+    meant = sha256(f"{own_id}{of_model}{item.sent or item.data}".encode())
     return Key(sha256(key.encode()).hexdigest(), meant.hexdigest())
 
 
@@ -123,10 +136,25 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
         raise _invalid([replace(each, pointer=f"/data{each.pointer}") for each in found])
     if reason:
         raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE)
-    text = orjson.dumps(stored_form(data, signature))
+    stored = stored_form(data, signature)
+    text = orjson.dumps(stored)
     if len(text) > MAX_BODY_BYTES:  # 1e15 becomes 1000000000000000.0
         raise too_large()
-    return NewItem(sent.model, text.decode(), sent.custom_id)
+    as_sent = None if stored is sent.data else orjson.dumps(sent.data).decode()
+    return NewItem(sent.model, text.decode(), sent.custom_id, as_sent)
+
+
+def as_sent(parsed: Any, reason: str) -> NewItem | None:
+    """Return the item of a body that was refused, to find it by its key, or None.
+
+    A newer version of the model may refuse what an earlier one accepted.
+    """
+    try:
+        sent = _fields_of(parsed)
+        text = orjson.dumps(sent.data).decode()
+    except (InvalidData, orjson.JSONEncodeError):
+        return None
+    return None if reason else NewItem(sent.model, text, sent.custom_id)
 
 
 def parse(body: bytes) -> tuple[Any, str]:

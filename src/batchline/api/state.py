@@ -4,12 +4,12 @@ import asyncio
 
 from batchline.api.bodies import BodyReader
 from batchline.api.item_reader import ItemReader
-from batchline.api.requests import NewItem, check_body
+from batchline.api.requests import NewItem, as_sent, check_body, parse, to_key
 from batchline.api.signatures import SignatureReader
 from batchline.api.uploads import UploadPool
 from batchline.api.write_queue import WriteQueue
 from batchline.constants import UNKNOWN_MODEL_LIFETIME
-from batchline.db.cruds import schema
+from batchline.db.cruds import idempotency, schema
 from batchline.db.database import Database
 from batchline.errors import NoModel, UnknownModel
 
@@ -37,6 +37,23 @@ class ApiState:
             return await check_body(body, await self.signatures.latest())
         except (UnknownModel, NoModel):
             return await check_body(body, await self.signatures.latest(UNKNOWN_MODEL_LIFETIME))
+
+    async def find(self, key: str, body: bytes) -> int | None:
+        """Return the id that this key and this body registered, or None.
+
+        Raises:
+            InvalidIdempotencyKey: no request can have this key.
+            DatabaseUnavailable: the database does not respond.
+        """
+        return await asyncio.to_thread(self._find, key, body)
+
+    def _find(self, key: str, body: bytes) -> int | None:
+        item = as_sent(*parse(body))
+        known = None if item is None else to_key(key, item)
+        if known is None:
+            return None
+        with self.database.read() as connection:
+            return idempotency.find(connection, known)
 
     async def check_ready(self) -> None:
         """Check that requests can be served. This does not wait for the threads that read pages.

@@ -27,6 +27,7 @@ from batchline.api.response_buffer import ResponseBuffer
 from batchline.api.signatures import Signatures
 from batchline.constants import (
     MAX_UPLOADS,
+    UPLOAD_MAX_EXPLAINED_LINES,
     UPLOAD_PROGRESS_BYTES,
     UPLOAD_SLOW_AFTER,
     UPLOAD_TIMEOUT,
@@ -264,10 +265,15 @@ class Upload(Response):
         lines = group.numbers
         ids = [answer for answer in answers if isinstance(answer, int)]
         rejected = group.rejected
-        if len(ids) < len(answers):  # some keys were used before, with other data
+        if len(ids) < len(answers):  # keys were used with other data, or lines refused
             each = list(zip(lines, answers, strict=True))
             lines = [number for number, answer in each if isinstance(answer, int)]
-            reused = [(number, rejection(a)) for number, a in each if not isinstance(a, int)]
+            in_full = self._totals["rejected"] < UPLOAD_MAX_EXPLAINED_LINES
+            reused = [
+                (number, rejection(a, in_full=in_full))
+                for number, a in each
+                if not isinstance(a, int)
+            ]
             rejected = sorted(rejected + reused, key=itemgetter(0))
         self._totals["lines"] = group.last
         self._totals["registered"] += len(ids)

@@ -1,10 +1,11 @@
 """Items that are about to be stored, by column."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from batchline.constants import DEFAULT_MODEL, SINGLE_LANE
+from batchline.errors import BatchlineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,9 @@ class Key:
 class NewItems:
     """New items: one entry of each column per item, or an empty column if all have its default.
 
+    `refused` are items that the model does not accept now, by their place. They are not stored, but
+    if their key is known, they have an id.
+
     `data` are JSON texts. To create an object per item would cost as much as to check its rows.
     """
 
@@ -26,6 +30,7 @@ class NewItems:
     models: Sequence[str] = ()
     custom_ids: Sequence[str | None] = ()
     keys: Sequence[Key | None] = ()
+    refused: Mapping[int, BatchlineError] = field(default_factory=dict)
     lane: int = SINGLE_LANE
 
     def columns(self) -> dict[str, Sequence[Any]]:
@@ -48,4 +53,5 @@ class NewItems:
             models=[self.models[place] for place in places] if self.models else (),
             custom_ids=[self.custom_ids[place] for place in places] if self.custom_ids else (),
             keys=(),
+            refused={},
         )

@@ -10,9 +10,9 @@ from batchline.db.dialects.inserts import insert_new
 from batchline.db.models import idempotency_keys
 from batchline.db.models import items as items_table
 from batchline.db.new_items import Key, NewItems
-from batchline.errors import Conflict, IdempotencyKeyReused
+from batchline.errors import BatchlineError, Conflict, IdempotencyKeyReused
 
-Registered = int | IdempotencyKeyReused
+Registered = int | BatchlineError
 """The id of a registered item, or why it was rejected."""
 
 
@@ -42,14 +42,23 @@ def register(connection: Connection, new: NewItems) -> Sequence[Registered]:
     slots = [key.key if key else str(index) for index, key in enumerate(keys)]
     first: dict[str, int] = {}
     for index, slot in enumerate(slots):
-        if slot not in known:
+        if slot not in known and index not in new.refused:
             first.setdefault(slot, index)
     ids = items.register(connection, new.at(list(first.values())))
     stored = dict(zip(first, ids, strict=True))
     known |= {slot: (_data_of(keys[first[slot]]), item_id) for slot, item_id in stored.items()}
     mine = {slot: known[slot] for slot in stored if keys[first[slot]]}
     known |= _store(connection, mine)
-    return [_check_data(key, *known[slot]) for slot, key in zip(slots, keys, strict=True)]
+    return [
+        _answer(key, known.get(slot), new.refused.get(index))
+        for index, (slot, key) in enumerate(zip(slots, keys, strict=True))
+    ]
+
+
+def find(connection: Connection, key: Key) -> int | None:
+    """Return the id of the item that this key registered with the same data, or None."""
+    data, item_id = find_items(connection, [key.key]).get(key.key, ("", 0))
+    return item_id if data == key.data else None
 
 
 def _data_of(key: Key | None) -> str:
@@ -80,9 +89,14 @@ def _store(connection: Connection, keys: Requests) -> Requests:
     return found
 
 
-def _check_data(key: Key | None, data: str, item_id: int) -> Registered:
-    if key is None or key.data == data:
+def _answer(
+    key: Key | None, stored: tuple[str, int] | None, refused: BatchlineError | None
+) -> Registered:
+    data, item_id = stored or (None, 0)
+    if data is not None and (key is None or key.data == data):
         return item_id
+    if refused is not None:
+        return refused
     return IdempotencyKeyReused(
         f"this Idempotency-Key was used for item {item_id}, with other data",
         hint="use a new key for each new request",
