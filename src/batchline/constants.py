@@ -79,7 +79,7 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEAD_FIELDS = 100
 HEAD_TIMEOUT = 10
 """Time for a head to arrive, and time after which a connection that sends nothing is closed."""
-MAX_PIPELINED_REQUESTS = 100
+MAX_PIPELINED_REQUESTS = 10
 """Requests that a client may send before it has received a response."""
 RESPONSES_MAX_BYTES = 64 * 1024 * 1024
 """Memory for all responses above `UNREAD_RESPONSE_BYTES` that clients have not read. Beyond it, the

@@ -197,10 +197,10 @@ def test_unread_responses_are_limited_in_total_and_keep_no_reader_out(url: str) 
     limit = 3 * MAX_PAGE_BYTES
     with SmallService(url, RESPONSES_MAX_BYTES=limit) as api, ExitStack() as stack:
         before = peak_memory(api)
-        clients = [stack.enter_context(ask_for_large(api, requests=5)) for _ in range(20)]
-        wait_for(lambda: sum(closed(clients)) >= 17, "the end of unread responses")
+        clients = [stack.enter_context(ask_for_large(api, requests=5)) for _ in range(40)]
+        wait_for(lambda: sum(closed(clients)) >= 37, "the end of unread responses")
         assert len(api.http.get("/items").json()["items"][0]["prediction"]) == len(LARGE) - 2
-        assert peak_memory(api) - before < 2 * limit + 8 * MAX_PAGE_BYTES
+        assert peak_memory(api) - before < limit + 20 * MAX_PAGE_BYTES  # 20 while pages are made
 
 
 def test_a_client_that_reads_nothing_is_dropped(api: Service) -> None:
@@ -262,6 +262,9 @@ def test_health_checks_get_in_beside_requests_whose_bodies_never_end(url: str) -
 
 
 def test_health_checks_do_not_wait_for_pages(url: str) -> None:
-    with SmallService(url, PAGE_READERS=0) as api, connect(api, b"GET /items HTTP/1.1\r\n\r\n"):
+    with (
+        SmallService(url, PAGE_READERS=0, API_SHUTDOWN_TIMEOUT=0.1) as api,
+        connect(api, b"GET /items HTTP/1.1\r\n\r\n"),
+    ):
         for path in ("/health/ready", "/v2/health/ready"):
             assert api.http.get(path, timeout=5).status_code == 200

@@ -98,6 +98,7 @@ class Connection(HttpToolsProtocol):
             head = [b"%b: %b\r\n" % field for field in response.raw_headers]
             parts = [STATUS_LINE[error.status], *head, b"connection: close\r\n\r\n", response.body]
             self.transport.write(b"".join(map(bytes, parts)))
+        self.pipeline.clear()
         self.transport.close()
 
     # Responses ---------------------------------------------------------------------------------
