@@ -31,7 +31,7 @@ class ParquetWriter:
         self._kept = kept
         self._schema = pa.schema([*kept, *new], kept.metadata)
         self._repeating = [each.name for each in self._schema if not _is_float(each.type)]
-        """Columns with dictionaries. Floats rarely repeat, and a dictionary of them takes memory."""
+        """Columns with dictionaries. Floats rarely repeat, and their dictionary takes memory."""
         self._waiting: list[pa.RecordBatch] = []
         self._groups: list[Any] = []
         """The footer of each row group."""
