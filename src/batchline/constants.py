@@ -233,7 +233,7 @@ API_SHUTDOWN_TIMEOUT = 10
 # Limits of files.
 FILE_BLOCK_BYTES = 2 * 1024 * 1024
 """Text that is parsed at a time. A longer record is its own block."""
-FILE_BLOCK_ROWS = 65_536
+FILE_BLOCK_ROWS = 32_768
 """Rows that are read at a time. Each may have an error, which takes half a kilobyte."""
 PARQUET_BLOCK_BYTES = 16 * 1024 * 1024
 """Size of such a block, if its rows are large."""

@@ -215,3 +215,12 @@ def test_no_part_of_a_large_input_is_lost_in_row_groups(
     found = parquet.ParquetFile(tmp_path / "b.parquet")
     assert found.metadata.num_row_groups == 8
     assert found.read()["n"].to_pylist() == list(range(1000))
+
+
+def test_texts_have_dictionaries_and_floats_have_none(tmp_path: Path) -> None:
+    source = table(tmp_path, {"id": range(1_000), "x": [0.5] * 1_000, "note": ["a"] * 1_000})
+    assert copy(source, tmp_path / "b.parquet") == 1_000
+    group = parquet.read_metadata(tmp_path / "b.parquet").row_group(0)
+    columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+    have = {name for name, column in columns.items() if column.has_dictionary_page}
+    assert have == {"id", "note", "label"}

@@ -30,6 +30,8 @@ class ParquetWriter:
     def __init__(self, kept: pa.Schema, new: pa.Schema) -> None:
         self._kept = kept
         self._schema = pa.schema([*kept, *new], kept.metadata)
+        self._repeating = [each.name for each in self._schema if not _is_float(each.type)]
+        """Columns with dictionaries. Floats rarely repeat, and their dictionary takes memory."""
         self._waiting: list[pa.RecordBatch] = []
         self._groups: list[Any] = []
         """The footer of each row group."""
@@ -71,7 +73,9 @@ class ParquetWriter:
         self._waiting = []
         file = pa.PythonFile(self._stream, "w")
         before = self._stream.position
-        with parquet.ParquetWriter(file, self._schema, compression="zstd") as writer:
+        with parquet.ParquetWriter(
+            file, self._schema, compression="zstd", use_dictionary=self._repeating
+        ) as writer:
             self._stream.leap(file, before)
             if table.num_rows:
                 writer.write_table(table, row_group_size=table.num_rows)
@@ -110,6 +114,10 @@ class _Positioned:
 
     def close(self) -> None:
         pass
+
+
+def _is_float(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(type_))
 
 
 def _footers(written: BinaryIO, end: int) -> list[Any]:
