@@ -1,12 +1,13 @@
 """Predict a block of rows. A row that cannot be read or predicted has its reason instead."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from batchline.constants import ERROR_VALUE_MAX_CHARACTERS
 from batchline.errors import Failure, Fault, ModelFailed
 from batchline.files.blocks import Block, RowError
 from batchline.files.kinds import Kind
@@ -68,6 +69,8 @@ class Scorer:
             places = np.delete(places, list(errors))
             rows = rows[places]
         predicted = self._predict(rows, places, block, origin, errors)
+        if block.ids is not None:
+            errors = {row: _with_id(each, block.ids[row]) for row, each in errors.items()}
         if len(places) < block.rows:
             predicted = _spread(predicted, places, block.rows)
         return Scored([*predicted, *self._extra(errors, block.rows)], errors)
@@ -164,6 +167,10 @@ def _located(
     line = None if lines is None else int(lines[place])
     row = block.first_row + place
     return RowError(code, detail, origin.path, row, line, origin.row_group, column, value)
+
+
+def _with_id(error: RowError, id_: object) -> RowError:
+    return replace(error, id=str(id_)[:ERROR_VALUE_MAX_CHARACTERS])
 
 
 def _spread(arrays: Sequence[pa.Array], places: Places, rows: int) -> list[pa.Array]:
