@@ -179,6 +179,14 @@ def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path:
     assert not target.exists()
 
 
+def test_check_finds_that_the_folder_of_the_output_is_missing(tmp_path: Path) -> None:
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "outputs/out.csv"
+    done = predict(source, "-o", target, "--check", *IRIS, status=1)
+    assert f"{target} cannot be written: No such file or directory" in done.stderr
+    predict(source, "-o", f"{tmp_path}/made/folder/", "--output-format", "csv", "--check", *IRIS)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv"}
+
+
 def test_check_says_what_would_be_read_and_written(tmp_path: Path) -> None:
     source = flowers(tmp_path / "in.csv")
     done = predict(source, "--check", *IRIS)

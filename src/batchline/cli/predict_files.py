@@ -40,6 +40,7 @@ class FileRun:
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
         from batchline.files import STANDARD_STREAM, open_source
+        from batchline.files.outputs import check_place
         from batchline.files.sink import check_columns
         from batchline.scoring.columns import kinds_of
 
@@ -49,6 +50,7 @@ class FileRun:
             path = self.output or STANDARD_STREAM
             format_ = self._write_options(source).format_of(path)
             check_columns(path, kept, self.added.schema, format_)
+            check_place(path)
             typer.echo(f"files: {len(source.files)}, {source.format}")
             list_ignored(source, list(kinds), self.keep)
         typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
