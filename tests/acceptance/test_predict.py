@@ -187,6 +187,53 @@ def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path:
     assert not target.exists()
 
 
+def test_check_finds_that_the_folder_of_the_output_is_missing(tmp_path: Path) -> None:
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "outputs/out.csv"
+    done = predict(source, "-o", target, "--check", *IRIS, status=1)
+    assert f"{target} cannot be written: No such file or directory" in done.stderr
+    predict(source, "-o", f"{tmp_path}/made/folder/", "--output-format", "csv", "--check", *IRIS)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_check_warns_of_integers_that_the_model_cannot_tell_apart(
+    tmp_path: Path, ending: str
+) -> None:
+    rows = [{"x": 0.1, "y": 1e39}, {"x": 16777216.0, "y": None}, {"x": 16777217.0, "y": 2.5}]
+    source = tmp_path / f"in.{ending}"
+    if ending == "parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), source)
+    elif ending == "jsonl":
+        source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    else:
+        source.write_text("x,y\n0.1,1e39\n16777216,\n16777217,2.5\n")
+    model = models.doubling(tmp_path / "m.onnx")
+    done = predict(source, "--check", "--model", model, "--columns", "x,y")
+    assert done.stderr == "warning: x 16777217 becomes 16777216 as float32\n"
+
+
+def test_a_row_has_the_same_prediction_alone_and_among_others(tmp_path: Path) -> None:
+    source, alone = flowers(tmp_path / "in.csv"), tmp_path / "alone.csv"
+    header, row, *_ = source.read_text().splitlines()
+    alone.write_text(f"{header}\n{row}\n")
+    source.write_text("\n".join([*source.read_text().splitlines(), *[row] * 1_000]) + "\n")
+    for path in (source, alone):
+        predict(path, "-o", f"{path}.out", "--output-format", "csv", *IRIS)
+    [one] = read(tmp_path / "alone.csv.out")
+    many = read(tmp_path / "in.csv.out")
+    assert [many[0], *many[3:]] == [one] * 1_001
+
+
+def test_the_unnamed_index_of_pandas_is_no_feature(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(f",{','.join(NAMES)}\n7,5.1,3.5,1.4,0.2\n")
+    predict(source, "-o", target, *IRIS)
+    assert target.read_text().startswith(f",{','.join(NAMES)},label,")
+    done = predict(source, "-o", target, *IRIS, "--keep", "none")
+    assert target.read_text().startswith("label,")
+    assert "ignored columns: ''\n" in done.stderr
+
+
 def test_check_says_what_would_be_read_and_written(tmp_path: Path) -> None:
     source = flowers(tmp_path / "in.csv")
     done = predict_here(source, "--check", *IRIS)

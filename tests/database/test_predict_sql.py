@@ -91,7 +91,18 @@ def test_a_row_that_cannot_be_predicted_has_its_reason_in_the_table(
     [*good, bad] = predicted(database)
     assert good == doubled(1, 2)
     assert bad[:2] == (3, None)
-    assert "x0" in bad[2]
+    assert bad[2].startswith("not_a_number: query, row 3 (id 3), column 'x0': ")
+
+
+@pytest.mark.parametrize("database_kind", SQLITE, indirect=True)
+def test_an_error_names_the_id_and_not_only_the_row_of_the_query(
+    database_url: str, database: Database, model: Path
+) -> None:
+    fill(database, 2)
+    x0 = "CASE id WHEN 2 THEN 'many' ELSE x0 END AS x0"
+    query = f"SELECT 'a-' || id AS id, {x0}, x1 FROM customers"
+    said = into_scores(database_url, model, query=query, code=3).stderr
+    assert "not_a_number: query, row 2 (id a-2), column 'x0': " in said
 
 
 @pytest.mark.parametrize("database_kind", SQLITE, indirect=True)

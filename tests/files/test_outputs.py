@@ -16,6 +16,7 @@ import pytest
 from batchline.file_errors import FormatUnknown, NotWritten
 from batchline.files import Format, WriteOptions, open_sink, open_source
 from batchline.files.folder import FolderSink
+from batchline.files.outputs import check_place
 from batchline.files.sink import Sink
 from batchline.files.table_rows import TableRows
 from tests.files.reading import file
@@ -280,3 +281,10 @@ def test_a_folder_that_is_not_empty_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(NotWritten, match=r"is not empty: it has precious\.txt"):
         open_sink(str(tmp_path), KEPT, NEW, WriteOptions(format=Format.CSV))
     assert names(tmp_path) == ["precious.txt"]
+
+
+def test_a_folder_that_may_not_be_written_to_is_found_before_the_run() -> None:
+    with public_folder() as folder, ordinary_user():
+        with pytest.raises(NotWritten, match="Permission denied"):
+            check_place(f"{folder}/out.csv")
+        check_place("-")

@@ -182,6 +182,10 @@ def test_numbers_and_texts_of_other_types_are_converted_exactly(iris: batchline.
     check(iris.predict(given), given, FLOWERS)
 
 
+def test_a_model_is_shown_in_a_line(iris: batchline.Model) -> None:
+    assert repr(iris) == f"<Model iris, version {iris.version}, reads 4 columns>"
+
+
 # Columns ---------------------------------------------------------------------------------------
 
 

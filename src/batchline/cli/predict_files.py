@@ -43,8 +43,10 @@ class FileRun:
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
         from batchline.files import STANDARD_STREAM, open_source
+        from batchline.files.outputs import check_place
         from batchline.files.sink import check_columns
         from batchline.scoring.columns import kinds_of
+        from batchline.scoring.rounding import rounded_integers
 
         kinds = kinds_of(self.model.predictor.signature)
         with open_source(self.sources, self.reading) as source:
@@ -52,8 +54,11 @@ class FileRun:
             path = self.output or STANDARD_STREAM
             format_ = self._write_options(source).format_of(path)
             check_columns(path, kept, self.added.schema, format_)
+            check_place(path)
             typer.echo(f"files: {len(source.files)}, {source.format}")
             list_ignored(source, list(kinds), self.keep)
+            for name, before, after in rounded_integers(source, kinds):
+                typer.echo(f"warning: {name} {before} becomes {after} as {kinds[name]}", err=True)
         typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
         typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
         return 0
@@ -155,4 +160,5 @@ def list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> N
     ignored = [name for name in every if name not in used and name not in keep]
     if ignored:
         more = f" and {len(ignored) - SHOWN} more" if len(ignored) > SHOWN else ""
-        typer.echo(f"ignored columns: {', '.join(ignored[:SHOWN])}{more}", err=True)
+        names = ", ".join(name or "''" for name in ignored[:SHOWN])
+        typer.echo(f"ignored columns: {names}{more}", err=True)

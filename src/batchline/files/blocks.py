@@ -1,6 +1,6 @@
 """A block of rows: what every reader returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -38,6 +38,7 @@ class RowError:
         row_group: of a Parquet file, from 0.
         column: the name of the column, or "" if the row as a whole is wrong.
         value: the invalid value, shortened.
+        id: the id of the row, shortened, if its source has ids.
     """
 
     code: str
@@ -48,11 +49,14 @@ class RowError:
     row_group: int | None = None
     column: str = ""
     value: str = ""
+    id: str = ""
 
     def __str__(self) -> str:
         place = f"row {self.row}" if self.line is None else f"line {self.line}"
         if self.row_group is not None:
             place += f" (row group {self.row_group})"
+        if self.id:
+            place += f" (id {self.id})"
         column = f", column {self.column!r}" if self.column else ""
         value = f", got {self.value!r}" if self.value and ", got " not in self.detail else ""
         return f"{input_name(self.file)}, {place}{column}: {self.detail}{value}"
@@ -103,6 +107,7 @@ class Block:
         errors: what is wrong, by the position in the block.
         first_row: the number of the first row in its file, from 1.
         blank_lines: how many lines were skipped because they were blank.
+        ids: the id of each row, if the source has ids.
     """
 
     rows: int
@@ -112,6 +117,7 @@ class Block:
     first_row: int
     blank_lines: int = 0
     _lines: Callable[[], NDArray[np.int64] | None] = lambda: None
+    ids: Sequence[object] | None = None
 
     @property
     def lines(self) -> NDArray[np.int64] | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from errno import EACCES, ENOENT
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -91,6 +92,25 @@ def open_output(path: str, work: Work | None = None) -> Output:
         return LocalOutput(path)
     except Exception as error:  # each of fsspec's filesystems has errors of its own
         raise not_written(path, error) from error
+
+
+def check_place(path: str) -> None:
+    """Check that an output on this machine can be written, and write nothing.
+
+    Raises:
+        NotWritten: its folder does not exist or may not be written to.
+    """
+    if path == STANDARD_STREAM or is_url(path):
+        return
+    real = Path(os.path.realpath(path))
+    folder = real.parent
+    if is_folder(path):  # a folder is created, with those above it
+        folder = next(each for each in (real, *real.parents) if each.exists())
+    if not folder.is_dir():
+        raise not_written(path, OSError(ENOENT, os.strerror(ENOENT)))
+    effective = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+        raise not_written(path, OSError(EACCES, os.strerror(EACCES)))
 
 
 class StraightOutput:

@@ -103,6 +103,10 @@ class Model:
     _model: ScoringModel
     _threads: int
 
+    def __repr__(self) -> str:
+        columns = len(kinds_of(self._model.predictor.signature))
+        return f"<Model {self.name}, version {self.version}, reads {columns} columns>"
+
     def predict(
         self, frame: Any, *, keep: Sequence[str] | None = None, **options: Unpack[OutputOptions]
     ) -> Any:

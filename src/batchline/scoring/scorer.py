@@ -1,12 +1,13 @@
 """Predict a block of rows. A row that cannot be read or predicted has its reason instead."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from batchline.constants import ERROR_VALUE_MAX_CHARACTERS
 from batchline.errors import Failure, Fault, ModelFailed, TimedOut
 from batchline.files.blocks import Block, RowError
 from batchline.files.kinds import Kind
@@ -73,6 +74,8 @@ class Scorer:
         failures += [(called[at], each) for at, each in refused.items()]
         for place, each in failures:
             errors[int(place)] = _located(block, origin, int(place), each.code, each.detail, "", "")
+        if block.ids is not None:
+            errors = {row: _with_id(each, block.ids[row]) for row, each in errors.items()}
         if len(called) < block.rows:
             predicted = _spread(predicted, called, block.rows)
         return Scored([*predicted, *self._extra(errors, block.rows)], errors)
@@ -155,6 +158,10 @@ def _located(
     line = None if lines is None else int(lines[place])
     row = block.first_row + place
     return RowError(code, detail, origin.path, row, line, origin.row_group, column, value)
+
+
+def _with_id(error: RowError, id_: object) -> RowError:
+    return replace(error, id=str(id_)[:ERROR_VALUE_MAX_CHARACTERS])
 
 
 def _spread(arrays: Sequence[pa.Array], places: Places, rows: int) -> list[pa.Array]:

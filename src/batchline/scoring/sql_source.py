@@ -32,6 +32,7 @@ class SqlPart:
     columns: pa.Schema
     values: Rows
     first_row: int
+    key: str | None = None
     path: str = QUERY
     row_group: None = None
     blank_lines: int = 0
@@ -66,7 +67,8 @@ class SqlPart:
         fields = [self.columns.field(name) for name in (names if keep is None else keep)]
         arrays = [kept_array(values[field.name], field) for field in fields]
         kept = TableRows(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)))
-        yield Block(self.rows, found, kept, errors, self.first_row)
+        ids = values[self.key] if self.key else None
+        yield Block(self.rows, found, kept, errors, self.first_row, ids=ids)
 
 
 class SqlSource:
@@ -115,7 +117,7 @@ class SqlSource:
                 known = self.predicted([row[place] for row in rows])
                 rows = [row for row in rows if row[place] not in known]
             if rows:
-                yield SqlPart(self._schema, rows, self.rows + 1)
+                yield SqlPart(self._schema, rows, self.rows + 1, self._key)
                 self.rows += len(rows)
         self.is_read = True
 
