@@ -17,7 +17,7 @@ from batchline.db.new_items import NewItems
 from tests import models
 from tests.faults import load
 from tests.faults.conftest import Figures
-from tests.service import Command, run
+from tests.service import Command, children_of, run
 
 BYSTANDERS = 300
 MEMORY = 600 * 2**20
@@ -87,15 +87,6 @@ def memory_of(pid: int) -> int:
     except (OSError, IndexError):  # it ended meanwhile
         return 0
     return int(pages) * resource.getpagesize()
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    except OSError:  # it ended meanwhile
-        return []
 
 
 def predict_all(url: str, model: Path, run_once: Callable[..., str] = run_job) -> list[str]:
