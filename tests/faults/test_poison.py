@@ -65,7 +65,7 @@ def harmed(database: Database, poison: list[int]) -> int:
 
 
 def run_job(**settings: str) -> str:
-    done = run("job", "--once", **settings)
+    done = run("job", "--once", timeout=110, **settings)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
