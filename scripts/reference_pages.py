@@ -213,7 +213,8 @@ FAILURES = {
     "unknown_model": "No model has the name in `model`. The item was inserted with SQL",
     "model_unavailable": "The job could not load the model. Fix the cause that `detail` names, "
     "then run `batchline retry --code model_unavailable`",
-    "worker_crashed": "A job crashed three times while it predicted only this item",
+    "worker_crashed": "A worker process crashed three times while it predicted only this item",
+    "timed_out": "The model took longer than `MODEL_TIMEOUT` for this item by itself",
     "prediction_not_finite": "The model returned NaN or infinity. `detail` names the output",
     "prediction_too_large": "The prediction is too large",
     "result_rejected": "The database rejected the result",

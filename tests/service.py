@@ -34,6 +34,19 @@ def wait_for(condition: Callable[[], T], what: str, patience: float = PATIENCE) 
     return value
 
 
+def children_of(pid: int) -> list[int]:
+    """The child processes of a process. It has none once it has ended."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return list(map(int, found.split()))
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def environment(**settings: str) -> dict[str, str]:
     """This process's environment with these settings and no others of Batchline."""
     clean = {name: value for name, value in os.environ.items() if not SETTINGS.match(name)}

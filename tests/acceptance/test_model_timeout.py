@@ -15,7 +15,7 @@ from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
 from tests.jobs import add_model
-from tests.service import IRIS, Service, migrate, run, wait_for
+from tests.service import IRIS, Service, children_of, command_line, migrate, run, wait_for
 
 ENDLESS = f"[[{10**12}]]"
 UNSTOPPABLE = f"[[{2 * 10**6}]]"
@@ -117,11 +117,3 @@ def workers_of(pid: int) -> list[int]:
     """The children of `up`'s job, which predict."""
     job = next((child for child in children_of(pid) if b"job" in command_line(child)), None)
     return [] if job is None else children_of(job)
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()

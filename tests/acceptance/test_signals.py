@@ -13,7 +13,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
-from tests.service import IRIS, Command, Service, migrate, run, wait_for
+from tests.service import IRIS, Command, Service, children_of, command_line, migrate, run, wait_for
 
 ROW = f"[{IRIS}]"
 
@@ -162,18 +162,10 @@ def count(database: Database, table: str, condition: str = "1 = 1") -> int:
         return int(connection.exec_driver_sql(query).scalar_one())
 
 
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def cpu_ticks(pid: int) -> int:
     """The time that a process has computed, of its own and the system's, in clock ticks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
-
-
-def command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def is_alive(pid: int) -> bool:

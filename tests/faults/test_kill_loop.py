@@ -1,5 +1,6 @@
 """API and two jobs under load, of which one is killed again and again: `kill -9`, no warning."""
 
+import os
 import random
 import signal
 import statistics
@@ -15,7 +16,7 @@ from devservers.server import free_port
 from tests import models
 from tests.faults import load
 from tests.faults.conftest import Figures
-from tests.service import Command, migrate, wait_for
+from tests.service import Command, children_of, migrate, wait_for
 
 SEED = 20261124
 BACKLOG = 10_000
@@ -41,7 +42,10 @@ class Kept:
         return f"-{self._command.process.pid}-"
 
     def kill(self) -> None:
+        children = children_of(self._command.process.pid)
         self._command.send(signal.SIGKILL)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
         self._command.wait()
         self._command.__exit__()
         self._command = self.start()

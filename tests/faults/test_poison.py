@@ -18,7 +18,7 @@ from tests import models
 from tests.conftest import SQLITE_AND_A_SERVER
 from tests.faults import load
 from tests.faults.conftest import Figures
-from tests.service import Command, run
+from tests.service import Command, children_of, run
 
 BYSTANDERS = 300
 MEMORY = 600 * 2**20
@@ -66,7 +66,7 @@ def harmed(database: Database, poison: list[int]) -> int:
 
 
 def run_job(**settings: str) -> str:
-    done = run("job", "--once", **settings)
+    done = run("job", "--once", timeout=110, **settings)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
@@ -88,15 +88,6 @@ def memory_of(pid: int) -> int:
     except (OSError, IndexError):  # it ended meanwhile
         return 0
     return int(pages) * resource.getpagesize()
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    except OSError:  # it ended meanwhile
-        return []
 
 
 def predict_all(url: str, model: Path, run_once: Callable[..., str] = run_job) -> list[str]:
