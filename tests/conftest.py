@@ -32,12 +32,14 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 
-def first_of(values: Sequence[object], count: int = 1) -> list[Any]:
-    """Parameters of which `make test` runs the first ones, and `make torture` the others."""
-    return [
-        pytest.param(value, marks=[] if place < count else pytest.mark.long)
-        for place, value in enumerate(values)
-    ]
+def first_of(values: Sequence[object]) -> list[Any]:
+    """Parameters of which `make test` runs the first one, and `make torture` the others."""
+    return [*values[:1], *(long_only(each) for each in values[1:])]
+
+
+def long_only(value: Any) -> Any:
+    values = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*values, marks=pytest.mark.long)
 
 
 SQLITE_AND_A_SERVER = [*(kind for kind in KINDS if kind == "sqlite"), *first_of(SERVERS)]

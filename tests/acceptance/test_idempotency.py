@@ -11,6 +11,7 @@ import pytest
 
 from batchline.db.database import Database
 from tests import models
+from tests.conftest import SQLITE_AND_A_SERVER
 from tests.jobs import add_model
 from tests.service import IRIS, Service, migrate
 
@@ -108,6 +109,7 @@ def test_one_key_sent_by_many_at_once_is_one_item(database_url: str) -> None:
     assert count_items(database_url) == 10
 
 
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_registrations_with_and_without_keys_may_come_together(database_url: str) -> None:
     migrate(database_url)
     with Service(database_url, "api") as api, ThreadPoolExecutor(16) as pool:

@@ -97,8 +97,7 @@ def send_until_it_ends(command: Command, number: signal.Signals) -> int:
         command.send(number)
         return command.process.poll() is not None
 
-    # Without a second signal a job takes 15 seconds, the API 10, and another status comes of it.
-    wait_for(has_ended, "the end", patience=10)
+    wait_for(has_ended, "the end")  # without a second signal, another status comes of it
     return command.wait()
 
 

@@ -115,7 +115,7 @@ def test_processes_killed_at_random_lose_and_double_nothing(
     long: bool,
     figures: Figures,
 ) -> None:
-    kills = 210 if long else 6
+    kills = 210 if long else 3  # of the API and of each job
     port = free_port()
     settings = {
         "DATABASE_URL": database_url,

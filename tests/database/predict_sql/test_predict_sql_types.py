@@ -1,14 +1,12 @@
 """Columns of any type in a query: numbers for the model, and text for files."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 from batchline.db.database import Database
-from tests import models
 from tests.conftest import KINDS
 from tests.predict_sql import execute, fill, into_scores, predict, predicted, rows, succeed
 
@@ -40,20 +38,6 @@ TYPES = {
 
 POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
 TYPED = [kind for kind in KINDS if kind != "sqlite"]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A database without Batchline's tables."""
-    database = Database(database_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """Doubles the columns x0 and x1."""
-    return models.doubling(tmp_path / "doubling.onnx")
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])

@@ -1,6 +1,5 @@
 """`batchline predict` with SQL on both sides: which table it makes, and what it refuses."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,20 +28,6 @@ from tests.predict_sql import (
 SQLITE = [kind for kind in KINDS if kind == "sqlite"]
 POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
 SERVERS = [kind for kind in KINDS if kind != "sqlite"]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A database without Batchline's tables."""
-    database = Database(database_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """Doubles the columns x0 and x1."""
-    return models.doubling(tmp_path / "doubling.onnx")
 
 
 # The table ---------------------------------------------------------------------------------------

@@ -39,20 +39,6 @@ LONG = f"""SELECT a.id * 1000 + b.id AS id, a.x0, a.x1, '{"x" * 1_000}' AS note
     FROM customers a, customers b"""
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A database without Batchline's tables."""
-    database = Database(database_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """Doubles the columns x0 and x1."""
-    return models.doubling(tmp_path / "doubling.onnx")
-
-
 WITH_CONNECTIONS = pytest.mark.parametrize(
     "database_kind", [kind for kind in KINDS if kind != "sqlite"], indirect=True
 )

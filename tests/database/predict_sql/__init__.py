@@ -1,0 +1,1 @@
+"""`batchline predict` with SQL on both sides."""
