@@ -16,7 +16,7 @@ import pytest
 
 from tests import models
 from tests.acceptance.test_predict import predict
-from tests.acceptance.test_predict_resume import children, content
+from tests.acceptance.test_predict_resume import children, content, numbers
 from tests.service import environment, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -116,3 +116,60 @@ def test_the_output_is_that_of_the_local_engine_although_an_actor_is_killed(
         out, err = ended(process, status=3)
     assert (out, said(err)) == ("", said(expected.stderr).replace("local.csv", "ray.csv"))
     assert content(target) == content(local)
+
+
+# The long form -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torture(long: bool) -> None:
+    if not long:
+        pytest.skip("takes minutes: make torture")
+
+
+@pytest.mark.usefixtures("torture")
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "parquet", "folder/"])
+def test_every_format_is_that_of_the_local_engine_although_a_node_is_killed(
+    cluster: Any, sources: Path, tmp_path: Path, ending: str
+) -> None:
+    local, target = f"{tmp_path}/local.{ending}", f"{tmp_path}/ray.{ending}"
+    more = ["--output-format", "csv"] if ending == "folder/" else []
+    predict(*words(sources, local), *more, status=3)
+    doomed = cluster.add_node(**node())
+    with started([*words(sources, target, cluster), *more, "--min-actors", "3"]) as process:
+        wait_for(lambda: len(actors(cluster)) == 3, "three actors", 60)
+        cluster.remove_node(doomed, allow_graceful=False)
+        ended(process, status=3)
+    assert content(Path(target)) == content(Path(local))
+
+
+@pytest.mark.usefixtures("torture")
+def test_the_rest_of_a_run_is_predicted_after_all_its_own_processes_were_killed(
+    cluster: Any, sources: Path, tmp_path: Path
+) -> None:
+    local, target = tmp_path / "local.csv", tmp_path / "ray.csv"
+    predict(*words(sources, local), status=3)
+    with started(words(sources, target, cluster)) as process:
+        wait_for(lambda: saved(target), "a saved part", 60)
+        driver = children(process.pid)
+        process.kill()
+        for pid in driver:
+            os.kill(pid, signal.SIGKILL)
+    predict(*words(sources, target, cluster), "--resume", status=3)
+    assert target.read_bytes() == local.read_bytes()
+
+
+@pytest.mark.usefixtures("torture")
+def test_a_row_that_ends_the_process_gets_the_error_that_the_local_engine_gives(
+    cluster: Any, tmp_path: Path
+) -> None:
+    model = models.deadly(tmp_path / "deadly.onnx")
+    values = [n % 90 + 1 for n in range(3_000)]
+    values[1234] = -1
+    source = numbers(tmp_path / "in.csv", *values)
+    local, target = tmp_path / "local.csv", tmp_path / "ray.csv"
+    predict(source, "-o", local, "--model", model, status=3)
+    done = predict(source, "-o", target, "--model", model, *on(cluster), status=3)
+    assert "worker_crashed" in done.stderr
+    assert "SIGFPE" in done.stderr
+    assert target.read_bytes() == local.read_bytes()
