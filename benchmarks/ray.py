@@ -44,7 +44,7 @@ class Model:
         return batch
 
 source, target, model, address = sys.argv[1:]
-ray.init(address, log_to_driver=False, logging_level="ERROR")
+ray.init(address, log_to_driver=False, logging_level=40)
 context = ray.data.DataContext.get_current()
 context.enable_progress_bars = False
 context.execution_options.preserve_order = True
@@ -69,7 +69,7 @@ def write_files(folder: Path, rows: int) -> None:
 def seconds(command: list[str], target: Path) -> float:
     shutil.rmtree(target, ignore_errors=True)
     began = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     taken = time.monotonic() - began
     assert any(target.iterdir())
     return taken
@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--pairs", type=int, default=3)
     given = parser.parse_args()
+    os.environ["PYTHONPATH"] = f"{sys.prefix}/pandas"  # Ray Data imports it in all processes
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 

@@ -65,14 +65,13 @@ def on(cluster: Any) -> list[str]:
     return ["--engine", "ray", "--ray-address", cluster.address]
 
 
-def actors(cluster: Any) -> list[int]:
-    """The processes of the actors."""
+def predicting(node: Any) -> list[int]:
+    """The processes of a node whose actors predict a part now."""
     found = []
-    for each in cluster.list_all_nodes():
-        for pid in children(each.all_processes["raylet"][0].process.pid):
-            title = Path(f"/proc/{pid}/cmdline")
-            if title.exists() and title.read_bytes().startswith(b"ray::PartPredictor"):
-                found.append(pid)
+    for pid in children(node.all_processes["raylet"][0].process.pid):
+        title = Path(f"/proc/{pid}/cmdline")
+        if title.exists() and title.read_bytes().startswith(b"ray::PartPredictor.predict"):
+            found.append(pid)
     return found
 
 
@@ -112,7 +111,8 @@ def test_the_output_is_that_of_the_local_engine_although_an_actor_is_killed(
     expected = predict(*words(sources, local), status=3)
     with started(words(sources, target, cluster)) as process:
         wait_for(lambda: saved(target), "a saved part", 60)
-        os.kill(actors(cluster)[0], signal.SIGKILL)
+        [pid, *_] = wait_for(lambda: predicting(cluster.head_node), "a part at the head", 60)
+        os.kill(pid, signal.SIGKILL)
         out, err = ended(process, status=3)
     assert (out, said(err)) == ("", said(expected.stderr).replace("local.csv", "ray.csv"))
     assert content(target) == content(local)
@@ -132,15 +132,20 @@ def torture(long: bool) -> None:
 def test_every_format_is_that_of_the_local_engine_although_a_node_is_killed(
     cluster: Any, sources: Path, tmp_path: Path, ending: str
 ) -> None:
-    local, target = f"{tmp_path}/local.{ending}", f"{tmp_path}/ray.{ending}"
-    more = ["--output-format", "csv"] if ending == "folder/" else []
-    predict(*words(sources, local), *more, status=3)
+    local, target = Path(f"{tmp_path}/local.{ending}"), Path(f"{tmp_path}/ray.{ending}")
+    slash = "/" if ending == "folder/" else ""
+    more = [*[str(sources / "in")] * 2, *(["--output-format", "csv"] if slash else [])]
+    predict(*words(sources, f"{local}{slash}"), *more, status=3)
     doomed = cluster.add_node(**node())
-    with started([*words(sources, target, cluster), *more, "--min-actors", "3"]) as process:
-        wait_for(lambda: len(actors(cluster)) == 3, "three actors", 60)
+    given = [*words(sources, f"{target}{slash}", cluster), *more, "--min-actors", "3"]
+    with started(given) as process:
+        wait_for(lambda: predicting(doomed), "a part on the third node", 60)
         cluster.remove_node(doomed, allow_graceful=False)
         ended(process, status=3)
-    assert content(Path(target)) == content(Path(local))
+    if ending == "parquet":
+        assert target.read_bytes() == local.read_bytes()
+    else:
+        assert content(target) == content(local)
 
 
 @pytest.mark.usefixtures("torture")
