@@ -118,6 +118,16 @@ def test_the_output_is_that_of_the_local_engine_although_an_actor_is_killed(
     assert content(target) == content(local)
 
 
+def test_an_address_without_a_cluster_is_an_error_that_names_it(
+    sources: Path, tmp_path: Path
+) -> None:
+    away = ["--engine", "ray", "--ray-address", "127.0.0.1:1"]
+    done = predict(*words(sources, tmp_path / "out.csv"), *away, status=1)
+    assert "cannot connect to the Ray cluster 127.0.0.1:1: " in done.stderr
+    assert "hint: name the address of its head with --ray-address" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 # The long form -----------------------------------------------------------------------------------
 
 
