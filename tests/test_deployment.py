@@ -1,5 +1,6 @@
 """The deployment files agree with the code, with each other and with the documentation."""
 
+import os
 import re
 import subprocess
 import sys
@@ -217,6 +218,49 @@ def test_the_kustomization_of_keda_replaces_the_cron_job() -> None:
     assert kustomization["images"] == KUSTOMIZATION["images"]
     removed = yaml.safe_load(kustomization["patches"][0]["patch"])
     assert (removed["kind"], removed["metadata"]["name"]) == ("CronJob", "batchline-job")
+
+
+# Ray
+
+RAY_JOB = _documents(ROOT / "deploy" / "ray" / "rayjob.yaml")[0]["spec"]
+RAY_CLUSTER = RAY_JOB["rayClusterSpec"]
+RAY_PODS = [
+    group["template"]["spec"]
+    for group in (RAY_CLUSTER["headGroupSpec"], *RAY_CLUSTER["workerGroupSpecs"])
+]
+
+
+def test_the_ray_job_runs_a_command_that_exists_with_options_that_it_has() -> None:
+    program, *words = RAY_JOB["entrypoint"].partition("||")[0].split()
+    assert (program, words[0]) == ("batchline", "predict")
+    done = subprocess.run(
+        [sys.executable, "-m", "batchline", *words, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    options = {word for word in words if word.startswith("--")}
+    assert {option for option in options if option not in done.stdout} == set()
+
+
+def test_every_node_of_the_ray_job_reads_the_folder_that_its_command_names() -> None:
+    for pod in RAY_PODS:
+        [container] = pod["containers"]
+        [mount] = container["volumeMounts"]
+        assert f" {mount['mountPath']}/" in RAY_JOB["entrypoint"]
+        assert [mount["name"]] == [volume["name"] for volume in pod["volumes"]]
+
+
+def test_the_nodes_of_the_ray_job_have_one_image_and_report_nothing_to_anyone() -> None:
+    containers = [pod["containers"][0] for pod in RAY_PODS]
+    assert {container["image"] for container in containers} == {f"{IMAGE}-ray"}
+    for container in containers:
+        assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
+    guide = (ROOT / "docs" / "howto" / "predict-on-ray.md").read_text()
+    assert f"`{IMAGE}-ray`" in guide
+    assert "`deploy/ray/rayjob.yaml`" in guide
 
 
 # The image

@@ -16,7 +16,7 @@ import pytest
 
 from tests import models
 from tests.acceptance.test_predict import predict
-from tests.acceptance.test_predict_resume import children, content
+from tests.acceptance.test_predict_resume import children, content, numbers
 from tests.service import environment, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -65,14 +65,13 @@ def on(cluster: Any) -> list[str]:
     return ["--engine", "ray", "--ray-address", cluster.address]
 
 
-def actors(cluster: Any) -> list[int]:
-    """The processes of the actors."""
+def predicting(node: Any) -> list[int]:
+    """The processes of a node whose actors predict a part now."""
     found = []
-    for each in cluster.list_all_nodes():
-        for pid in children(each.all_processes["raylet"][0].process.pid):
-            title = Path(f"/proc/{pid}/cmdline")
-            if title.exists() and title.read_bytes().startswith(b"ray::PartPredictor"):
-                found.append(pid)
+    for pid in children(node.all_processes["raylet"][0].process.pid):
+        title = Path(f"/proc/{pid}/cmdline")
+        if title.exists() and title.read_bytes().startswith(b"ray::PartPredictor.predict"):
+            found.append(pid)
     return found
 
 
@@ -112,7 +111,80 @@ def test_the_output_is_that_of_the_local_engine_although_an_actor_is_killed(
     expected = predict(*words(sources, local), status=3)
     with started(words(sources, target, cluster)) as process:
         wait_for(lambda: saved(target), "a saved part", 60)
-        os.kill(actors(cluster)[0], signal.SIGKILL)
+        [pid, *_] = wait_for(lambda: predicting(cluster.head_node), "a part at the head", 60)
+        os.kill(pid, signal.SIGKILL)
         out, err = ended(process, status=3)
     assert (out, said(err)) == ("", said(expected.stderr).replace("local.csv", "ray.csv"))
     assert content(target) == content(local)
+
+
+def test_an_address_without_a_cluster_is_an_error_that_names_it(
+    sources: Path, tmp_path: Path
+) -> None:
+    away = ["--engine", "ray", "--ray-address", "127.0.0.1:1"]
+    done = predict(*words(sources, tmp_path / "out.csv"), *away, status=1)
+    assert "cannot connect to the Ray cluster 127.0.0.1:1: " in done.stderr
+    assert "hint: name the address of its head with --ray-address" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# The long form -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torture(long: bool) -> None:
+    if not long:
+        pytest.skip("takes minutes: make torture")
+
+
+@pytest.mark.usefixtures("torture")
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "parquet", "folder/"])
+def test_every_format_is_that_of_the_local_engine_although_a_node_is_killed(
+    cluster: Any, sources: Path, tmp_path: Path, ending: str
+) -> None:
+    local, target = Path(f"{tmp_path}/local.{ending}"), Path(f"{tmp_path}/ray.{ending}")
+    slash = "/" if ending == "folder/" else ""
+    more = [*[str(sources / "in")] * 2, *(["--output-format", "csv"] if slash else [])]
+    predict(*words(sources, f"{local}{slash}"), *more, status=3)
+    doomed = cluster.add_node(**node())
+    given = [*words(sources, f"{target}{slash}", cluster), *more, "--min-actors", "3"]
+    with started(given) as process:
+        wait_for(lambda: predicting(doomed), "a part on the third node", 60)
+        cluster.remove_node(doomed, allow_graceful=False)
+        ended(process, status=3)
+    if ending == "parquet":
+        assert target.read_bytes() == local.read_bytes()
+    else:
+        assert content(target) == content(local)
+
+
+@pytest.mark.usefixtures("torture")
+def test_the_rest_of_a_run_is_predicted_after_all_its_own_processes_were_killed(
+    cluster: Any, sources: Path, tmp_path: Path
+) -> None:
+    local, target = tmp_path / "local.csv", tmp_path / "ray.csv"
+    predict(*words(sources, local), status=3)
+    with started(words(sources, target, cluster)) as process:
+        wait_for(lambda: saved(target), "a saved part", 60)
+        driver = children(process.pid)
+        process.kill()
+        for pid in driver:
+            os.kill(pid, signal.SIGKILL)
+    predict(*words(sources, target, cluster), "--resume", status=3)
+    assert target.read_bytes() == local.read_bytes()
+
+
+@pytest.mark.usefixtures("torture")
+def test_a_row_that_ends_the_process_gets_the_error_that_the_local_engine_gives(
+    cluster: Any, tmp_path: Path
+) -> None:
+    model = models.deadly(tmp_path / "deadly.onnx")
+    values = [n % 90 + 1 for n in range(3_000)]
+    values[1234] = -1
+    source = numbers(tmp_path / "in.csv", *values)
+    local, target = tmp_path / "local.csv", tmp_path / "ray.csv"
+    predict(source, "-o", local, "--model", model, status=3)
+    done = predict(source, "-o", target, "--model", model, *on(cluster), status=3)
+    assert "worker_crashed" in done.stderr
+    assert "SIGFPE" in done.stderr
+    assert target.read_bytes() == local.read_bytes()

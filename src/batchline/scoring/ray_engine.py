@@ -7,6 +7,7 @@ sent to an actor. This is the only module that imports Ray.
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns
-os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = ".*"  # or Ray prints each lost actor to stdout
+# Otherwise Ray prints each lost actor to standard output.
+os.environ |= {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -40,6 +42,7 @@ MAX_FAILED_STARTS = 8
 """Actors in a row that may end while they load the model."""
 START_SECONDS = 900.0
 """Time for the first actor. A cluster may have to start a node for it."""
+CONNECT_SECONDS = 10.0
 POLL_SECONDS = 0.1
 
 
@@ -208,6 +211,7 @@ def connected(address: str | None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
     on_stop = signal.getsignal(signal.SIGTERM)
     try:
+        _check_listens(address)
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:  # Ray raises many kinds
         reason = str(error).partition("\n")[0]
@@ -221,6 +225,13 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_listens(address: str) -> None:
+    """Check that there is a server. Without one, Ray would end this process after 40 seconds."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 def _places(options: RayOptions) -> int:
