@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -9,7 +10,8 @@ def main() -> None:
     handler = signal.signal(signal.SIGINT, _stop)
     from batchline.cli import main as run
 
-    signal.signal(signal.SIGINT, handler)
+    if sys.argv[1:2] != ["predict"]:  # which takes over once its options are read
+        signal.signal(signal.SIGINT, handler)
     run()
 
 

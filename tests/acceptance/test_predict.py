@@ -282,7 +282,8 @@ if os.environ["STOP_AT"] == "the end":
     atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
 """
 MODULES = [
-    "typer", "batchline.configurations", "numpy.linalg", "onnxruntime.capi", "pyarrow.lib",
+    "typer", "pydantic_core", "batchline.configurations", "numpy.linalg", "onnxruntime.capi",
+    "pyarrow.lib",
     "sqlalchemy.engine", "batchline.scoring.local", "batchline.scoring.sql_sink",
 ]  # fmt: skip
 
