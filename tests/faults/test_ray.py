@@ -75,6 +75,10 @@ def predicting(node: Any) -> list[int]:
     return found
 
 
+def anywhere(cluster: Any) -> list[int]:
+    return [pid for node in cluster.list_all_nodes() for pid in predicting(node)]
+
+
 @contextmanager
 def started(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "batchline", "predict", *arguments]
@@ -111,7 +115,7 @@ def test_the_output_is_that_of_the_local_engine_although_an_actor_is_killed(
     expected = predict(*words(sources, local), status=3)
     with started(words(sources, target, cluster)) as process:
         wait_for(lambda: saved(target), "a saved part", 60)
-        [pid, *_] = wait_for(lambda: predicting(cluster.head_node), "a part at the head", 60)
+        pid = wait_for(lambda: anywhere(cluster), "a call of an actor", 60)[0]
         os.kill(pid, signal.SIGKILL)
         out, err = ended(process, status=3)
     assert (out, said(err)) == ("", said(expected.stderr).replace("local.csv", "ray.csv"))
