@@ -135,13 +135,7 @@ def test_an_address_without_a_cluster_is_an_error_that_names_it(
 # The long form -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def torture(long: bool) -> None:
-    if not long:
-        pytest.skip("takes minutes: make torture")
-
-
-@pytest.mark.usefixtures("torture")
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "parquet", "folder/"])
 def test_every_format_is_that_of_the_local_engine_although_a_node_is_killed(
     cluster: Any, sources: Path, tmp_path: Path, ending: str
@@ -162,7 +156,7 @@ def test_every_format_is_that_of_the_local_engine_although_a_node_is_killed(
         assert content(target) == content(local)
 
 
-@pytest.mark.usefixtures("torture")
+@pytest.mark.long
 def test_the_rest_of_a_run_is_predicted_after_all_its_own_processes_were_killed(
     cluster: Any, sources: Path, tmp_path: Path
 ) -> None:
@@ -178,7 +172,7 @@ def test_the_rest_of_a_run_is_predicted_after_all_its_own_processes_were_killed(
     assert target.read_bytes() == local.read_bytes()
 
 
-@pytest.mark.usefixtures("torture")
+@pytest.mark.long
 def test_a_row_that_ends_the_process_gets_the_error_that_the_local_engine_gives(
     cluster: Any, tmp_path: Path
 ) -> None:

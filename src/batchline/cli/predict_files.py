@@ -1,7 +1,9 @@
 """`predict` with files as its input and its output."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,8 +15,10 @@ from batchline.cli.predict_ray import ray_engine
 if TYPE_CHECKING:
     from batchline.configurations import Settings
     from batchline.files.options import ReadOptions, WriteOptions
+    from batchline.files.sink import Encoder
     from batchline.files.source import Source
     from batchline.scoring.columns import Added
+    from batchline.scoring.local import LocalEngine
     from batchline.scoring.model import ScoringModel
     from batchline.scoring.ray_options import RayOptions
     from batchline.scoring.scorer import Scorer
@@ -68,8 +72,7 @@ class FileRun:
         from batchline.files import encoder_of, open_source
         from batchline.scoring.columns import kinds_of
         from batchline.scoring.continued import facts_of, open_output
-        from batchline.scoring.local import LocalEngine
-        from batchline.scoring.only_errors import check_earlier, paired
+        from batchline.scoring.only_errors import check_earlier
         from batchline.scoring.watched import Watch
 
         assert self.output is not None
@@ -91,31 +94,50 @@ class FileRun:
                     journal,
                 ),
                 show_progress(source, self.settings) as on_progress,
+                self._engine(
+                    source,
+                    before,
+                    sink,
+                    partial(encoder_of, self.output, kept, new, options),
+                    watch=watch,
+                    on_progress=on_progress,
+                    journal=journal,
+                ) as engine,
             ):
-                scorer = self._scorer(watch)
-                more: dict[str, Any] = {
-                    "limit": self.limit,
-                    "on_progress": on_progress,
-                    "journal": journal,
-                    "watch": watch,
-                }
-                if self.ray:
-                    encoder = encoder_of(self.output, kept, new, options)
-                    which = self.settings, self.model, scorer, encoder, self.keep
-                    with ray_engine(self.ray, *which, source, sink, **more) as engine:
-                        summary = engine.run()
-                else:
-                    triple = source, sink, scorer
-                    engine = LocalEngine(
-                        *(paired(source, before, sink, scorer) if before else triple),
-                        threads=self.settings.worker_threads,
-                        keep=self.keep,
-                        **more,
-                    )
-                    summary = engine.run()
+                summary = engine.run()
                 complete()
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed
+
+    @contextmanager
+    def _engine(
+        self,
+        source: "Source",
+        before: "Source | None",
+        sink: Any,
+        encoder: "Callable[[], Encoder]",
+        *,
+        watch: "Watch",
+        **more: Any,
+    ) -> "Iterator[LocalEngine]":
+        """Return the engine that was asked for. See `LocalEngine` for the other arguments."""
+        from batchline.scoring.local import LocalEngine
+        from batchline.scoring.only_errors import paired
+
+        scorer = self._scorer(watch)
+        more |= {"watch": watch, "limit": self.limit}
+        if self.ray:
+            which = self.settings, self.model, scorer, encoder(), self.keep
+            with ray_engine(self.ray, *which, source, sink, **more) as engine:
+                yield engine
+            return
+        whole = source, sink, scorer
+        yield LocalEngine(
+            *(paired(source, before, sink, scorer) if before else whole),
+            threads=self.settings.worker_threads,
+            keep=self.keep,
+            **more,
+        )
 
     def _earlier(self) -> "AbstractContextManager[Source | None]":
         from batchline.files import open_source
