@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from batchline.cli.output import predicted
+from batchline.cli.output import count, predicted
 from batchline.cli.wiring import make_job, stop_event
 
 if TYPE_CHECKING:
+    from batchline.cli.wiring import StopEvent
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.task.job import Job, Outcome
@@ -25,14 +26,25 @@ def run_on_schedule(job: "Job", settings: "Settings") -> None:
     Worker(job, threads=settings.worker_threads).run_forever(settings.batch_wait_time)
 
 
-def run_until_empty(job: "Job", settings: "Settings") -> None:
-    """Predict until no item is pending."""
+def run_until_empty(job: "Job", settings: "Settings", stop: "StopEvent") -> None:
+    """Predict until no item is pending.
+
+    Raises:
+        typer.Exit: it was stopped before that, with the usual status of the signal.
+    """
     from batchline.db.cruds import pending
 
     with job.database.read() as connection:
         items = pending.count(connection) if sys.stderr.isatty() else 0
     total = _run_with_progress(job, settings, "predicting", items, lambda w: w.run_once())
-    typer.echo(predicted(total.succeeded, total.failed))
+    with job.database.read() as connection:
+        left = pending.count(connection) if stop.is_set() else 0
+    end = f", stopped with {count(left, 'item')} left" if left else ""
+    typer.echo(predicted(total.succeeded, total.failed) + end)
+    if total.failed:
+        typer.echo("hint: run `batchline failures` to see why items failed", err=True)
+    if left:
+        raise typer.Exit(128 + stop.signal)
 
 
 def run_backfill(database: "Database", settings: "Settings", backfill_id: int, title: str) -> None:

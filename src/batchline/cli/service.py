@@ -107,7 +107,7 @@ def job(
             return
         stop = stop_event()
         if once:
-            run_until_empty(make_job(database, settings, stop), settings)
+            run_until_empty(make_job(database, settings, stop), settings, stop)
         else:
             log_start("job", database, batch_wait_seconds=settings.batch_wait_time)
             run_on_schedule(make_job(database, settings, stop), settings)

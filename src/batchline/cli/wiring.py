@@ -158,13 +158,20 @@ def make_model_cache(database: "Database", settings: "Settings") -> "ModelCache"
     return ModelCache(database, runtime_of(settings), max_bytes)
 
 
-def stop_event() -> threading.Event:
+class StopEvent(threading.Event):
+    """An event that a signal sets, with the number of the signal."""
+
+    signal: int = 0
+
+
+def stop_event() -> StopEvent:
     """Return an event that the first SIGTERM or Ctrl-C sets. A second one exits immediately."""
-    stop = threading.Event()
+    stop = StopEvent()
 
     def on_signal(number: int, frame: object) -> None:
         if stop.is_set():
             os._exit(128 + number)  # SystemExit would wait for the threads
+        stop.signal = number
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
