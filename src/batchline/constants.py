@@ -159,6 +159,10 @@ VERIFY_PAGE_ITEMS = 1_000
 """Items that `batchline verify` reads at a time."""
 DIFF_PAGE_ITEMS = 5_000
 """Items that `batchline models diff` reads at a time."""
+FAILURES_PAGE = 5_000
+"""Failures that `batchline failures` reads at a time."""
+FAILURES_READ = 100_000
+"""Failures that `batchline failures` reads at most, the newest first."""
 RETRY_ITEMS = 5_000
 """Items that one transaction of `batchline retry` makes pending again."""
 

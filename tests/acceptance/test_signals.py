@@ -66,6 +66,24 @@ def test_sigterm_in_the_middle_leaves_nothing_half_stored(
     assert count(database, "predictions") == 30_000
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_job_once_that_is_stopped_says_how_much_is_left(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    migrate(url_of(tmp_path))
+    database = Database(url_of(tmp_path))
+    for _ in range(30):
+        with database.write() as connection:
+            items.register(connection, NewItems([ROW] * 1_000))
+    with Command("job", "--once", DATABASE_URL=url_of(tmp_path)) as job:
+        wait_for(lambda: count(database, "predictions") > 0, "the first batch")
+        job.send(number)
+        assert job.wait() == 128 + number, job.output
+        left = count(database, "items", "status = 'pending'")
+        assert job.output.endswith(f"predicted, 0 failed, stopped with {left} items left\n")
+    database.close()
+
+
 class Impatient(Command):
     """A command that waits one second, not fifteen, for the batches in progress when it ends."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from batchline import __version__
-from batchline.cli import backfill, maintenance, models, predict, service, verify
+from batchline.cli import backfill, failures, maintenance, models, predict, service, verify
 
 app = typer.Typer(
     name="batchline",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(service.app)
 app.add_typer(maintenance.app)
+app.add_typer(failures.app)
 app.add_typer(backfill.app)
 app.add_typer(verify.app)
 app.add_typer(predict.app)

@@ -8,13 +8,12 @@ import typer
 from batchline.cli.wiring import configure_logging, stop_event
 
 if TYPE_CHECKING:
-    import threading
-
+    from batchline.cli.wiring import StopEvent
     from batchline.configurations import Settings
     from batchline.task.supervisor import Assignment
 
 
-def start_process(settings: "Settings", *, once: bool) -> "tuple[Assignment, threading.Event]":
+def start_process(settings: "Settings", *, once: bool) -> "tuple[Assignment, StopEvent]":
     """Go on in a child process, and exit in this one as the job does.
 
     Return what the child does, and the event that asks it to stop.

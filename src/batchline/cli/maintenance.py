@@ -1,6 +1,6 @@
 """The commands that maintain a database: check, retry, db upgrade."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +11,11 @@ from batchline.cli.output import count
 from batchline.cli.wiring import configure, opened, prepare_database
 
 if TYPE_CHECKING:
+    from batchline.db.database import Database
     from batchline.errors import ItemNotFound
     from batchline.registry.renewal import Renewal
+
+IDS_IN_A_STATEMENT = 1_000
 
 app = typer.Typer()
 db_app = typer.Typer(help="Migrate the database.", no_args_is_help=True)
@@ -50,34 +53,59 @@ def retry(
     code: Annotated[
         str | None, typer.Option(help="Retry all items that failed with this code.")
     ] = None,
+    message: Annotated[
+        str | None,
+        typer.Option(help="With --code, retry only items with this message of `failures`."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Retry all failed items.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make failed items pending again. The next run predicts them.
 
-    Exit code 1: no failed item has such an id or such a code.
+    Exit code 1: no failed item has such an id, or such a code and message.
     """
     given = sum((bool(item_id), code is not None, everything))
     if given != 1:
         raise typer.BadParameter(f"give one of --id, --code and --all, got {given or 'none'}")
-    from batchline.constants import RETRY_ITEMS
-    from batchline.db.cruds import results
-
-    total = 0
+    if message is not None and code is None:
+        raise typer.BadParameter("--message needs --code")
     with opened(configure({"database_url": database_url})) as database:
-        while retried := database.transaction(
-            lambda connection: results.retry_failed(
-                connection, item_ids=item_id or [], code=code, limit=RETRY_ITEMS
-            )
-        ):
-            total += retried
+        if code is not None and message is not None:
+            total = sum(_retry(database, ids, code) for ids in _of_group(database, code, message))
+        else:
+            total = _retry(database, item_id or [], code)
     if not total and not everything:
-        raise _nothing_to_retry(item_id or [], code)
+        raise _nothing_to_retry(item_id or [], code, message)
     if item_id and total < len(ids := set(item_id)):
         missing = len(ids) - total
         are = "is not the id of a failed item" if missing == 1 else "are not ids of failed items"
         typer.echo(f"note: {missing} of the {len(ids)} ids {are}", err=True)
     typer.echo(f"{count(total, 'item')} pending again")
+
+
+def _retry(database: "Database", item_ids: Sequence[int], code: str | None) -> int:
+    """Make failed items pending, in transactions of bounded size. Return how many there were."""
+    from batchline.constants import RETRY_ITEMS
+    from batchline.db.cruds import results
+
+    total = 0
+    while retried := database.transaction(
+        lambda connection: results.retry_failed(
+            connection, item_ids=item_ids, code=code, limit=RETRY_ITEMS
+        )
+    ):
+        total += retried
+    return total
+
+
+def _of_group(database: "Database", code: str, message: str) -> Iterator[list[int]]:
+    """Return the ids of the failed items of a group, in parts that one statement can name."""
+    from batchline.db.cruds.failures import item_ids_of_group
+
+    with database.read() as connection:
+        found = list(item_ids_of_group(connection, code, message))
+    for start in range(0, len(found), IDS_IN_A_STATEMENT):
+        yield found[start : start + IDS_IN_A_STATEMENT]
 
 
 @db_app.command()
@@ -107,11 +135,14 @@ def _print_renewal(renewal: "Renewal") -> None:
         typer.echo(f"{renewal.version}: examined again, predictions keep their form")
 
 
-def _nothing_to_retry(item_ids: Sequence[int], code: str | None) -> "ItemNotFound":
+def _nothing_to_retry(
+    item_ids: Sequence[int], code: str | None, message: str | None
+) -> "ItemNotFound":
     from batchline.errors import ItemNotFound
 
     wanted = f"the code {code}" if code is not None else f"the id {' or '.join(map(str, item_ids))}"
+    wanted += "" if message is None else f" and the message {message}"
     return ItemNotFound(
         f"no failed item has {wanted}",
-        hint="list the failed items in SQL: SELECT item_id, code, detail FROM failures",
+        hint="run `batchline failures` to see which items failed",
     )

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from batchline.cli.output import predicted
+from batchline.cli.output import count, predicted
 from batchline.cli.wiring import make_job, stop_event
 
 if TYPE_CHECKING:
-    import threading
-
+    from batchline.cli.wiring import StopEvent
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.task.job import Job, Outcome
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run_on_schedule(
-    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+    database: "Database", settings: "Settings", stop: "StopEvent", assignment: "Assignment"
 ) -> None:
     """Start a run every `BATCH_WAIT_TIME` seconds until the process is asked to stop."""
     from batchline.machine import collect_garbage_rarely
@@ -35,7 +34,7 @@ def run_on_schedule(
 
 
 def run_suspects(
-    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+    database: "Database", settings: "Settings", stop: "StopEvent", assignment: "Assignment"
 ) -> None:
     """Predict the suspect items."""
     from batchline.task.worker import Worker
@@ -44,9 +43,13 @@ def run_suspects(
 
 
 def run_until_empty(
-    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+    database: "Database", settings: "Settings", stop: "StopEvent", assignment: "Assignment"
 ) -> None:
-    """Predict until no item is pending."""
+    """Predict until no item is pending.
+
+    Raises:
+        typer.Exit: it was stopped before that, with the usual status of the signal.
+    """
     from batchline.db.cruds import pending
 
     job = _assigned_job(database, settings, stop, assignment)
@@ -57,11 +60,18 @@ def run_until_empty(
     total = _run_with_progress(
         job, settings, "predicting", items, lambda worker: worker.run_once(), on_suspects
     )
-    typer.echo(predicted(total.succeeded, total.failed))
+    with database.read() as connection:
+        left = pending.count(connection) if stop.is_set() else 0
+    end = f", stopped with {count(left, 'item')} left" if left else ""
+    typer.echo(predicted(total.succeeded, total.failed) + end)
+    if total.failed:
+        typer.echo("hint: run `batchline failures` to see why items failed", err=True)
+    if left:
+        raise typer.Exit(128 + stop.signal)
 
 
 def _assigned_job(
-    database: "Database", settings: "Settings", stop: "threading.Event", assignment: "Assignment"
+    database: "Database", settings: "Settings", stop: "StopEvent", assignment: "Assignment"
 ) -> "Job":
     """Return the job of this process. The items of its predecessor, which died, become suspects."""
     job = make_job(database, settings, stop, assignment.owner)

@@ -167,15 +167,20 @@ def make_model_cache(
     return ModelCache(database, replace(runtime_of(settings), limit=limit), max_bytes)
 
 
-def stop_event(
-    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
-) -> threading.Event:
+class StopEvent(threading.Event):
+    """An event that a signal sets, with the number of the signal."""
+
+    signal: int = 0
+
+
+def stop_event(signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> StopEvent:
     """Return an event that the first of these signals sets. A second one exits immediately."""
-    stop = threading.Event()
+    stop = StopEvent()
 
     def on_signal(number: int, frame: object) -> None:
         if stop.is_set():
             os._exit(128 + number)  # SystemExit would wait for the threads
+        stop.signal = number
         stop.set()
 
     for number in signals:

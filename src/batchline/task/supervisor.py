@@ -22,6 +22,8 @@ from batchline.constants import DRAIN_TIMEOUT, RELEASE_TIMEOUT
 
 STUCK = 75
 """The exit status of a process in which a call of the model did not end."""
+STOPPED = 128 + signal.SIGTERM
+"""The exit status of a process that was stopped with work left. Ctrl-C is passed on as SIGTERM."""
 POLL_SECONDS = 0.1
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a process is replaced. They double with each one that died soon."""
@@ -181,6 +183,8 @@ class Supervisor:
 
     def _note(self, post: Post, code: int) -> int | None:
         """Return the exit status of the job if the end of a process is the end of the job."""
+        if self._signal is not None and code == STOPPED:
+            return 128 + self._signal
         if self._signal is not None or (post.role is Role.WORK and not self._is_replaced(code)):
             return code if code >= 0 else 128 - code
         if code != 0:

@@ -1,0 +1,55 @@
+"""The command that shows why items failed."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from batchline.cli.options import DatabaseUrl
+from batchline.cli.output import count
+from batchline.cli.wiring import configure, opened
+
+if TYPE_CHECKING:
+    from batchline.db.cruds.failures import Group
+
+app = typer.Typer()
+
+
+@app.command()
+def failures(
+    model: Annotated[str | None, typer.Option(help="Show failed items of this model.")] = None,
+    code: Annotated[str | None, typer.Option(help="Show items that failed with this code.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show why items failed, grouped by code and message.
+
+    An asterisk in a message stands for a number or a quoted value. The newest 100,000 failures are
+    read. `batchline retry --code CODE --message MESSAGE` retries the items of a group.
+    """
+    from batchline.constants import FAILURES_READ
+    from batchline.db.cruds.failures import groups
+
+    settings = configure({"database_url": database_url})
+    with opened(settings) as database, database.read() as connection:
+        found, read = groups(connection, code=code, model=model, limit=FAILURES_READ)
+    if as_json:
+        texts = [
+            asdict(each) | {"newest": each.newest and each.newest.isoformat()} for each in found
+        ]
+        typer.echo(json.dumps({"failures_read": read, "groups": texts}, ensure_ascii=False))
+        return
+    for each in found:
+        _print(each)
+    if not found:
+        typer.echo("no failed items")
+    elif read == FAILURES_READ:
+        typer.echo(f"note: only the newest {read:,} failures were read", err=True)
+
+
+def _print(group: "Group") -> None:
+    newest = f", newest {group.newest:%Y-%m-%d %H:%M:%S} UTC" if group.newest else ""
+    typer.echo(f"{count(group.items, 'item')} of {group.model}: {group.code}{newest}")
+    typer.echo(f"  {group.message}")
+    typer.echo(f"  such as item {', '.join(map(str, group.examples))}")

@@ -1,0 +1,91 @@
+"""Statements that read failures, and their groups: the same code, message and model."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from sqlalchemy import Connection, and_, or_, select
+
+from batchline.constants import FAILURES_PAGE, Status
+from batchline.db.models import Record, failures, items
+
+EXAMPLES = 3
+"""Ids of items that a group shows."""
+VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<!\w)[-+]?\d[\d.,_]*(?:[eE][-+]?\d+)?""")
+MASK = "*"
+
+
+@dataclass(slots=True)
+class Group:
+    """Failed items of one model with the same code and, apart from values, the same message.
+
+    `newest` is None if no time of a failure can be read.
+    """
+
+    code: str
+    message: str
+    model: str
+    newest: datetime | None
+    items: int = 0
+    examples: list[int] = field(default_factory=list)
+
+
+def masked(message: str) -> str:
+    """Return a message with an asterisk instead of each number and each quoted value."""
+    return VALUE.sub(MASK, message)
+
+
+def groups(
+    connection: Connection, *, code: str | None, model: str | None, limit: int
+) -> tuple[list[Group], int]:
+    """Return the groups of the newest failures, the largest first, and how many were read.
+
+    Args:
+        limit: how many failures are read at most.
+    """
+    found: dict[tuple[str, str, str], Group] = {}
+    read = 0
+    for row in islice(_newest_first(connection, code, model), limit):
+        read += 1
+        key = row.code, masked(row.detail), row.model
+        group = found.setdefault(key, Group(*key, newest=row.created_at))
+        group.items += 1
+        group.newest = max(filter(None, [group.newest, row.created_at]), default=None)
+        if len(group.examples) < EXAMPLES:
+            group.examples.append(row.item_id)
+    return sorted(found.values(), key=lambda each: -each.items), read
+
+
+def item_ids_of_group(connection: Connection, code: str, message: str) -> Iterator[int]:
+    """Return the failed items with this code and, apart from values, this message."""
+    wanted = masked(message)
+    for row in _newest_first(connection, code, None):
+        if masked(row.detail) == wanted:
+            yield row.item_id
+
+
+def _newest_first(connection: Connection, code: str | None, model: str | None) -> Iterator[Record]:
+    columns = failures.c.item_id, failures.c.model_id, failures.c.code, failures.c.detail
+    query = (
+        select(*columns, failures.c.created_at, items.c.model)
+        .join(items, items.c.id == failures.c.item_id)
+        .where(items.c.status == Status.FAILED)
+        .order_by(failures.c.item_id.desc(), failures.c.model_id.desc())
+        .limit(FAILURES_PAGE)
+    )
+    if code is not None:
+        query = query.where(failures.c.code == code)
+    if model is not None:
+        query = query.where(items.c.model == model)
+    page = connection.execute(query).all()
+    yield from page
+    while len(page) == FAILURES_PAGE:
+        before = page[-1]
+        same_item = and_(
+            failures.c.item_id == before.item_id, failures.c.model_id < before.model_id
+        )
+        older = or_(failures.c.item_id < before.item_id, same_item)
+        page = connection.execute(query.where(older)).all()
+        yield from page

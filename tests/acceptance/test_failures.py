@@ -1,0 +1,50 @@
+"""`batchline failures`: why items failed, in groups that `retry` takes."""
+
+import json
+
+import pytest
+
+from batchline.db.cruds import failures, items
+from batchline.db.database import Database
+from batchline.db.new_items import NewItems
+from tests.acceptance.test_retry import ROW, statuses
+from tests.service import run
+
+
+def test_failures_are_grouped_and_a_group_can_be_retried(
+    database: Database, database_url: str
+) -> None:
+    with database.write() as connection:
+        items.register(connection, NewItems(["[[1]]", "oops", "[[1, 2]]", ROW]))
+    settings = {"DATABASE_URL": database_url}
+    done = run("job", "--once", **settings)
+    assert (done.returncode, done.stdout) == (0, "1 item predicted, 3 failed\n")
+    assert "hint: run `batchline failures`" in done.stderr
+
+    shown = json.loads(run("failures", "--json", **settings).stdout)
+    assert shown["failures_read"] == 3
+    widths, broken = shown["groups"]
+    assert (widths["items"], widths["examples"], widths["model"]) == (2, [3, 1], "default")
+    assert (broken["items"], broken["code"]) == (1, "invalid_json")
+    assert widths["message"] in run("failures", "--code", widths["code"], **settings).stdout
+
+    group = ["--code", widths["code"], "--message", widths["message"]]
+    assert run("retry", *group, **settings).stdout == "2 items pending again\n"
+    assert statuses(database) == ["pending", "failed", "pending", "succeeded"]
+    again = run("retry", *group, **settings)
+    assert again.returncode == 1
+    assert "no failed item has the code" in again.stderr
+    assert run("failures", "--model", "other", **settings).stdout == "no failed items\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("expected 4 values, got 12", "expected * values, got *"),
+        ("'setosa' is not in [\"a\", -1.5e3]", "* is not in [*, *]"),
+        ("input float_input2 of v1", "input float_input2 of v1"),
+    ],
+)
+def test_values_in_messages_are_masked(message: str, expected: str) -> None:
+    assert failures.masked(message) == expected
+    assert failures.masked(expected) == expected
