@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 
 from batchline import cli
 from batchline.scoring.supervisor import Attempt, Supervisor
+from batchline.task import supervisor as of_job
 from tests.service import environment
 
 
 def run_here(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
     """Do what a `batchline` command does, up to its exit code, and return what it wrote.
 
-    `predict` does the work of its child process here, so a model must not end it.
+    `predict` and `job` do the work of their child processes here, so a model must not end them.
     """
     typed = ["batchline", *map(str, words)]
     with process_as_before(), CliRunner().isolation() as (stdout, stderr, _):
@@ -32,6 +33,7 @@ def run_here(*words: object, **settings: str) -> subprocess.CompletedProcess[str
             patch.dict(os.environ, environment(**settings), clear=True),
             patch.object(sys, "argv", typed),
             patch.object(Supervisor, "run", child_of),
+            patch.object(of_job.Supervisor, "run", worker_of),
         ):
             code = exit_code()
         sys.stdout.flush()
@@ -43,6 +45,11 @@ def run_here(*words: object, **settings: str) -> subprocess.CompletedProcess[str
 def child_of(supervisor: Supervisor) -> Attempt:
     """What the supervisor returns in the child process."""
     return Attempt(0, supervisor._board, supervisor._case)
+
+
+def worker_of(supervisor: of_job.Supervisor) -> of_job.Assignment:
+    """What the supervisor of a job returns in the worker process."""
+    return of_job.Assignment(of_job.Role.WORK, supervisor.name, None, supervisor.board)
 
 
 def exit_code() -> int:
