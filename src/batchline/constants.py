@@ -68,7 +68,7 @@ BODIES_MAX_BYTES = 64 * 1024 * 1024
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 """A page of items ends early when it exceeds this size."""
 EXAMPLE_MAX_VALUES = 1_000
-"""A response has no example of a model whose rows have more values."""
+"""A response has no example if the rows of a model have more values."""
 LARGE_PREDICTION_BYTES = 16 * 1024
 """A larger prediction is read in a statement of its own."""
 

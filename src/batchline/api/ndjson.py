@@ -173,13 +173,12 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
             return False
         if signature.is_plain:
             data = stored_forms(data, signature)
-        sent_texts = texts = [text.decode() for text in map(orjson.dumps, data)]
+        texts = _texts(data)
         models = [model] * len(texts)
         keys = sent_keys
         if sent_keys.count(None) < len(sent_keys):
-            if data is not sent:
-                sent_texts = [text.decode() for text in map(orjson.dumps, sent)]
-            keys = list(map(_to_key, sent_keys, map(NewItem, models, sent_texts, custom_ids)))
+            as_sent = texts if data is sent else _texts(sent)
+            keys = list(map(_to_key, sent_keys, map(NewItem, models, as_sent, custom_ids)))
     except (orjson.JSONDecodeError, KeyError, BatchlineError):
         return False
     group.numbers += range(first, first + len(lines))
@@ -188,6 +187,10 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
     group.custom_ids += custom_ids
     group.keys += keys
     return True
+
+
+def _texts(data: Sequence[Any]) -> list[str]:
+    return [text.decode() for text in map(orjson.dumps, data)]
 
 
 def _take_each(

@@ -106,7 +106,7 @@ def stopped_by_signals(message: Callable[[], str] | None = None) -> Iterator[Cal
 
 
 def _handle(handler: Any) -> None:
-    """Handle both signals, but for those that are ignored: a child process ignores Ctrl-C."""
+    """Handle both signals, except ignored ones: a child process ignores Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)

@@ -42,7 +42,7 @@ MAX_ENDED = 100
 
 @dataclass(frozen=True, slots=True)
 class ModelCopy:
-    """What a process needs to call the same model.
+    """The facts that a process needs to call the same model.
 
     Args:
         content: returns the bytes of the model.
@@ -226,7 +226,7 @@ class ModelProcesses:
 
 @dataclass(frozen=True)
 class IsolatedPredictor(Predictor):
-    """A predictor whose calls are made in other processes."""
+    """A predictor that makes its calls in other processes."""
 
     processes: ModelProcesses = field(kw_only=True)
 

@@ -1,4 +1,4 @@
-"""What a Ray actor does: it holds the model and predicts one part after the other.
+"""A Ray actor: it holds the model and predicts one part after the other.
 
 This module does not import Ray, so that everything but the scheduling runs without it.
 """
@@ -104,7 +104,7 @@ class PartPredictor:
 
 
 def _sendable(done: Done) -> Done:
-    """Return a block whose text is bytes, since a view of a text cannot be sent."""
+    """Return a block with its text as bytes, since a view of a text cannot be sent."""
     content = done.encoded.content
     if not isinstance(content, memoryview):
         return done

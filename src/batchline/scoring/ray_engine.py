@@ -47,7 +47,7 @@ POLL_SECONDS = 0.1
 
 
 class RayEngine(LocalEngine):
-    """A run whose parts are predicted by actors. See `LocalEngine` for the other arguments."""
+    """A run with parts that actors predict. See `LocalEngine` for the other arguments."""
 
     def __init__(self, *args: Any, actors: "Actors", **more: Any) -> None:
         super().__init__(*args, threads=PARTS_PER_ACTOR * actors.most, **more)
@@ -194,7 +194,7 @@ class Actors:
                 _kill(actor)
 
     def close(self) -> None:
-        """End all actors. What they have not returned is lost."""
+        """End all actors. Results that they have not returned are lost."""
         with self._lock:
             self._is_closed = True
             for each in self._members:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RayOptions:
-    """What was chosen for the actors.
+    """The choices about the actors.
 
     Args:
         address: of the head of the cluster. None: the cluster in which the command runs.

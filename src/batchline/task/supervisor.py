@@ -34,14 +34,14 @@ log = structlog.get_logger(__name__)
 
 
 class Role(StrEnum):
-    """What a child process does."""
+    """The task of a child process."""
 
     WORK = "work"
     SUSPECTS = "suspects"
 
 
 class Board:
-    """What the children tell their parent, in memory that they share."""
+    """Messages of the children to their parent, in memory that they share."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 2)
@@ -67,7 +67,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a child process must know.
+    """The facts that a child process must know.
 
     Args:
         owner: the name of the process, under which it claims items.
