@@ -87,8 +87,8 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_job(url: str, tmp_pat
         with database.write() as connection:
             connection.exec_driver_sql("UPDATE claims SET expires_at = '2020-01-01 00:00:00'")
     assert count(database, "predictions") < 40_000
-    command(url, "job", "--once")
-    command(url, "job", "--once")  # items whose claims were released meanwhile
+    for _ in range(2):  # the second one predicts items whose claims were released meanwhile
+        assert run("job", "--once", DATABASE_URL=url).returncode == 0
     assert count(database, "claims") == 0
     with database.read() as connection:
         each = "SELECT count(*) FROM predictions GROUP BY item_id"
@@ -308,8 +308,8 @@ def test_an_idempotency_key_belongs_to_the_model_too(
         headers = {"Idempotency-Key": "one"}
         return api.http.post("/predict", json={"data": [IRIS], **body}, headers=headers).status_code
 
-    assert send() == send(model="default") == send(data={"X": [IRIS]}) == 202
-    assert send(model="fours") == 422
+    assert send() == send(model="default") == 202
+    assert send(model="fours") == send(data={"X": [IRIS]}) == 422
 
 
 def test_lines_of_a_file_may_be_for_several_models(url: str, api: Service, tmp_path: Path) -> None:
@@ -332,3 +332,30 @@ def test_a_large_input_has_no_example_in_responses(url: str, api: Service, tmp_p
     assert found["large"]["example"] is None
     listed = {each["name"]: each["example"] for each in api.http.get("/models").json()["models"]}
     assert (listed["small"] is None, listed["large"]) == (False, None)
+
+
+def test_an_upgrade_says_that_the_model_file_of_the_settings_replaces_the_default(
+    url: str, tmp_path: Path
+) -> None:
+    mine = str(models.doubling(tmp_path / "mine.onnx"))
+    upgrade = ("db", "upgrade", "--model-filepath", mine)
+    replaced = (
+        "version 2 of the model default: active instead of version 1, "
+        f"because MODEL_FILEPATH is {mine}"
+    )
+    assert command(url, *upgrade).splitlines() == ["database migrated", replaced]
+    assert command(url, *upgrade).splitlines() == ["database migrated"]
+    assert command(url, "db", "upgrade").splitlines() == ["database migrated"]
+    command(url, "models", "activate", "default", "1")
+    assert command(url, *upgrade).splitlines() == ["database migrated", replaced]
+    labels = tmp_path / "labels.json"
+    labels.write_text(IRIS_LABELS.read_text().replace("setosa", "Setosa"))
+    assert command(url, "db", "upgrade", "--label-filepath", str(labels)).splitlines()[1:] == [
+        "version 3 of the model default: active instead of version 2, "
+        f"because MODEL_FILEPATH is {IRIS_MODEL} and LABEL_FILEPATH is {labels}"
+    ]
+
+
+def test_the_first_upgrade_replaces_no_default_model(tmp_path: Path) -> None:
+    new = f"sqlite:///{tmp_path / 'new.db'}"
+    assert command(new, "db", "upgrade") == "database migrated\n"

@@ -1,5 +1,6 @@
 """A wrong configuration ends the command at start, with one sentence and a hint."""
 
+import socket
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -185,14 +186,24 @@ def test_an_option_that_cannot_be_read_says_what_was_expected(
     assert says in done.stderr
 
 
-def test_a_port_that_is_taken_ends_the_service(tmp_path: Path) -> None:
-    import socket
+@pytest.mark.parametrize("command", ["up", "api"])
+def test_a_port_that_is_taken_is_reported_before_anything_starts(
+    command: str, tmp_path: Path
+) -> None:
+    settings = sqlite_in(tmp_path)
+    migrate(settings["DATABASE_URL"])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(command, PORT=str(port), **settings)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"error: cannot listen on 127.0.0.1, port {port}: Address already in use",
+        f"hint: choose another port: batchline {command} --port {port + 1}",
+    ]
 
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        done = run("up", PORT=port, **sqlite_in(tmp_path))
-    assert done.returncode != 0
-    assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in done.stderr
-    assert "hint: set PORT to a free port" in done.stderr
+
+def test_a_host_that_is_not_of_this_machine_is_reported(tmp_path: Path) -> None:
+    done = run("up", HOST="192.0.2.1", **sqlite_in(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot listen on 192.0.2.1, port 8000: ")
+    assert "hint: set HOST to an address of this machine" in done.stderr

@@ -1,4 +1,4 @@
-"""Run uvicorn on a port that this process binds before anything else starts."""
+"""Run uvicorn on a socket that already listens."""
 
 import os
 import resource
@@ -16,9 +16,7 @@ from batchline.constants import (
     API_SHUTDOWN_TIMEOUT,
     API_SWITCH_INTERVAL,
     MAX_CONNECTIONS,
-    UNREAD_RESPONSE_BYTES,
 )
-from batchline.errors import ConfigurationError
 
 
 class _Server(uvicorn.Server):
@@ -29,13 +27,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C, then close the listener.
 
     After that, requests in progress have `API_SHUTDOWN_TIMEOUT` seconds to finish.
-
-    Raises:
-        ConfigurationError: the process cannot listen on this host and port.
     """
     config = uvicorn.Config(
         FastPath(app),
@@ -48,7 +43,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     )
     sys.setswitchinterval(API_SWITCH_INTERVAL)
     _allow_open_files(3 * MAX_CONNECTIONS)
-    with _listen(host, port) as listener:
+    with listener:
         _Server(config).run(sockets=[listener])
 
 
@@ -57,17 +52,3 @@ def _allow_open_files(number: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < number:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, hard), hard))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host}, port {port}: {error.strerror or error}",
-            hint="set PORT to a free port, and HOST to an address of this machine",
-        ) from error
-    # What the kernel has not sent is short, so that a client that reads slowly is seen to read.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNREAD_RESPONSE_BYTES)
-    return listener

@@ -11,8 +11,10 @@ from batchline.cli.output import count
 from batchline.cli.wiring import configure, opened, prepare_database
 
 if TYPE_CHECKING:
+    from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.errors import ItemNotFound
+    from batchline.registry.publish import Replacement
     from batchline.registry.renewal import Renewal
 
 IDS_IN_A_STATEMENT = 1_000
@@ -116,10 +118,12 @@ def upgrade(
 ) -> None:
     """Migrate the database and add the default model to it."""
     settings = configure(locals())
-    renewals = prepare_database(settings)
+    renewals, replacement = prepare_database(settings)
     typer.echo("database migrated")
     for each in renewals:
         _print_renewal(each)
+    if replacement is not None:
+        _print_replacement(replacement, settings)
 
 
 def _print_renewal(renewal: "Renewal") -> None:
@@ -133,6 +137,15 @@ def _print_renewal(renewal: "Renewal") -> None:
         )
     else:
         typer.echo(f"{renewal.version}: examined again, predictions keep their form")
+
+
+def _print_replacement(replacement: "Replacement", settings: "Settings") -> None:
+    labels = settings.label_filepath
+    typer.echo(
+        f"{replacement.new}: active instead of version {replacement.old.number}, "
+        f"because MODEL_FILEPATH is {settings.model_filepath}"
+        + ("" if labels is None else f" and LABEL_FILEPATH is {labels}")
+    )
 
 
 def _nothing_to_retry(

@@ -50,6 +50,9 @@ def up(
     Ctrl-C or SIGTERM stops both.
     """
     settings = configure(locals())
+    from batchline.api.listener import listen
+
+    listen(settings.host, settings.port, "up").close()  # a taken port ends it before the job runs
     prepare_database(settings)
     from batchline.processes import ChildProcesses
 
@@ -70,7 +73,10 @@ def api(
 ) -> None:
     """Run only the API. It registers items and reads predictions."""
     settings = configure(locals())
+    from batchline.api.listener import listen
+
     with opened(settings) as database:
+        listener = listen(settings.host, settings.port, "api")
         log_start("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
     from batchline.api.app import create_app
     from batchline.api.server import serve
@@ -78,7 +84,7 @@ def api(
 
     application = create_app(settings)
     collect_garbage_rarely()
-    serve(application, settings.host, settings.port)
+    serve(application, listener)
 
 
 @app.command()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from batchline.ml.session import Runtime
     from batchline.ml.time_limit import TimeLimit
     from batchline.registry.loaded import ModelCache
+    from batchline.registry.publish import Replacement
     from batchline.registry.renewal import Renewal
     from batchline.task.job import Job
 
@@ -86,19 +87,20 @@ def opened(settings: "Settings") -> Iterator["Database"]:
         database.close()
 
 
-def prepare_database(settings: "Settings") -> "list[Renewal]":
+def prepare_database(settings: "Settings") -> "tuple[list[Renewal], Replacement | None]":
     """Migrate the database, examine old versions again, and add the default model.
 
-    Its signature lets the API check rows before any job has started.
+    Its signature lets the API check rows before any job has started. Return the versions that were
+    examined again, and the default model's replacement.
     """
     from batchline.db.migrations import upgrade
 
     database = connect(settings, create=True)
     upgrade(database)
     renewals = _renew_versions(database, settings)
-    ensure_default_model(database, settings)
+    replacement = ensure_default_model(database, settings)
     database.close()
-    return renewals
+    return renewals, replacement
 
 
 def _renew_versions(database: "Database", settings: "Settings") -> "list[Renewal]":
@@ -119,20 +121,20 @@ def log_start(role: str, database: "Database", **facts: Any) -> None:
     structlog.get_logger(__name__).info("starting", role=role, database=database.url, **facts)
 
 
-def ensure_default_model(database: "Database", settings: "Settings") -> None:
+def ensure_default_model(database: "Database", settings: "Settings") -> "Replacement | None":
     """Make the model file of the settings the active version of the default model.
 
-    The bundled model does not replace an active version.
+    The bundled model does not replace an active version. Return what was replaced, if anything was.
     """
     from batchline.constants import DEFAULT_MODEL
     from batchline.db.cruds import versions
 
     with database.read() as connection:
         if versions.has_active(connection, DEFAULT_MODEL) and not settings.chose_model:
-            return
+            return None
     from batchline.registry.publish import publish_default
 
-    publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
+    return publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
 
 
 def make_job(

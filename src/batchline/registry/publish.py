@@ -1,6 +1,7 @@
 """Add versions of models to the database."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from batchline.db import backfills
@@ -135,15 +136,30 @@ def _labels_json(labels: Names | None) -> str | None:
     return None if labels is None else json.dumps(labels)
 
 
-def publish_default(database: Database, name: str, location: Path, labels: Path | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """`new` became the active version of a model instead of `old`."""
+
+    old: Version
+    new: Version
+
+
+def publish_default(
+    database: Database, name: str, location: Path, labels: Path | None
+) -> Replacement | None:
     """Make this file the model's active version. It is examined only if it is new.
+
+    Return what it replaced, or None if it was active before or is the first version.
 
     Raises:
         ConfigurationError: the file cannot be served.
     """
     file = ModelFile.read(str(location), labels)
-    known = find(database, name, file)
+    stored = read_versions(database, name)
+    known = next((each for each in stored if is_version(file, each)), None)
     if known is None:
-        add(database, name, file, file.examine(None, None), active=True)
+        known = add(database, name, file, file.examine(None, None), active=True)
     elif not known.active:
         activate(database, known)
+    old = next((each for each in stored if each.active), known)
+    return None if old.id == known.id else Replacement(old, known)
