@@ -1,6 +1,7 @@
 """Model files that never end: pipes, devices, and models whose trial run goes on forever."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from batchline.errors import ConfigurationError
 from batchline.scoring.python_api import load_model
 from tests import models
 from tests.in_process import run_here
+from tests.service import migrate, run
 
 
 @pytest.fixture
@@ -47,3 +49,57 @@ def test_a_model_whose_rows_have_no_values_is_refused(tmp_path: Path) -> None:
     done = run_here("models", "check", models.doubling(tmp_path / "m.onnx", width=0))
     assert done.returncode == 1
     assert "has no values, its shape is [0]\nhint: export the model" in done.stderr
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    migrate(url)
+    return url
+
+
+def endless(folder: Path, make: Callable[[Path], Path] = models.slow) -> tuple[str, ...]:
+    """A model, and the option with rows at which it does not return."""
+    most = {models.slow: 10**12, models.unstoppable: 2 * 10**6}[make]
+    sample = folder / "rows.json"
+    sample.write_text(f"[[{most}], [{most}]]")
+    return str(make(folder / "model.onnx")), "--sample", str(sample)
+
+
+TOO_LONG = (
+    "error: the trial run took longer than 0.2 s (MODEL_TIMEOUT)\n"
+    "hint: give rows that the model predicts sooner with --sample ROWS.json, or raise MODEL_TIMEOUT"
+)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("words", [["check"], ["add", "m"]])
+def test_a_trial_run_that_never_ends_is_ended(
+    words: list[str], migrated: str, tmp_path: Path
+) -> None:
+    model = endless(tmp_path)
+    done = run_here("models", *words, *model, DATABASE_URL=migrated, MODEL_TIMEOUT="0.2")
+    assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(30)
+def test_predict_ends_a_trial_run_that_never_ends(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    model = endless(tmp_path)
+    done = run_here(
+        "predict",
+        "--model",
+        *model,
+        tmp_path / "rows.csv",
+        "-o",
+        tmp_path / "out.csv",
+        MODEL_TIMEOUT="0.2",
+    )
+    assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(30)
+def test_an_operator_that_cannot_be_ended_ends_the_check(tmp_path: Path) -> None:
+    model = endless(tmp_path, models.unstoppable)
+    done = run("models", "check", *model, MODEL_TIMEOUT="0.2", timeout=20)
+    assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
