@@ -1,6 +1,7 @@
 """Model files that never end: pipes, devices, and models whose trial run goes on forever."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from batchline.errors import ConfigurationError
 from batchline.scoring.python_api import load_model
 from tests import models
 from tests.in_process import run_here
-from tests.service import migrate, run
+from tests.service import Command, migrate, run, wait_for
 
 
 @pytest.fixture
@@ -103,3 +104,25 @@ def test_an_operator_that_cannot_be_ended_ends_the_check(tmp_path: Path) -> None
     model = endless(tmp_path, models.unstoppable)
     done = run("models", "check", *model, MODEL_TIMEOUT="0.2", timeout=20)
     assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "words", [["models", "check"], ["predict", "--check", "rows.csv", "--model"]]
+)
+def test_ctrl_c_ends_a_trial_run(words: list[str], tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("x\n1\n")
+    words = [str(rows) if word == rows.name else word for word in words]
+    with Command(*words, *endless(tmp_path, models.unstoppable)) as command:
+        wait_for(lambda: seconds_of_work(command.process.pid) > 2, "the trial run")
+        command.send(signal.SIGINT)
+        assert command.wait(5) == 128 + signal.SIGINT
+        assert command.output.startswith("stopped")
+        assert command.output.count("stopped") == 1
+
+
+def seconds_of_work(pid: int) -> float:
+    """The processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")

@@ -302,4 +302,5 @@ def _examined(model: "ModelFile", sample: Path | None, settings: "Settings") -> 
     rows = read_sample(sample)
     if sys.stderr.isatty():
         typer.echo("validating …", err=True)
-    return model.examine(rows, trial_runtime(settings))
+    with trial_runtime(settings) as runtime:
+        return model.examine(rows, runtime)

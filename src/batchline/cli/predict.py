@@ -202,7 +202,8 @@ def _load(
 
     if is_file(model):
         file = ModelFile.read(model, labels, choices)
-        return load_file(file, sample, trial_runtime(settings))
+        with trial_runtime(settings) as runtime:
+            return load_file(file, sample, runtime)
     if labels or sample or replace(choices, features=None) != Choices():
         raise typer.BadParameter(
             "options about a model file were chosen by `batchline models add` for a model of the "

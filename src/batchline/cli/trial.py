@@ -1,8 +1,11 @@
-"""Bounds for the trial run of a new model: a time limit."""
+"""Bounds for the trial run of a new model: a time limit, and Ctrl-C."""
 
 import os
+import signal
 import sys
-from collections.abc import Set
+import threading
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import replace
 
 import typer
@@ -29,9 +32,33 @@ class TrialLimit(TimeLimit):
         )
 
 
-def trial_runtime(settings: Settings) -> Runtime:
-    """Return the ONNX Runtime options of the settings, with a time limit for a trial run."""
-    return replace(runtime_of(settings), limit=TrialLimit(settings.model_timeout))
+@contextmanager
+def trial_runtime(settings: Settings) -> Iterator[Runtime]:
+    """Yield the ONNX Runtime options of the settings, with a time limit for a trial run.
+
+    Ctrl-C ends the process until then. A handler in Python would wait for the end of the call of
+    the model, so another thread reads which signal came.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    watcher = threading.Thread(target=_exit_at_signals, args=(reading,), daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(writing)
+    try:
+        yield replace(runtime_of(settings), limit=TrialLimit(settings.model_timeout))
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        watcher.join()
+
+
+def _exit_at_signals(reading: int) -> None:
+    """Exit when one of these signals can be read. Return at the end of the pipe."""
+    while number := os.read(reading, 1):
+        if number[0] in (signal.SIGINT, signal.SIGTERM):
+            os.write(2, b"stopped: nothing was written\n")
+            os._exit(128 + number[0])
+    os.close(reading)
 
 
 def _end_process(threads: Set[int], error: BatchlineError) -> None:
