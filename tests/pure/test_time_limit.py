@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchline.constants import CALL_MAX_ROWS
-from batchline.errors import Failure, TimedOut
+from batchline.errors import BatchlineError, Failure, TimedOut
 from batchline.ml.call_pace import CallPace
 from batchline.ml.data_loader import load_batch, to_item_results
 from batchline.ml.predictor import Predictor
@@ -19,7 +19,7 @@ from tests import models
 ENDLESS = 10**12
 
 
-def never(threads: Set[int], error: TimedOut) -> None:
+def never(threads: Set[int], error: BatchlineError) -> None:
     raise AssertionError(f"the threads {threads} are stuck")
 
 

@@ -51,18 +51,12 @@ MissingText = Annotated[
 
 
 def read_sample(sample: Path | None) -> tuple[str, bytes] | None:
-    """Return the name and the content of a sample file."""
-    from batchline.errors import ConfigurationError
-
+    """Return the name and the content of the sample file, if there is one."""
     if sample is None:
         return None
-    try:
-        return str(sample), sample.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the sample file {sample} cannot be read: {error.strerror}",
-            hint="give the path of a file with rows as in POST /predict",
-        ) from error
+    from batchline.registry import files
+
+    return files.read_sample(sample)
 
 
 def feature_choices(

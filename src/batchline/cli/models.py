@@ -27,7 +27,7 @@ from batchline.cli.model_options import (
 )
 from batchline.cli.model_text import print_batching, print_report, print_signature
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
-from batchline.cli.wiring import configure, opened, runtime_of
+from batchline.cli.wiring import configure, opened
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -297,7 +297,10 @@ def _print_known(known: "Version", *, activate: bool) -> None:
 
 
 def _examined(model: "ModelFile", sample: Path | None, settings: "Settings") -> "ModelReport":
+    from batchline.cli.trial import trial_runtime
+
     rows = read_sample(sample)
     if sys.stderr.isatty():
         typer.echo("validating …", err=True)
-    return model.examine(rows, runtime_of(settings))
+    with trial_runtime(settings) as runtime:
+        return model.examine(rows, runtime)

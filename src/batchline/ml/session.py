@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Without this, ONNX Runtime keeps a device id and usage events in the home folder, to upload them.
@@ -66,7 +66,7 @@ class Runtime:
     parallel_calls: int = 1
     optimization: str = "all"
     operator_libraries: Sequence[str] = ()
-    limit: TimeLimit | None = None
+    limit: TimeLimit | None = field(default=None, repr=False)
 
 
 class Session:

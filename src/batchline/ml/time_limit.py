@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import onnxruntime as ort
 
 from batchline.constants import END_CALL_TIMEOUT
-from batchline.errors import TimedOut
+from batchline.errors import BatchlineError, TimedOut
 
 LONGEST_POLL = 0.5
 
@@ -44,7 +44,9 @@ class TimeLimit:
             have raised. It must end the process.
     """
 
-    def __init__(self, seconds: float, on_stuck: Callable[[Set[int], TimedOut], None]) -> None:
+    def __init__(
+        self, seconds: float, on_stuck: Callable[[Set[int], BatchlineError], None]
+    ) -> None:
         self.seconds = seconds
         self._on_stuck = on_stuck
         self._calls: set[Call] = set()
@@ -66,7 +68,8 @@ class TimeLimit:
             with self._lock:
                 self._calls.discard(call)
 
-    def error(self) -> TimedOut:
+    def error(self) -> BatchlineError:
+        """Return what a late call raises."""
         return TimedOut(f"the model took longer than {self.seconds:g} s (MODEL_TIMEOUT)")
 
     def _watch(self) -> None:

@@ -2,13 +2,13 @@
 
 import os
 import re
-import stat
 import sys
 from pathlib import Path
 
 from batchline.errors import ConfigurationError
 from batchline.ml.content import ModelContent
 from batchline.ml.external_data import external_tensors
+from batchline.ml.regular_file import regular
 
 URL_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 """Names that mean the same in every URL: nothing to escape, no query, no second filesystem."""
@@ -26,7 +26,7 @@ def read_file(location: str) -> bytes:
         ConfigurationError: the file cannot be read.
     """
     try:
-        return _read_url(location) if is_url(location) else Path(location).read_bytes()
+        return _read_url(location) if is_url(location) else regular(Path(location)).read_bytes()
     except ConfigurationError:
         raise
     except Exception as error:  # each of fsspec's filesystems has errors of its own
@@ -34,6 +34,21 @@ def read_file(location: str) -> bytes:
         raise ConfigurationError(
             f"the model file {location} cannot be read: {reason}",
             hint="give the path or the URL of an ONNX file",
+        ) from error
+
+
+def read_sample(sample: Path) -> tuple[str, bytes]:
+    """Return the name and the content of a file with rows to try a model with.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    try:
+        return str(sample), regular(sample).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the sample file {sample} cannot be read: {error.strerror}",
+            hint="give the path of a file with rows as in POST /predict",
         ) from error
 
 
@@ -64,11 +79,7 @@ def read_content(location: str) -> ModelContent:
 
 def _read_next_to(location: str, name: str) -> bytes:
     try:
-        found = _within_folder(Path(location), name)
-        # A pipe would wait for somebody who writes to it, and a device may never end.
-        if not stat.S_ISREG(found.lstat().st_mode):
-            raise _unreadable(location, name, "it is not a regular file")
-        return found.read_bytes()
+        return regular(_within_folder(Path(location), name)).read_bytes()
     except OSError as error:
         raise _unreadable(location, name, error.strerror or str(error)) from error
 

@@ -50,6 +50,9 @@ def is_file(model: str) -> bool:
 def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime) -> ScoringModel:
     """Validate and load an ONNX file.
 
+    The time limit of the runtime is for the trial run. Afterwards, each way to run a model has a
+    limit of its own.
+
     Raises:
         ConfigurationError: it cannot be served.
     """
@@ -59,7 +62,7 @@ def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtim
         f"the model file {file.location}",
         found.signature,
         found.batching,
-        runtime=runtime,
+        runtime=replace(runtime, limit=None),
         allow_non_finite=file.choices.allow_non_finite,
     )
     content = partial(read_content, file.location)

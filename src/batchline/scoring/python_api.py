@@ -15,6 +15,7 @@ from batchline.files.options import Format, ReadOptions, WriteOptions
 from batchline.machine import cores
 from batchline.ml.examination.report import Choices
 from batchline.ml.session import Runtime
+from batchline.registry.files import read_sample
 from batchline.registry.model_file import ModelFile
 from batchline.scoring.columns import (
     ERROR,
@@ -261,7 +262,7 @@ def _choices(options: ModelOptions) -> Choices:
 
 def _sample(options: ModelOptions) -> tuple[str, bytes] | None:
     sample = options.get("sample")
-    return None if sample is None else (str(sample), Path(sample).read_bytes())
+    return None if sample is None else read_sample(Path(sample))
 
 
 def _database(model: str, options: ModelOptions) -> "Database":

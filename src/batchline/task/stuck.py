@@ -8,14 +8,14 @@ from contextlib import suppress
 import structlog
 
 from batchline.constants import RELEASE_TIMEOUT
-from batchline.errors import Failure, TimedOut, Unavailable
+from batchline.errors import BatchlineError, Failure, Unavailable
 from batchline.task.hand import Hand
 from batchline.task.supervisor import STUCK
 
 log = structlog.get_logger(__name__)
 
 
-def end_process(hand: Hand, threads: Set[int], error: TimedOut) -> None:
+def end_process(hand: Hand, threads: Set[int], error: BatchlineError) -> None:
     """Say in the database which items the threads were predicting, and exit with `STUCK`.
 
     If the database does not respond, the claims expire, and all of their items become suspects.

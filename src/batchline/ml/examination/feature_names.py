@@ -13,6 +13,7 @@ from pathlib import Path
 from batchline.errors import ConfigurationError
 from batchline.ml.features import row_width
 from batchline.ml.inputs import Input
+from batchline.ml.regular_file import regular
 
 Names = tuple[str, ...]
 
@@ -51,7 +52,7 @@ def read_features(text: str) -> Names:
     if not text.lower().endswith(".csv"):
         return split_names(text)
     try:
-        with Path(text).open(encoding="utf-8-sig", newline="") as file:
+        with regular(Path(text)).open(encoding="utf-8-sig", newline="") as file:
             return split_names(file.readline().rstrip("\r\n"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"

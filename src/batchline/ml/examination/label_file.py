@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from batchline.errors import ConfigurationError
+from batchline.ml.regular_file import regular
 from batchline.ml.session import first_line
 
 Names = tuple[str, ...]
@@ -16,7 +17,7 @@ def read_labels(path: Path) -> Names:
         ConfigurationError: the file cannot be read, or holds something else.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(regular(path).read_text(encoding="utf-8"))
         if isinstance(stored, dict):
             stored = [stored[str(index)] for index in range(len(stored))]
     except OSError as error:

@@ -1,0 +1,128 @@
+"""Model files that never end: pipes, devices, and models whose trial run goes on forever."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchline.errors import ConfigurationError
+from batchline.scoring.python_api import load_model
+from tests import models
+from tests.in_process import run_here
+from tests.service import Command, migrate, run, wait_for
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> str:
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    return str(path)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_or_a_device_is_no_model(pipe: str) -> None:
+    for path, kind in [(pipe, "pipe"), ("/dev/zero", "device")]:
+        done = run_here("models", "check", path)
+        assert done.returncode == 1
+        assert f"{path} cannot be read: it is a {kind} and not a regular file" in done.stderr
+        assert "hint: give the path or the URL of an ONNX file" in done.stderr
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("option", ["--labels", "--sample", "--features"])
+def test_a_pipe_is_no_file_beside_a_model(option: str, pipe: str, tmp_path: Path) -> None:
+    model = models.doubling(tmp_path / "m.onnx")
+    done = run_here("models", "check", model, option, pipe)
+    assert done.returncode == 1
+    assert pipe in done.stderr
+    assert "it is a pipe and not a regular file\nhint: " in done.stderr
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_sample_in_python(pipe: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="it is a pipe and not a regular file"):
+        load_model(models.doubling(tmp_path / "m.onnx"), sample=pipe)
+
+
+def test_a_model_whose_rows_have_no_values_is_refused(tmp_path: Path) -> None:
+    done = run_here("models", "check", models.doubling(tmp_path / "m.onnx", width=0))
+    assert done.returncode == 1
+    assert "has no values, its shape is [0]\nhint: export the model" in done.stderr
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    migrate(url)
+    return url
+
+
+def endless(folder: Path, make: Callable[[Path], Path] = models.slow) -> tuple[str, ...]:
+    """A model, and the option with rows at which it does not return."""
+    most = {models.slow: 10**12, models.unstoppable: 2 * 10**6}[make]
+    sample = folder / "rows.json"
+    sample.write_text(f"[[{most}], [{most}]]")
+    return str(make(folder / "model.onnx")), "--sample", str(sample)
+
+
+TOO_LONG = (
+    "error: the trial run took longer than 0.2 s (MODEL_TIMEOUT)\n"
+    "hint: give rows that the model predicts sooner with --sample ROWS.json, or raise MODEL_TIMEOUT"
+)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("words", [["check"], ["add", "m"]])
+def test_a_trial_run_that_never_ends_is_ended(
+    words: list[str], migrated: str, tmp_path: Path
+) -> None:
+    model = endless(tmp_path)
+    done = run_here("models", *words, *model, DATABASE_URL=migrated, MODEL_TIMEOUT="0.2")
+    assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(30)
+def test_predict_ends_a_trial_run_that_never_ends(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    model = endless(tmp_path)
+    done = run_here(
+        "predict",
+        "--model",
+        *model,
+        tmp_path / "rows.csv",
+        "-o",
+        tmp_path / "out.csv",
+        MODEL_TIMEOUT="0.2",
+    )
+    assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(30)
+def test_an_operator_that_cannot_be_ended_ends_the_check(tmp_path: Path) -> None:
+    model = endless(tmp_path, models.unstoppable)
+    done = run("models", "check", *model, MODEL_TIMEOUT="0.2", timeout=20)
+    assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "words", [["models", "check"], ["predict", "--check", "rows.csv", "--model"]]
+)
+def test_ctrl_c_ends_a_trial_run(words: list[str], tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("x\n1\n")
+    words = [str(rows) if word == rows.name else word for word in words]
+    with Command(*words, *endless(tmp_path, models.unstoppable)) as command:
+        wait_for(lambda: seconds_of_work(command.process.pid) > 1, "the trial run")
+        command.send(signal.SIGINT)
+        assert command.wait(5) == 128 + signal.SIGINT
+        assert command.output.startswith("stopped")
+        assert command.output.count("stopped") == 1
+
+
+def seconds_of_work(pid: int) -> float:
+    """The processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
