@@ -7,6 +7,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from batchline.db.database import Database
+from batchline.errors import DatabaseUnavailable
+from tests.conftest import Servers
 from tests.service import run
 
 Talk = Callable[[socket.socket], object]
@@ -73,3 +76,34 @@ def test_postgresql_that_answers_no_statement_ends_a_command() -> None:
     """MySQL's driver sends its first statements while it connects."""
     with server(let_in) as port:
         assert_says_so(("models", "list"), f"postgresql://me:secret@127.0.0.1:{port}/rows")
+
+
+def refuse_encryption(client: socket.socket) -> None:
+    client.recv(1024)
+    client.sendall(b"N")
+
+
+def test_a_server_that_answers_is_not_called_silent() -> None:
+    with server(refuse_encryption) as port:
+        url = f"postgresql://me@127.0.0.1:{port}/rows?sslmode=require"
+        with pytest.raises(DatabaseUnavailable, match=r"cannot be used: .*support SSL"):
+            Database(url).check_server()
+
+
+@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
+def test_a_name_without_an_address_is_not_called_silent(kind: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="cannot be used") as raised:
+        Database(f"{kind}://me@nowhere.invalid/rows").check_server()
+    assert raised.value.hint == "check the host and the port"
+
+
+def test_a_server_that_is_slow_at_a_statement_is_not_called_silent(servers: Servers) -> None:
+    """PostgreSQL ends the statement itself, and says so."""
+    mysql = servers.get("mysql")
+    url = mysql.create_database()
+    database = Database(url, timeout=0.5)
+    slow = pytest.raises(DatabaseUnavailable, match="did not complete a statement in time")
+    with slow, database.read() as connection:
+        connection.exec_driver_sql("SELECT sleep(5)")
+    database.close()
+    mysql.drop_database(url)
