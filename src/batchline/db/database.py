@@ -233,7 +233,6 @@ def _translate_errors(url: str) -> Iterator[None]:
             ) from error
         if not errors.is_unavailable(error):
             raise StatementFailed(f"the database rejected a statement: {error.orig}") from error
-        problem = "does not respond: " if errors.is_silent(error) else "cannot be used: "
         raise DatabaseUnavailable(
-            f"the database {url} {problem}{error.orig}", hint=errors.hint_for(error)
+            f"the database {url} {errors.problem_of(error)}", hint=errors.hint_for(error)
         ) from error

@@ -125,6 +125,8 @@ def prepare(engine: Engine, timeout: float | None, *, must_exist: bool) -> None:
         event.listen(engine, "connect", prepare_connection)
         event.listen(engine, "checkout", check_file)
         event.listen(engine, "begin", begin)
+    if engine.dialect.driver == "pymysql":
+        _limit_handshake(engine, timeout)
     if engine.dialect.name == "postgresql":
         if timeout is not None:
             _limit_waiting(engine, timeout + 1)  # the server's own timeout expires first
@@ -145,25 +147,49 @@ def _refuse_to_create(engine: Engine) -> None:
     event.listen(engine, "do_connect", check)
 
 
+def _limit_handshake(engine: Engine, timeout: float | None) -> None:
+    """Let PyMySQL time out if the server accepts a connection and says nothing.
+
+    PyMySQL's `connect_timeout` ends when the port accepts. The handshake, and the statements that
+    PyMySQL sends in it, wait for `read_timeout`, which is that of a statement.
+    """
+
+    def connect(dialect: Any, record: Any, words: Any, options: dict[str, Any]) -> Any:
+        connection = dialect.connect(*words, **{**options, "read_timeout": CONNECT_TIMEOUT})
+        connection._read_timeout = timeout  # PyMySQL reads it before each answer
+        return connection
+
+    event.listen(engine, "do_connect", connect)
+
+
 def _limit_waiting(engine: Engine, seconds: float) -> None:
-    """Let psycopg time out if the server stalls. By default, it waits forever."""
+    """Let psycopg time out if the server stalls. By default, it waits forever.
+
+    A new connection sends a statement, as PyMySQL's do. So a server that lets clients in, but
+    answers nothing, is found after `CONNECT_TIMEOUT`.
+    """
     import psycopg
 
     class LimitedConnection(psycopg.Connection[Any]):
+        patience: float = CONNECT_TIMEOUT
+
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-            end = time.monotonic() + seconds
+            end = time.monotonic() + self.patience
             try:
-                return super().wait(gen, interval, seconds if timeout is None else timeout)
+                return super().wait(gen, interval, self.patience if timeout is None else timeout)
             except psycopg.OperationalError:
                 if time.monotonic() >= end:
                     self.pgconn.finish()  # the next query must not read this query's late reply
                 raise
 
-    event.listen(
-        engine,
-        "do_connect",
-        lambda dialect, record, words, options: LimitedConnection.connect(*words, **options),
-    )
+    def connect(dialect: Any, record: Any, words: Any, options: Any) -> LimitedConnection:
+        connection = LimitedConnection.connect(*words, **{**options, "autocommit": True})
+        connection.execute("SELECT 1")
+        connection.autocommit = False
+        connection.patience = seconds
+        return connection
+
+    event.listen(engine, "do_connect", connect)
 
 
 def check_version(connection: Connection) -> None:

@@ -68,11 +68,23 @@ def is_unavailable(error: DBAPIError) -> bool:
     )
 
 
+def problem_of(error: DBAPIError) -> str:
+    """Return what is wrong with a database whose error `is_unavailable`, for a sentence."""
+    if error.statement and is_timeout(error):  # it may wait for a lock, or be slow
+        return f"did not complete a statement in time: {error.orig}"
+    if is_silent(error):
+        return f"does not respond: {error.orig}"
+    return f"cannot be used: {error.orig}"
+
+
 def is_silent(error: DBAPIError) -> bool:
     """Return whether the server cannot be reached, or stopped responding.
 
-    Otherwise it responded, and rejected the user, the database or the statement.
+    Otherwise it responded, and rejected the user, the database, the encryption or the statement.
+    Or its name has no address, so nothing was asked.
     """
+    if re.search(NOT_SILENT, str(error.orig)):
+        return False
     code = error_code(error)
     if type(error.orig).__module__.startswith("psycopg"):
         return code is None and " FATAL: " not in str(error.orig)  # FATAL: the server said so
@@ -90,6 +102,11 @@ OUTAGES = {1040, 1053, 1927, 2002, 2003, 2006, 2013}
 
 SILENT = {2002, 2003, 2006, 2013}
 """Those of a server that cannot be reached or stopped responding."""
+
+
+NOT_SILENT = r"resolve host|translate host|\[Errno -\d|support SSL|SSL negotiation"
+"""The messages for a name without an address, and for a server that answers without encryption.
+Python's errors of names are negative."""
 
 
 def is_outage(error: DBAPIError) -> bool:
@@ -112,6 +129,7 @@ HINTS = {
     "command denied": "grant this user all privileges on the database",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
     "Unknown database|database .* does not exist": "create the database",
+    "support SSL|SSL negotiation": "correct the options of encryption in the URL",
     "Can't connect|refused|timed out|timeout|resolve|translate host": "check the host and the port",
 }
 """A hint for each pattern of the driver's message. The first matching pattern is used."""
@@ -119,6 +137,8 @@ HINTS = {
 
 def hint_for(error: DBAPIError) -> str:
     """Return a hint for an error that `is_unavailable`."""
+    if error.statement and is_timeout(error):
+        return "look for locks and slow statements in the server's list of processes"
     message = str(error.orig)
     matching = (hint for pattern, hint in HINTS.items() if re.search(pattern, message))
     return next(matching, "check DATABASE_URL or MYSQL_*, and that the server is running")
