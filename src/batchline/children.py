@@ -60,8 +60,11 @@ def start(patience: float = STOP_SECONDS) -> Child | None:
     ended, working = os.pipe()
     living, life = os.pipe()
     gc.freeze()  # the copy need not look at what is there, which would copy its pages
+    # A signal that reaches the copy before its own handlers are set would be lost there.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(working)
         os.close(living)
         return Child(pid, ended, life)
@@ -69,6 +72,7 @@ def start(patience: float = STOP_SECONDS) -> Child | None:
     os.close(life)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent stops it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     threading.Thread(target=_stop_when_closed, args=(living, patience), daemon=True).start()
     return None
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sqlite3
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -82,6 +83,33 @@ def test_job_once_that_is_stopped_says_how_much_is_left(
         left = count(database, "items", "status = 'pending'")
         assert job.output.endswith(f"predicted, 0 failed, stopped with {left} items left\n")
     database.close()
+
+
+def test_a_signal_ends_a_job_that_waits_before_it_replaces_a_process(tmp_path: Path) -> None:
+    url = url_of(tmp_path)
+    migrate(url)
+    database = Database(url)
+    with database.write() as connection:
+        items.register(connection, NewItems([ROW]))
+    with Command("job", DATABASE_URL=url) as job:
+        wait_for(lambda: count(database, "predictions"), "the first run")
+        database.close()
+        kill_until_a_pause(job.process.pid)
+        job.send(signal.SIGTERM)
+        assert job.wait(timeout=5) == 0, job.output
+
+
+def kill_until_a_pause(job: int) -> None:
+    """Kill the processes of a job until it waits, which it does longer after each."""
+
+    def waits() -> bool:
+        for child in children_of(job):
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.2)
+        return not children_of(job)
+
+    for _ in range(3):
+        wait_for(waits, "a pause")
 
 
 class Impatient(Command):

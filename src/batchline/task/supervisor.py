@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -145,15 +146,28 @@ class Supervisor:
         status: int | None = None
         while True:
             for post in self._posts.values():
-                if status is None and self._is_due(post) and not post.start():
+                if status is None and self._is_due(post) and not self._start(post):
                     return self._assigned(post)
             self._wait()
             for post in self._posts.values():
                 code = post.ended()
                 found = None if code is None else self._note(post, code)
                 status = found if status is None else status
+            if self._signal is not None and status is None and not self._running():
+                return 0  # the signal came before a process was replaced
             if status is not None and not self._stop_all():
                 return status
+
+    def _start(self, post: Post) -> bool:
+        """Start the next process of a post. Return False in that process."""
+        if not post.start():
+            return False
+        if self._signal is not None:  # it came during the start
+            _send(self._running(), signal.SIGTERM)
+        return True
+
+    def _running(self) -> list[Child]:
+        return [post.child for post in self._posts.values() if post.child]
 
     def _is_due(self, post: Post) -> bool:
         if post.child is not None or self._signal is not None or time.monotonic() < post.due:
@@ -174,7 +188,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait for the end of a child or of the parent."""
-        ends = [post.child.ended for post in self._posts.values() if post.child]
+        ends = [child.ended for child in self._running()]
         parent = [] if self.parent is None else [self.parent]
         ready, _, _ = select.select([*ends, *parent], [], [], POLL_SECONDS)
         if self.parent is not None and self.parent in ready:
@@ -200,18 +214,22 @@ class Supervisor:
 
     def _stop_all(self) -> bool:
         """Ask the children to stop. Return whether there are any."""
-        running = [post.child for post in self._posts.values() if post.child]
+        running = self._running()
         if running and self._signal is None:
             self._on_signal(signal.SIGTERM, None)
         return bool(running)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        running = [post.child for post in self._posts.values() if post.child]
         is_second, self._signal = self._signal is not None, number
-        for child in running:
-            os.kill(child.pid, signal.SIGKILL if is_second else signal.SIGTERM)
+        _send(self._running(), signal.SIGKILL if is_second else signal.SIGTERM)
         if is_second:
             os._exit(128 + number)
+
+
+def _send(running: list[Child], number: signal.Signals) -> None:
+    for child in running:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(child.pid, number)
 
 
 def _in_words(code: int) -> str:
