@@ -41,7 +41,7 @@ def commands_page() -> str:
         "`batchline COMMAND --help` describes a command. If an option names an environment "
         "variable, you can set that variable instead. The option overrides the variable.",
         "Exit codes: 0 done, 1 an error with a sentence and a hint, 2 wrong usage, 3 predictions "
-        "differ (`verify`), 128 + signal "
+        "differ (`verify`) or rows have errors (`predict`), 128 + signal "
         "number if a second signal stopped the command at once.",
     ]
     for name, command in commands():

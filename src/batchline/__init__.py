@@ -6,14 +6,18 @@ In Python, `load_model` and `predict_file` predict tables and files in this proc
 TYPE_CHECKING = False  # as in typing, which takes longer to import than this module
 
 if TYPE_CHECKING:
+    from batchline.errors import BatchlineError
+    from batchline.file_errors import TooManyErrors
     from batchline.files.options import Format, ReadOptions, WriteOptions
     from batchline.scoring.python_api import Model, load_model, predict_file
 
 __version__ = "0.1.0"
 __all__ = [
+    "BatchlineError",
     "Format",
     "Model",
     "ReadOptions",
+    "TooManyErrors",
     "WriteOptions",
     "__version__",
     "load_model",

@@ -380,4 +380,8 @@ def test_options_that_could_not_be_followed_are_refused(tmp_path: Path) -> None:
     assert "--max-errors" in done.stderr
     done = predict_here(*words, "--model", "flowers", "--missing", "all", status=2)
     assert "batchline models add" in done.stderr
+    done = predict_here(*words, *IRIS, "--query", "SELECT 1", status=2)
+    assert "name one input: files or --query" in done.stderr
+    done = predict_here("-o", target, *IRIS, "--query", "@no.sql", status=2)
+    assert "no.sql cannot be read: No such file or directory" in done.stderr
     assert not target.exists()

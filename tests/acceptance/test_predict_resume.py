@@ -238,6 +238,7 @@ def test_what_changed_since_a_run_was_interrupted_is_named(
     done = predict(*given, "--resume", "--keep", "id", status=1)
     assert "columns of the output: it was id (string), x (string), note" in done.stderr
     assert "the model:" not in done.stderr
+    assert "To continue" not in done.stderr  # for the command would fail again
     done = predict(*given[:-1], model, "--resume", status=1)
     assert "the run cannot be continued, since this changed:\nthe model: it was " in done.stderr
     text = (sources / "in.csv").read_text()

@@ -168,7 +168,7 @@ def test_a_row_at_which_the_model_fails_is_isolated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{"error_column": False}, {"max_errors": 0}])
 def test_an_error_raises_if_none_is_allowed(iris: batchline.Model, options: Any) -> None:
     given = table([*FLOWERS, [5.0, float("nan"), 1.0, 1.0]])
-    with pytest.raises(TooManyErrors, match="table, row 4, column 'sepal_width'"):
+    with pytest.raises(batchline.TooManyErrors, match="table, row 4, column 'sepal_width'"):
         iris.predict(given, **options)
     assert iris.predict(given, max_errors=0.5).num_rows == 4
     assert iris.predict(table(), error_column=False).column_names[-1] == "probability_virginica"

@@ -44,6 +44,7 @@ def start_process(
         saved = abandoned(folder) if folder else None
         return saved.parts if saved else 0
 
+    earlier = finished() if resume else 0
     supervisor = Supervisor(
         settings.worker_threads, settings.model_timeout, finished, _once(sources, output)
     )
@@ -57,8 +58,8 @@ def start_process(
         raise
     if isinstance(found, Attempt):
         return found
-    if found == 1 and (kept := _how_to_continue(folder)):
-        typer.echo(kept, err=True)
+    if found == 1 and (kept := _how_to_continue(folder)) and finished() > earlier:
+        typer.echo(kept, err=True)  # not if --resume did nothing: it would fail again
     sys.stderr.flush()
     os._exit(found)  # this process has nothing to undo, and leaving at once saves time
 

@@ -96,7 +96,7 @@ def check_sides(
 ) -> None:
     """Check that there is one input and one output."""
     if bool(sources) == (query is not None):
-        raise typer.BadParameter("name the input: files, or --query", param_hint="SRC")
+        raise typer.BadParameter("name one input: files or --query", param_hint="SRC")
     if output is not None and into is not None:
         raise typer.BadParameter("name one output: -o or --into", param_hint="--output")
     if output is None and into is None and not check:
@@ -143,7 +143,7 @@ def check_file_options(sql: SqlOptions, *, resume: bool, only_errors: str | None
         again = "run the command again without it, which completes the table"
     else:
         again = "add --id COLUMN instead, with which a second run completes the table"
-    raise typer.BadParameter(f"is for runs from files to a file: {again}", param_hint=name)
+    raise typer.BadParameter(f"only a run from files to a file takes it: {again}", param_hint=name)
 
 
 def _query_text(query: str | None) -> str | None:
@@ -154,7 +154,10 @@ def _query_text(query: str | None) -> str | None:
     try:
         return Path(query[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{query[1:]} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise typer.BadParameter(
+            f"{query[1:]} cannot be read: {reason}", param_hint="--query"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import pyarrow as pa
 import structlog
 
-from batchline.errors import ConfigurationError
+from batchline.errors import BatchlineError, ConfigurationError
+from batchline.file_errors import TooManyErrors
 from batchline.files import open_sink, open_source
 from batchline.files.options import Format, ReadOptions, WriteOptions
 from batchline.machine import cores
@@ -35,7 +36,16 @@ from batchline.scoring.summary import ErrorLimit, Summary
 if TYPE_CHECKING:
     from batchline.db.database import Database
 
-__all__ = ["Format", "Model", "ReadOptions", "WriteOptions", "load_model", "predict_file"]
+__all__ = [
+    "BatchlineError",
+    "Format",
+    "Model",
+    "ReadOptions",
+    "TooManyErrors",
+    "WriteOptions",
+    "load_model",
+    "predict_file",
+]
 
 
 class ModelOptions(TypedDict, total=False):
