@@ -230,3 +230,20 @@ def test_columns_of_parquet_are_kept_with_all_their_digits(tmp_path: Path) -> No
     ]
     predict_here(source, "-o", tmp_path / "out.parquet", "--model", model, "--no-error-column")
     assert parquet.read_table(tmp_path / "out.parquet").drop(["sum"]).equals(table)
+
+
+def test_an_output_that_replaces_its_input_loses_no_column(tmp_path: Path) -> None:
+    model = models.adding(tmp_path / "adding.onnx", "a", "b")
+    source = write(tmp_path / "in.csv", [{"id": 7, "a": 1, "b": 2}])
+    before = source.read_text()
+    link = tmp_path / "link.csv"
+    link.symlink_to(source)
+    for target in (source, link):
+        some = "-o", target, "--model", model, "--keep", "id"
+        for words in (some, (*some, "--check")):
+            said = predict_here(source, *words, status=1).stderr
+            assert f"{target} is also the input, which would lose the columns a, b" in said
+            assert "hint: write another file, or leave out --keep" in said
+            assert source.read_text() == before
+    predict_here(source, "-o", source, "--model", model)
+    assert source.read_text().startswith("id,a,b,")

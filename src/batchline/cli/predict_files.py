@@ -56,6 +56,7 @@ class FileRun:
         with open_source(self.sources, self.reading) as source:
             kept = source.check(kinds, self.keep)
             path = self.output or STANDARD_STREAM
+            self._check_replaced(source, kept.names)
             format_ = self._write_options(source).format_of(path)
             check_columns(path, kept, self.added.schema, format_)
             check_place(path)
@@ -82,6 +83,7 @@ class FileRun:
         with open_source(self.sources, self.reading) as source, self._earlier() as before:
             kept = source.check(kinds, self.keep)
             if not again:
+                self._check_replaced(source, kept.names)
                 list_ignored(source, list(kinds), self.keep)
             options = self._write_options(before or source)
             facts = facts_of(self.model, self.added, kept, self.reading, options)
@@ -108,6 +110,14 @@ class FileRun:
                 complete()
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed
+
+    def _check_replaced(self, source: "Source", kept: list[str]) -> None:
+        from batchline.files.outputs import check_loses_nothing
+
+        if self.output is not None and self.only_errors is None:
+            columns = dict.fromkeys(name for file in source.files for name in file.columns)
+            lost = [name for name in columns if name not in kept]
+            check_loses_nothing(self.output, [each.location.path for each in source.files], lost)
 
     @contextmanager
     def _engine(

@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EACCES, ENOENT
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from batchline.file_errors import NotWritten
+from batchline.files.columns import SHOWN
 from batchline.files.locations import filesystem_of, is_url
 from batchline.files.options import STANDARD_STREAM, is_folder, output_name
 
@@ -111,6 +112,25 @@ def check_place(path: str) -> None:
     effective = os.access in os.supports_effective_ids
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
         raise not_written(path, OSError(EACCES, os.strerror(EACCES)))
+
+
+def check_loses_nothing(path: str, inputs: Sequence[str], lost: Sequence[str]) -> None:
+    """Check that an output which replaces one of its inputs keeps all columns.
+
+    Args:
+        lost: columns of the inputs that the output will not have.
+
+    Raises:
+        NotWritten: it would remove these columns from a file of the user.
+    """
+    if not lost or path == STANDARD_STREAM or is_url(path):
+        return
+    real = os.path.realpath(path)
+    if any(os.path.realpath(each) == real for each in inputs):
+        raise NotWritten(
+            f"{path} is also the input, which would lose the columns {', '.join(lost[:SHOWN])}",
+            hint="write another file, or leave out --keep",
+        )
 
 
 class StraightOutput:

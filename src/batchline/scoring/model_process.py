@@ -91,28 +91,31 @@ class ModelProcess:
         self._is_ready = False
         there.close()
 
-    def _wait_until_ready(self) -> None:
-        problem = f"not within {START_SECONDS:g} s"
+    def has_started(self) -> bool:
+        """Wait until it has loaded the model. Return whether it has, or was killed meanwhile.
+
+        Raises:
+            RunStopped: it cannot load the model.
+        """
+        problem = "" if self._is_ready else f"it takes more than {START_SECONDS:g} s"
         try:
-            if self._here.poll(START_SECONDS):
+            if problem and self._here.poll(START_SECONDS):
                 problem = self._here.recv()
         except EOFError:
-            problem = "it ended"
+            return False
         if problem:
             self.end()
             raise RunStopped(f"the process that calls the model does not start: {problem}")
         self._is_ready = True
+        return True
 
     def call(self, rows: RowTensors, seconds: float) -> list[Any]:
         """Return the outputs for these rows.
 
         Raises:
             ModelFailed: the model raised an error, or the call took longer than `seconds`.
-            RunStopped: the process does not start.
             _Ended: the process ended.
         """
-        if not self._is_ready:
-            self._wait_until_ready()
         try:
             self._here.send(rows)
             if not self._here.poll(seconds):
@@ -198,11 +201,16 @@ class ModelProcesses:
         raise AssertionError
 
     def _process(self) -> ModelProcess:
-        process: ModelProcess | None = getattr(self._own, "process", None)
-        if process is None or not process.is_alive:
-            with self._lock:
-                process = self._own.process = self._unused.pop() if self._unused else self._start()
-        return process
+        for _ in range(TRIES):
+            process: ModelProcess | None = getattr(self._own, "process", None)
+            if process is None or not process.is_alive:
+                with self._lock:
+                    process = self._unused.pop() if self._unused else self._start()
+                self._own.process = process
+            if process.has_started():
+                return process
+            self._own.process = None
+        raise RunStopped(f"the process that calls the model was killed {TRIES} times at its start")
 
     def _start(self) -> ModelProcess:
         process = ModelProcess(self._model)

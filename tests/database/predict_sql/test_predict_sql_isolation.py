@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 
 from batchline import cli
 from batchline.db.database import Database
+from batchline.scoring.model_process import ModelCopy, ModelProcess
 from tests import models
 from tests.predict_sql import execute, predict, rows, succeed
 
@@ -70,3 +71,21 @@ def test_a_model_of_the_database_is_called_in_processes_too(
         succeed(CliRunner().invoke(cli.app, words, env={"DATABASE_URL": database.url}))
     succeed(into(database, "deadly"), 3)
     assert failed(database) == {1: "worker_crashed"}
+
+
+def test_a_process_that_is_killed_while_it_starts_is_replaced(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, [2, 4])
+    start = ModelProcess.__init__
+    started = []
+
+    def start_and_kill(process: ModelProcess, model: ModelCopy) -> None:
+        start(process, model)
+        started.append(process)
+        if len(started) == 1:
+            process._process.kill()
+
+    monkeypatch.setattr(ModelProcess, "__init__", start_and_kill)
+    succeed(into(database, models.deadly(tmp_path / "deadly.onnx")))
+    assert len(started) == 2
