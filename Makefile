@@ -45,6 +45,8 @@ bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a pl
 	$(BIN)/python -m venv .cache/frames
 	.cache/frames/bin/python -m pip install --quiet --disable-pip-version-check pandas polars pyarrow onnxruntime
 	$(BIN)/python -m benchmarks.files --frames .cache/frames/bin/python
+	$(BIN)/python -m benchmarks.ray
+	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.picture
 
 docs: .venv/installed-dev  ## Renew the pages that are generated from the code
