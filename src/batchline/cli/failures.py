@@ -52,4 +52,5 @@ def _print(group: "Group") -> None:
     newest = f", newest {group.newest:%Y-%m-%d %H:%M:%S} UTC" if group.newest else ""
     typer.echo(f"{count(group.items, 'item')} of {group.model}: {group.code}{newest}")
     typer.echo(f"  {group.message}")
-    typer.echo(f"  such as item {', '.join(map(str, group.examples))}")
+    more = ", …" if group.items > len(group.examples) else ""
+    typer.echo(f"  ids: {', '.join(map(str, group.examples))}{more}")
