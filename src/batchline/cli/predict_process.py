@@ -1,5 +1,6 @@
 """The process that predicts files, and the one that watches over it."""
 
+import logging
 import os
 import re
 import shlex
@@ -91,6 +92,8 @@ def stopped_by_signals(message: Callable[[], str] | None = None) -> Iterator[Cal
 
     def on_signal(number: int, frame: object) -> None:
         _handle(signal.SIG_DFL)  # a second one ends the process at once
+        # SQLAlchemy would log that it cannot close the cursor that this interrupts.
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         raise Stopped(number)
 
     _handle(on_signal)
