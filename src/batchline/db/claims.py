@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, delete, or_, select, update
 
 from batchline.constants import MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
 from batchline.db import backfills, lanes
@@ -141,6 +141,13 @@ def has_suspects(connection: Connection) -> bool:
     """Return whether there are expired claims, without waiting for anybody."""
     expired = claims.c.expires_at < claim_lock.database_time(connection)
     return connection.execute(select(claims.c.id).where(expired).limit(1)).first() is not None
+
+
+def has_unfinished_suspects(connection: Connection) -> bool:
+    """Return whether there are suspect items, including those that a process predicts now."""
+    expired = claims.c.expires_at < claim_lock.database_time(connection)
+    found = select(claims.c.id).where(or_(claims.c.suspect, expired)).limit(1)
+    return connection.execute(found).first() is not None
 
 
 def fail(connection: Connection, item_id: int, failure: Failure, scope: Scope) -> None:

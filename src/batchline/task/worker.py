@@ -17,6 +17,7 @@ from batchline.constants import (
     RELEASE_TIMEOUT,
     WAIT_FOR_OTHER_JOBS,
 )
+from batchline.db import claims
 from batchline.db.cruds import pending
 from batchline.errors import BatchlineError, DatabaseUnavailable, Unavailable
 from batchline.task.job import Job, Outcome
@@ -75,7 +76,7 @@ class Worker:
         Raises:
             DatabaseUnavailable: as `run_until`.
         """
-        return self.run_until(lambda: not self._pending())
+        return self.run_until(lambda: not self._unfinished())
 
     def run_until(self, done: Callable[[], bool]) -> Outcome:
         """Start runs until `done` returns true. Between runs, wait for other jobs or the database.
@@ -126,9 +127,10 @@ class Worker:
             look_again=look_again,
         ).execute()
 
-    def _pending(self) -> bool:
+    def _unfinished(self) -> bool:
+        """Whether items are pending, or suspect. Suspects of a backfill are not pending."""
         with self._job.database.read() as connection:
-            return pending.exists(connection)
+            return pending.exists(connection) or claims.has_unfinished_suspects(connection)
 
     @contextmanager
     def _kept_alive(self) -> Iterator[None]:
