@@ -156,6 +156,7 @@ def test_only_new_reads_rows_without_a_prediction_by_this_version(
 def test_only_new_asks_the_table_if_it_is_in_another_database(
     database_url: str, database: Database, model: Path, servers: Servers, tmp_path: Path
 ) -> None:
+    execute(database, "CREATE TABLE notes (id INTEGER)")  # predict makes no database of SQLite
     (tmp_path / "other").mkdir()
     with new_database("sqlite", servers, tmp_path / "other") as source_url:
         source = Database(source_url)
