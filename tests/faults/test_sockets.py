@@ -18,7 +18,7 @@ from tests.service import Command, Service, run, wait_for
 SEED = 20261124
 PREDICTIONS = rb"(INSERT INTO|COPY) predictions"  # COPY from a hundred rows on, on PostgreSQL
 STORE = PREDICTIONS + rb".*"
-REGISTRATION = (rb"FROM idempotency_keys", rb"INSERT INTO items", rb"INSERT INTO idempotency_keys")
+REGISTRATION = (rb"FROM idempotency_keys", rb"INSERT INTO items", rb"INTO idempotency_keys")
 BATCH = (
     rb"FOR UPDATE",
     rb"INSERT INTO claims",
