@@ -281,7 +281,8 @@ def test_options_about_files_are_refused_for_queries_and_tables(
 ) -> None:
     done = predict(*words, "--model", "model.onnx", status=2)
     said = " ".join(done.stderr.replace("│", "").split())
-    assert f"Invalid value for {words[-1] if words[-1][0] == '-' else words[-2]}: is for" in said
+    name = words[-1] if words[-1][0] == "-" else words[-2]
+    assert f"Invalid value for {name}: only a run from files to a file takes it" in said
     assert hint in said
 
 
