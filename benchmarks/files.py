@@ -53,7 +53,7 @@ sys.exit(os.waitstatus_to_exitcode(status) and 1)
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process took: seconds, seconds of CPU, and its peak memory in MB."""
+    """The cost of a process: seconds, seconds of CPU, and its peak memory in MB."""
 
     seconds: float
     cpu: float

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_the_kustomization_deploys_this_version() -> None:
 
 
 def test_a_scaled_job_is_the_pod_of_the_cron_job_on_a_schedule_of_its_own() -> None:
-    [deployment] = [each for each in SCALING if each["kind"] == "Deployment"]
+    [deployment] = [each for each in deepcopy(SCALING) if each["kind"] == "Deployment"]
     scaled = deployment["spec"]["template"]["spec"]
     [container] = scaled.pop("containers")
     once = {**PODS["batchline-job"]}

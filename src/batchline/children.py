@@ -59,7 +59,7 @@ def start(patience: float = STOP_SECONDS) -> Child | None:
     """
     ended, working = os.pipe()
     living, life = os.pipe()
-    gc.freeze()  # the copy need not look at what is there, which would copy its pages
+    gc.freeze()  # the copy need not look at what is there, since that would copy its pages
     # A signal that reaches the copy before its own handlers are set would be lost there.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     pid = os.fork()

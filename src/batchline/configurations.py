@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         le=86_400,
         allow_inf_nan=False,
         description="seconds for one call of a model. An item, or a row of a file, that takes "
-        "longer by itself fails with `timed_out`",
+        "longer by itself fails with `timed_out`. The trial run of a new model ends",
     )
     model_threads: int = Field(
         0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"

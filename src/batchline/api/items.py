@@ -32,7 +32,7 @@ NOT_JSON = {
     "code": "prediction_not_json",
     "detail": "the stored prediction is not JSON, so another program has written it",
 }
-"""The error of an item whose prediction would make the response invalid."""
+"""The error of an item with a prediction that would make the response invalid."""
 
 
 PAGE_MEMBERS_BYTES = 100

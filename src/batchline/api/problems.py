@@ -34,7 +34,7 @@ async def respond(request: Request, error: Exception) -> Response:
 
 
 def of(error: BatchlineError) -> Response:
-    """Return the problem document for an error of a client whose request cannot be read."""
+    """Return the problem document for a request that cannot be read."""
     return _problem(error.status, error.title, error.detail, error.code, hint=error.public_hint)
 
 

@@ -52,7 +52,7 @@ Into = Annotated[
 Id = Annotated[
     str | None,
     _option(
-        "Find a row by this column, whose values are unique. A query is read in its order.",
+        "Find a row by this column. Its values must be unique. A query is read in its order.",
         "--id",
         "COLUMN",
     ),
@@ -70,7 +70,7 @@ OnlyNew = Annotated[
     bool,
     typer.Option(
         "--only-new",
-        help="Read only rows whose id has no prediction by this version in the table.",
+        help="Read only rows without a prediction by this version in the table.",
         rich_help_panel=SQL,
     ),
 ]
@@ -78,7 +78,7 @@ OnlyNew = Annotated[
 
 @dataclass(frozen=True)
 class SqlOptions:
-    """What was asked for on either side."""
+    """The choices about both sides."""
 
     query: str | None
     into: str | None

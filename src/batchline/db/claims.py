@@ -137,17 +137,15 @@ def _scope(connection: Connection, claim: Record) -> Scope:
     return backfills.scope(connection, claim.backfill_id)
 
 
-def has_suspects(connection: Connection) -> bool:
-    """Return whether there are expired claims, without waiting for anybody."""
-    expired = claims.c.expires_at < claim_lock.database_time(connection)
-    return connection.execute(select(claims.c.id).where(expired).limit(1)).first() is not None
+def has_suspects(connection: Connection, *, claimed: bool = False) -> bool:
+    """Return whether there are suspect items, without waiting for anybody.
 
-
-def has_unfinished_suspects(connection: Connection) -> bool:
-    """Return whether there are suspect items, including those that a process predicts now."""
+    Args:
+        claimed: whether those count that a process predicts now.
+    """
     expired = claims.c.expires_at < claim_lock.database_time(connection)
-    found = select(claims.c.id).where(or_(claims.c.suspect, expired)).limit(1)
-    return connection.execute(found).first() is not None
+    suspect = or_(claims.c.suspect, expired) if claimed else expired
+    return connection.execute(select(claims.c.id).where(suspect).limit(1)).first() is not None
 
 
 def fail(connection: Connection, item_id: int, failure: Failure, scope: Scope) -> None:

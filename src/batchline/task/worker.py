@@ -130,7 +130,7 @@ class Worker:
     def _unfinished(self) -> bool:
         """Whether items are pending, or suspect. Suspects of a backfill are not pending."""
         with self._job.database.read() as connection:
-            return pending.exists(connection) or claims.has_unfinished_suspects(connection)
+            return pending.exists(connection) or claims.has_suspects(connection, claimed=True)
 
     @contextmanager
     def _kept_alive(self) -> Iterator[None]:
