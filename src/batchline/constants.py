@@ -33,7 +33,7 @@ IRIS_FLOWERS = IRIS / "flowers.csv"
 DEFAULT_MODEL = "default"
 """The model that predicts items without a model name. `MODEL_FILEPATH` is added under this name."""
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The newest migration. The API compares this string instead of importing Alembic."""
 
 SINGLE_LANE = 0

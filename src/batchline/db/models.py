@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Double,
     Index,
     Integer,
@@ -204,6 +205,71 @@ runs = Table(
     Column("rows_per_second", Double, nullable=True),
     Column("runtime", String(255), nullable=True),
     Column("processor", String(255), nullable=True),
+    **TABLE_OPTIONS,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", Name, nullable=False),
+    Column("role", Word, nullable=False),
+    Column("sha256", String(64), nullable=False),  # of the key, which is stored nowhere
+    Column("rate", Double, nullable=True),  # requests per second; null: no limit
+    Column("items_per_day", Id, nullable=True),
+    created_at(),
+    Column("last_used_at", UtcDateTime, nullable=True),
+    Column("revoked_at", UtcDateTime, nullable=True),
+    UniqueConstraint("name", name="api_keys_name"),
+    UniqueConstraint("sha256", name="api_keys_sha256"),
+    **TABLE_OPTIONS,
+)
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key_id", Integer, primary_key=True, autoincrement=False),
+    Column("day", Date, primary_key=True),  # in UTC
+    Column("items", Id, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    created_at(),
+    Column("actor", String(255), nullable=False),
+    Column("action", Word, nullable=False),
+    Column("subject", String(255), nullable=True),
+    Column("detail", Json, nullable=True),
+    **TABLE_OPTIONS,
+)
+
+job_processes = Table(
+    "job_processes",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("owner", Word, nullable=False),  # as in `runs` and `claims`
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Word, nullable=False),  # of Batchline
+    created_at("started_at"),
+    created_at("seen_at"),
+    Column("activity", String(255), nullable=False),
+    Column("rows_per_second", Double, nullable=True),
+    Column("next_run_at", UtcDateTime, nullable=True),
+    Column("failed_at", UtcDateTime, nullable=True),  # the last run raised an error then
+    Column("error", String(255), nullable=True),
+    UniqueConstraint("owner", name="job_processes_owner"),
+    **TABLE_OPTIONS,
+)
+
+checks = Table(
+    "batchline_checks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    created_at("checked_at"),
     **TABLE_OPTIONS,
 )
 

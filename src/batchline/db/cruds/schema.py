@@ -27,6 +27,11 @@ CREATED_LATER = {
     "model_files": "0002",
     "backfills": "0002",
     "batchline_migrations": "0003",
+    "api_keys": "0005",
+    "key_usage": "0005",
+    "audit_entries": "0005",
+    "job_processes": "0005",
+    "batchline_checks": "0005",
 }
 """The revision that created a table. All others come from the first one."""
 
@@ -44,6 +49,14 @@ FIRST_COLUMNS = {
         "id model model_id status since until first_id last_id next_id created_at ended_at"
     ),
     "batchline_migrations": "revision oldest_code created_at",
+    "api_keys": ("id name role sha256 rate items_per_day created_at last_used_at revoked_at"),
+    "key_usage": "key_id day items",
+    "audit_entries": "id created_at actor action subject detail",
+    "job_processes": (
+        "id owner host pid version started_at seen_at activity rows_per_second next_run_at "
+        "failed_at error"
+    ),
+    "batchline_checks": "id checked_at",
 }
 """The columns with which a migration creates a table. Later migrations add the others."""
 
