@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     mysql_user: str | None = Field(None, description="user on that server")
     mysql_password: SecretStr | None = Field(None, description="password of that user")
     mysql_database: str | None = Field(None, description="database on that server")
+    database_wait: float = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="seconds that `up`, `api` and `job` wait at their start for a database that is "
+        "not up yet; 0: exit at once",
+    )
     source_database_url: SecretStr | None = Field(
         None, description="database that `predict --query` reads, if it is not `DATABASE_URL`"
     )

@@ -220,6 +220,8 @@ OUTAGE_FIRST_PAUSE = 0.5
 OUTAGE_LONGEST_PAUSE = 30.0
 OUTAGE_ATTEMPTS = 8
 """Attempts of `batchline job --once` before it exits with an error, after about a minute."""
+START_PAUSE = 0.5
+"""Time until a command that waits for the database at its start tries again."""
 DRAIN_TIMEOUT = 15.0
 """Time for a job that was asked to stop to finish its batches in progress."""
 RELEASE_TIMEOUT = 3.0

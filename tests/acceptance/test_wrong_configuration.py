@@ -84,13 +84,14 @@ def test_a_server_that_cannot_be_reached_or_refuses(kind: str, servers: Servers)
     def text(**changes: object) -> str:
         return url.set(**changes).render_as_string(hide_password=False)
 
+    for_ever = "86400"
     cases = {
-        text(port=free_port()): ("does not respond", "host and the port"),
-        text(password="wrong-secret"): ("cannot be used", "user and the password"),
-        text(database="nowhere"): ("cannot be used", "database"),
+        text(port=free_port()): ("does not respond", "host and the port", "0"),
+        text(password="wrong-secret"): ("cannot be used", "user and the password", for_ever),
+        text(database="nowhere"): ("cannot be used", "database", for_ever),
     }
-    for wrong, (says, hint) in cases.items():
-        done = run_here("job", "--once", DATABASE_URL=wrong)
+    for wrong, (says, hint, wait) in cases.items():
+        done = run_here("job", "--once", DATABASE_URL=wrong, DATABASE_WAIT=wait)
         assert done.returncode == 1
         name = make_url(wrong).host, make_url(wrong).database
         assert all(part in done.stderr.partition(says)[0] for part in name), done.stderr

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline.cli.database_wait import DatabaseWait
 from batchline.cli.job_process import start_process
 from batchline.cli.options import (
     BatchWaitTime,
@@ -53,7 +54,7 @@ def up(
     from batchline.api.listener import listen
 
     listen(settings.host, settings.port, "up").close()  # a taken port ends it before the job runs
-    prepare_database(settings)
+    prepare_database(settings, DatabaseWait(settings.database_wait))
     from batchline.processes import ChildProcesses
 
     stop = stop_event()
@@ -75,7 +76,7 @@ def api(
     settings = configure(locals())
     from batchline.api.listener import listen
 
-    with opened(settings) as database:
+    with opened(settings, DatabaseWait(settings.database_wait)) as database:
         listener = listen(settings.host, settings.port, "api")
         log_start("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
     from batchline.api.app import create_app
@@ -109,7 +110,7 @@ def job(
 
     settings = read_settings(**{name: each for name, each in locals().items() if name != "once"})
     assignment, stop = start_process(settings, once=once)
-    with opened(settings) as database:
+    with opened(settings, DatabaseWait(settings.database_wait, stop)) as database:
         if assignment.role == "suspects":
             run_suspects(database, settings, stop, assignment)
             return

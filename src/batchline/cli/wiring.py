@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchline.cli.database_wait import DatabaseWait
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.ml.session import Runtime
@@ -45,17 +46,23 @@ def configure_logging(settings: "Settings") -> None:
     logs.configure(settings.log_level, settings.log_format)
 
 
-def connect(settings: "Settings", *, create: bool = False) -> "Database":
+def connect(
+    settings: "Settings", *, create: bool = False, wait: "DatabaseWait | None" = None
+) -> "Database":
     """Return the database after a check that it responds and that its version is supported.
 
     Args:
         create: whether SQLite creates the file if it is missing.
+        wait: for a server that is not up yet.
     """
     from batchline.db.database import Database
 
     pool_size = max(8, 2 * settings.worker_threads)
     database = Database(settings.url(), pool_size=pool_size, must_exist=not create)
-    database.check_server()
+    if wait is None:
+        database.check_server()
+    else:
+        wait.until(database.check_server)
     return database
 
 
@@ -74,11 +81,11 @@ def connect_to(settings: "Settings", url: str, variable: str) -> "Database":
 
 
 @contextmanager
-def opened(settings: "Settings") -> Iterator["Database"]:
+def opened(settings: "Settings", wait: "DatabaseWait | None" = None) -> Iterator["Database"]:
     """Open a database, check that it has been migrated, and close it at the end."""
     from batchline.db.cruds import schema
 
-    database = connect(settings)
+    database = connect(settings, wait=wait)
     try:
         with database.read() as connection:
             schema.check(connection)
@@ -87,7 +94,9 @@ def opened(settings: "Settings") -> Iterator["Database"]:
         database.close()
 
 
-def prepare_database(settings: "Settings") -> "tuple[list[Renewal], Replacement | None]":
+def prepare_database(
+    settings: "Settings", wait: "DatabaseWait | None" = None
+) -> "tuple[list[Renewal], Replacement | None]":
     """Migrate the database, examine old versions again, and add the default model.
 
     Its signature lets the API check rows before any job has started. Return the versions that were
@@ -95,7 +104,7 @@ def prepare_database(settings: "Settings") -> "tuple[list[Renewal], Replacement 
     """
     from batchline.db.migrations import upgrade
 
-    database = connect(settings, create=True)
+    database = connect(settings, create=True, wait=wait)
     upgrade(database)
     renewals = _renew_versions(database, settings)
     replacement = ensure_default_model(database, settings)

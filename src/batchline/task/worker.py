@@ -19,7 +19,7 @@ from batchline.constants import (
 )
 from batchline.db import claims
 from batchline.db.cruds import pending
-from batchline.errors import BatchlineError, DatabaseUnavailable, Unavailable
+from batchline.errors import BatchlineError, Unavailable
 from batchline.task.job import Job, Outcome
 from batchline.task.run import OnBatch, OnSuspects, Run
 from batchline.task.schedule import seconds_after_outage, seconds_until_next
@@ -54,7 +54,7 @@ class Worker:
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Start a run every `wait_time` seconds until the job is stopped.
 
-        If the database becomes unavailable, the run ends and the loop continues.
+        An error ends its run only. The next run starts after a pause.
         """
         longest_pause = max(wait_time, OUTAGE_FIRST_PAUSE)
         attempts = 0
@@ -65,7 +65,7 @@ class Worker:
                     self._run(self._on_batch, wait_time)
                     attempts = 0
                     pause = seconds_until_next(started, clock(), wait_time)
-                except Unavailable as error:
+                except Exception as error:  # whatever it is, a later run may succeed
                     attempts += 1
                     pause = min(longest_pause, _pause_after(error, attempts))
                 self._job.stop.wait(pause)
@@ -74,16 +74,16 @@ class Worker:
         """Run until no item is pending, including the items that other jobs have claimed.
 
         Raises:
-            DatabaseUnavailable: as `run_until`.
+            Exception: as `run_until`.
         """
         return self.run_until(lambda: not self._unfinished())
 
     def run_until(self, done: Callable[[], bool]) -> Outcome:
-        """Start runs until `done` returns true. Between runs, wait for other jobs or the database.
+        """Start runs until `done` returns true, with pauses for other jobs or after an error.
 
         Raises:
-            DatabaseUnavailable: the database did not respond to `OUTAGE_ATTEMPTS` runs in a row.
-                Batches already stored stay stored.
+            Exception: the error of the last of `OUTAGE_ATTEMPTS` runs in a row that failed without
+                a batch. Batches already stored stay stored.
         """
         outcomes: list[Outcome] = []
 
@@ -101,7 +101,7 @@ class Worker:
                         break
                     attempts = 0
                     pause = WAIT_FOR_OTHER_JOBS
-                except DatabaseUnavailable as error:
+                except Exception as error:  # whatever it is, a later run may succeed
                     attempts = attempts + 1 if len(outcomes) == before else 1
                     if attempts == OUTAGE_ATTEMPTS:
                         raise
@@ -146,10 +146,14 @@ class Worker:
             renewal.join()
 
 
-def _pause_after(error: Unavailable, attempts: int) -> float:
+def _pause_after(error: Exception, attempts: int) -> float:
     """Log the error of a run, and return how many seconds to wait before the next run."""
     pause = seconds_after_outage(attempts, random.random())  # noqa: S311, not a secret
-    log.error("run failed", detail=error.detail, hint=error.hint, retry_in_seconds=round(pause, 1))
+    failed = log.bind(retry_in_seconds=round(pause, 1))
+    if isinstance(error, Unavailable):
+        failed.error("run failed", detail=error.detail, hint=error.hint)
+    else:
+        failed.error("run failed", exc_info=error)
     return pause
 
 

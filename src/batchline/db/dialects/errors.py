@@ -96,6 +96,21 @@ def is_timeout(error: DBAPIError) -> bool:
     return bool(error.connection_invalidated and re.search("timed out|timeout", str(error.orig)))
 
 
+STARTING = r"resolve|translate host|\[Errno -\d|starting up|shutting down|recovery|too many clients"
+"""The messages of a name that has no address yet, and of PostgreSQL before it lets clients in."""
+
+
+def is_starting(error: BaseException | None) -> bool:
+    """Return whether a connection failed as it does before the server has started.
+
+    Waiting does not help against a wrong password, a missing database or encryption.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    said = re.search(STARTING, str(error.orig))
+    return bool(said) or error_code(error) in OUTAGES or is_silent(error)
+
+
 OUTAGES = {1040, 1053, 1927, 2002, 2003, 2006, 2013}
 """MySQL's and MariaDB's codes for a server that stops, is gone or has too many connections."""
 

@@ -1,0 +1,72 @@
+"""An error ends its run, and never the job."""
+
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from batchline.db.cruds import items
+from batchline.db.database import Database
+from batchline.db.new_items import NewItems
+from batchline.errors import Conflict
+from batchline.task.worker import Worker
+from tests.jobs import make_job
+from tests.service import wait_for
+
+REJECT = """
+CREATE TRIGGER reject BEFORE INSERT ON predictions BEGIN SELECT RAISE(ABORT, 'not today'); END
+"""
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+
+
+def execute(database: Database, statement: str) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def predictions(database: Database) -> int:
+    with database.read() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM predictions").scalar_one())
+
+
+def register_and_reject(database: Database) -> None:
+    """Register an item whose result a trigger rejects, which is no outage."""
+    database.transaction(lambda c: items.register(c, NewItems(["[[1, 2, 3, 4]]"])))
+    execute(database, REJECT)
+
+
+def failed_runs(logs: list[EventDict]) -> list[EventDict]:
+    return [event for event in logs if event["event"] == "run failed"]
+
+
+def test_an_error_of_any_kind_is_logged_and_the_next_run_follows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.task.worker.OUTAGE_FIRST_PAUSE", 0.01)
+    job = make_job(database)
+    register_and_reject(database)
+    with capture_logs() as logs:
+        worker = threading.Thread(target=Worker(job, threads=2).run_forever, args=(0.01,))
+        worker.start()
+        wait_for(lambda: len(failed_runs(logs)) == 2, "two runs")
+        execute(database, "DROP TRIGGER reject")
+        wait_for(lambda: predictions(database), "a run that succeeds")
+        job.stop.set()
+        worker.join()
+    first = failed_runs(logs)[0]
+    assert isinstance(first["exc_info"], Conflict)
+    assert first["retry_in_seconds"] >= 0
+
+
+def test_job_once_gives_up_after_some_runs_that_fail(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.task.schedule.OUTAGE_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("batchline.task.worker.OUTAGE_ATTEMPTS", 3)
+    job = make_job(database)
+    register_and_reject(database)
+    with capture_logs() as logs, pytest.raises(Conflict, match="not today"):
+        Worker(job, threads=2).run_once()
+    assert len(failed_runs(logs)) == 2
