@@ -16,6 +16,7 @@ from batchline.machine import cores
 from batchline.ml import bfloat16
 from batchline.ml.bfloat16 import BFLOAT16
 from batchline.ml.content import Bytes, ModelContent
+from batchline.ml.error_lines import first_line
 from batchline.ml.external_data import HINT_ONE_FILE, HINT_SPLIT
 from batchline.ml.rows import Tensor
 from batchline.ml.time_limit import TimeLimit
@@ -186,9 +187,6 @@ def _options(runtime: Runtime, external: Mapping[str, Bytes]) -> ort.SessionOpti
     return options
 
 
-SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\([^)]*\)(?: const)? ")
-"""A place in ONNX Runtime's source that its messages name."""
-
 CUSTOM_OPERATOR = re.compile(r"(\S+):\w+\(-?\d+\) is not a registered function/op")
 OWN_DOMAINS = {"ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
@@ -214,9 +212,3 @@ def _hint_for(said: str) -> str:
         )
     fitting = (hint for part, hint in HINTS.items() if part.lower() in said.lower())
     return next(fitting, "export the model to ONNX again, for this version of ONNX Runtime")
-
-
-def first_line(error: Exception) -> str:
-    """Return ONNX Runtime's message without its source lines, short enough to store and show."""
-    line = str(error).strip().partition("\n")[0]
-    return SOURCE_PLACE.sub("", line)[:500] or type(error).__name__

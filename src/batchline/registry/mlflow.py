@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from batchline.errors import ConfigurationError
+from batchline.ml.error_lines import first_line
 from batchline.ml.examination.feature_names import Names
-from batchline.ml.session import first_line
 from batchline.registry.files import is_url, read_file
 
 MLMODEL = "MLmodel"

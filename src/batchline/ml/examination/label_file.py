@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from batchline.errors import ConfigurationError
+from batchline.ml.error_lines import first_line
 from batchline.ml.regular_file import regular
-from batchline.ml.session import first_line
 
 Names = tuple[str, ...]
 
