@@ -134,6 +134,16 @@ class LineTooLarge(BatchlineError):
     status = 413
 
 
+class ItemTooLarge(BatchlineError):
+    """The item is too large for the database server.
+
+    Send its rows in several requests or lines, or raise `max_allowed_packet` on the server.
+    """
+
+    code = "item_too_large"
+    status = 413
+
+
 class BodyTimeout(BatchlineError):
     """The body took too long to arrive.
 

@@ -134,6 +134,9 @@ def store_in(
         ItemsChanged: an item is gone or no longer unpredicted. Roll back, and look again.
     """
     claims.hold(connection, claim)
+    predicted = [
+        replace(each, results=results.storable(connection, each.results)) for each in predicted
+    ]
     _mark(connection, claim, [each.results for each in predicted])
     changed = {item_id for each in predicted for item_id in _changed(connection, each)}
     stored = [each.results.without(changed) if changed else each.results for each in predicted]

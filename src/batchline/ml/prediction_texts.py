@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from batchline.constants import MAX_BODY_BYTES
+from batchline.constants import MAX_BODY_BYTES, PREDICTION_TOO_LARGE
 from batchline.errors import Failure, ModelFailed
 from batchline.ml.outputs import Distribution, Labels, Predictions, row_of, word
 
-TOO_LARGE = Failure("prediction_too_large", f"the prediction is larger than {MAX_BODY_BYTES} bytes")
+TOO_LARGE = Failure(PREDICTION_TOO_LARGE, f"the prediction is larger than {MAX_BODY_BYTES} bytes")
 SHORTEST = {"f": len("0.0,"), "i": len("0,"), "u": len("0,"), "b": len("true,")}
 """The characters of the shortest value in JSON, by the kind of its type."""
 SHORTEST_TEXT = len('"",')

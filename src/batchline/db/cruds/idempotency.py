@@ -1,6 +1,7 @@
 """Statements that store idempotency keys with the items they registered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
@@ -31,13 +32,18 @@ def find_items(connection: Connection, keys: Sequence[str]) -> Requests:
 def register(connection: Connection, new: NewItems) -> Sequence[Registered]:
     """Store items with their keys. A key that is known gives the id of its item.
 
+    An item that is too large for the server is not stored.
+
     Raises:
         Conflict: another transaction has deleted one of the keys; try again.
     """
-    keys = new.keys
-    if not any(keys):
+    too_large = items.too_large(connection, new)
+    if not any(new.keys) and not too_large:
         return items.register(connection, new)
-    known = find_items(connection, [key.key for key in keys if key])
+    new = replace(new, refused={**new.refused, **too_large})
+    keys = new.keys or [None] * len(new.data)
+    asked = [key.key for key in keys if key]
+    known = find_items(connection, asked) if asked else {}
     # An item is stored for each registration without a key, and for the first with each new key.
     slots = [key.key if key else str(index) for index, key in enumerate(keys)]
     first: dict[str, int] = {}

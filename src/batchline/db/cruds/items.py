@@ -14,10 +14,12 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, null, or
 from batchline.constants import BEFORE_ALL_IDS, FINISHED, LARGE_PREDICTION_BYTES
 from batchline.db.cruds import pages
 from batchline.db.cruds.pages import NO_FILTERS, Filters
+from batchline.db.dialects import packets
 from batchline.db.dialects.inserts import insert_returning_ids
 from batchline.db.dialects.types import byte_length, raw_text, same_text
 from batchline.db.models import failures, items, models, predictions, results
 from batchline.db.new_items import NewItems
+from batchline.errors import ItemTooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,20 @@ class Page:
 def register(connection: Connection, new: NewItems) -> list[int]:
     """Store new items, whatever their keys. Return their ids in the same order."""
     return insert_returning_ids(connection, "items", new.columns()) if new.data else []
+
+
+def too_large(connection: Connection, new: NewItems) -> dict[int, ItemTooLarge]:
+    """Return an error for each item, by its place, that no statement to the server can hold."""
+    if not new.data or packets.max_values(connection) is None:
+        return {}
+    return {
+        place: ItemTooLarge(
+            f"the item takes {size} bytes in a statement for the database server, "
+            f"whose max_allowed_packet is {packets.max_packet(connection)}",
+            hint="send its rows in several requests, or raise max_allowed_packet on the server",
+        )
+        for place, size in packets.too_large(connection, new.columns()).items()
+    }
 
 
 def get(connection: Connection, item_id: int) -> StoredItem | None:

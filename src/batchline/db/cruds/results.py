@@ -6,8 +6,13 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
-from batchline.constants import FAILURE_DETAIL_MAX_CHARACTERS, Status
+from batchline.constants import (
+    FAILURE_DETAIL_MAX_CHARACTERS,
+    PREDICTION_TOO_LARGE,
+    Status,
+)
 from batchline.db.cruds.claim_lock import acquire_claim_lock
+from batchline.db.dialects import packets
 from batchline.db.dialects.inserts import insert_many
 from batchline.db.dialects.types import among, not_indexed
 from batchline.db.models import failures, items, predictions
@@ -70,24 +75,48 @@ def insert(connection: Connection, results: VersionResults) -> None:
     Raises:
         Conflict: one of the items has a result by this version.
     """
-    model_id, texts = results.model_id, results.predictions
-    columns: dict[str, Sequence[Any]] = {
-        "item_id": list(texts),
-        "model_id": [model_id] * len(texts),
-        "label": list(map(results.labels.get, texts)),
-        "prediction": list(texts.values()),
-    }
-    if not results.labels:
-        del columns["label"]
-    insert_many(connection, "predictions", columns)
+    insert_many(connection, "predictions", _prediction_columns(results))
+    model_id = results.model_id
     failed = results.failures.values()
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "item_id": list(results.failures),
         "model_id": [model_id] * len(failed),
         "code": [each.code for each in failed],
         "detail": [_storable(each.detail) for each in failed],
     }
     insert_many(connection, "failures", columns)
+
+
+def storable(connection: Connection, results: VersionResults) -> VersionResults:
+    """Return these results with a failure in place of each prediction that is too large."""
+    if packets.max_values(connection) is None:
+        return results
+    found = packets.too_large(connection, _prediction_columns(results))
+    if not found:
+        return results
+    item_ids = list(results.predictions)
+    failed = {
+        item_ids[place]: Failure(
+            PREDICTION_TOO_LARGE,
+            f"the prediction takes {size} bytes in a statement for the database server, "
+            f"whose max_allowed_packet is {packets.max_packet(connection)}",
+        )
+        for place, size in found.items()
+    }
+    return replace(results.without(set(failed)), failures={**results.failures, **failed})
+
+
+def _prediction_columns(results: VersionResults) -> dict[str, Sequence[Any]]:
+    texts = results.predictions
+    columns: dict[str, Sequence[Any]] = {
+        "item_id": list(texts),
+        "model_id": [results.model_id] * len(texts),
+        "label": list(map(results.labels.get, texts)),
+        "prediction": list(texts.values()),
+    }
+    if not results.labels:
+        del columns["label"]
+    return columns
 
 
 def _storable(detail: str) -> str:

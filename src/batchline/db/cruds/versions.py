@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, exists, func, select, true, update
 
 from batchline.constants import FINISHED, MODEL_PART_BYTES, NO_VERSION
 from batchline.db.cruds.claim_lock import acquire_claim_lock
+from batchline.db.dialects import packets
 from batchline.db.dialects.inserts import insert_many, insert_one
 from batchline.db.dialects.types import same_text, utc_now
 from batchline.db.models import Record, backfills, items, model_files, models, predictions
@@ -190,12 +191,14 @@ def pairs(
 
 
 def store_file(connection: Connection, sha256: str, content: bytes) -> None:
-    """Store a model's file once, in parts that fit into any server's packets."""
+    """Store a model's file once, in parts that fit into the server's packets."""
     if has_file(connection, sha256):
         return
-    starts = range(0, len(content), MODEL_PART_BYTES)
-    for part, start in enumerate(starts):
-        piece = content[start : start + MODEL_PART_BYTES]
+    limit = packets.max_values(connection)
+    # Each byte may be sent as two.
+    size = MODEL_PART_BYTES if limit is None else min(MODEL_PART_BYTES, (limit - 1024) // 2)
+    for part, start in enumerate(range(0, len(content), size)):
+        piece = content[start : start + size]
         row: dict[str, Sequence[Any]] = {"sha256": [sha256], "part": [part], "content": [piece]}
         insert_many(connection, "model_files", row)
 

@@ -1,7 +1,7 @@
 """Insert many rows in the fastest way of each driver."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,16 +11,13 @@ from sqlalchemy import (
     insert,
 )
 
+from batchline.db.dialects import packets
+from batchline.db.dialects.packets import Columns, row_count, rows
 from batchline.db.dialects.types import SQLITE_NOW
 
-Columns = Mapping[str, Sequence[Any]]
-"""Rows by column, in the order of the columns. Columns of the same length need no tuple per row."""
-
-STATEMENT_BYTES = 1024 * 1024
-
-
+STATEMENT_BYTES = 4 * 1024 * 1024
 STATEMENT_ROWS = 1_000
-"""Limits of a multi-row INSERT. The smallest default of `max_allowed_packet` is 4 MiB."""
+"""Limits of a multi-row INSERT, if the server allows as much."""
 
 
 COPY_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
@@ -31,7 +28,9 @@ trip."""
 
 
 def insert_returning_ids(connection: Connection, table: str, columns: Columns) -> list[int]:
-    """Insert rows in one statement and return their ids in the order of the rows.
+    """Insert rows and return their ids in the order of the rows.
+
+    It is one statement, if the server takes one of that size.
 
     MySQL, MariaDB and SQLite give the rows of one statement consecutive ids and report the first or
     the last one. This is several times faster than RETURNING. On MySQL and MariaDB, consecutive ids
@@ -39,30 +38,26 @@ def insert_returning_ids(connection: Connection, table: str, columns: Columns) -
     PostgreSQL assigns increasing ids to the rows of one statement, but RETURNING guarantees no
     order, so the ids are sorted.
     """
-    count = _row_count(columns)
+    count = row_count(columns)
     if connection.dialect.name == "postgresql" and count >= COPY_ROWS:
         return _copy_returning_ids(connection, table, columns)
+    if connection.dialect.name in ("mysql", "mariadb"):
+        return _insert_returning_ids(connection, table, columns)
     statement, values = _multi_row(connection, table, columns)
     if connection.dialect.name == "sqlite":
         last = connection.exec_driver_sql(statement, values).lastrowid
         return list(range(last - count + 1, last + 1))
-    if connection.dialect.name == "postgresql":
-        returned = connection.exec_driver_sql(f"{statement} RETURNING id", values)
-        return sorted(returned.scalars())
-    first = connection.exec_driver_sql(statement, values).lastrowid
-    step = _id_step(connection)
-    return list(range(first, first + step * count, step))
+    returned = connection.exec_driver_sql(f"{statement} RETURNING id", values)
+    return sorted(returned.scalars())
 
 
-def _id_step(connection: Connection) -> int:
-    """Return the difference of consecutive ids, which is read once per connection.
-
-    Only the session itself can change its value.
-    """
-    if "id_step" not in connection.info:
-        step = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
-        connection.info["id_step"] = step
-    return int(connection.info["id_step"])
+def _insert_returning_ids(connection: Connection, table: str, columns: Columns) -> list[int]:
+    step, packet = packets.session(connection)
+    ids: list[int] = []
+    for part in packets.parts(columns, packet - packets.HEAD_BYTES):
+        first = connection.exec_driver_sql(*_multi_row(connection, table, part)).lastrowid
+        ids += range(first, first + step * row_count(part), step)
+    return ids
 
 
 def _copy_returning_ids(connection: Connection, table: str, columns: Columns) -> list[int]:
@@ -71,7 +66,7 @@ def _copy_returning_ids(connection: Connection, table: str, columns: Columns) ->
         f"SELECT string_agg(nextval(pg_get_serial_sequence('{table}', 'id'))::text, ',')"
         " FROM generate_series(1, %s)"
     )
-    taken: str = connection.exec_driver_sql(take, (_row_count(columns),)).scalar_one()
+    taken: str = connection.exec_driver_sql(take, (row_count(columns),)).scalar_one()
     ids = sorted(map(int, taken.split(",")))
     _copy(connection, table, {"id": ids, **columns})
     return ids
@@ -120,10 +115,10 @@ def insert_many(connection: Connection, table: str, columns: Columns) -> None:
     databases it is a multi-row INSERT, which takes half of that time with SQLite's driver and two
     thirds with PyMySQL.
     """
-    if connection.dialect.name == "postgresql" and _row_count(columns) >= COPY_ROWS:
+    if connection.dialect.name == "postgresql" and row_count(columns) >= COPY_ROWS:
         _copy(connection, table, columns)
         return
-    for part in _parts(columns):
+    for part in _parts(connection, columns):
         connection.exec_driver_sql(*_multi_row(connection, table, part))
 
 
@@ -137,7 +132,7 @@ def insert_new(connection: Connection, table: str, columns: Columns) -> int:
         return _unnest_new(connection, table, columns)
     word = "OR IGNORE" if connection.dialect.name == "sqlite" else "IGNORE"
     count = 0
-    for part in _parts(columns):
+    for part in _parts(connection, columns):
         statement, values = _multi_row(connection, table, part)
         ignoring = statement.replace("INSERT", f"INSERT {word}", 1)
         count += connection.exec_driver_sql(ignoring, values).rowcount
@@ -153,10 +148,6 @@ def _unnest_new(connection: Connection, table: str, columns: Columns) -> int:
     return connection.exec_driver_sql(f"{into} ON CONFLICT DO NOTHING", values).rowcount
 
 
-def _row_count(columns: Columns) -> int:
-    return len(next(iter(columns.values())))
-
-
 def _multi_row(connection: Connection, table: str, columns: Columns) -> tuple[str, tuple[Any, ...]]:
     """Return an INSERT of all rows, and its parameters."""
     names = ", ".join(columns)
@@ -165,7 +156,7 @@ def _multi_row(connection: Connection, table: str, columns: Columns) -> tuple[st
         return f"INSERT INTO {table} ({names}) VALUES {values}", parameters
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     one = f"({', '.join([mark] * len(columns))})"
-    values = f"VALUES {', '.join([one] * _row_count(columns))}"
+    values = f"VALUES {', '.join([one] * row_count(columns))}"
     parameters = tuple(chain.from_iterable(zip(*columns.values(), strict=True)))
     if connection.dialect.name != "sqlite":
         return f"INSERT INTO {table} ({names}) {values}", parameters
@@ -184,36 +175,16 @@ def _with_literal_integers(columns: Columns) -> tuple[str, tuple[Any, ...]]:
     pattern = f"({', '.join('%d' if each else '%%s' for each in is_integer.values())})"
     integers = [column for name, column in columns.items() if is_integer[name]]
     texts = [column for name, column in columns.items() if not is_integer[name]]
-    each_row = zip(*integers, strict=True) if integers else [()] * _row_count(columns)
+    each_row = zip(*integers, strict=True) if integers else [()] * row_count(columns)
     values = ", ".join(pattern % row for row in each_row)
     return values, tuple(chain.from_iterable(zip(*texts, strict=True)))
 
 
-def _parts(columns: Columns) -> Iterator[Columns]:
-    """Divide the rows. The last column has the longest texts."""
-    count = _row_count(columns)
-    longest = list(columns.values())[-1]
-    for start in range(0, count, STATEMENT_ROWS):
-        end = min(start + STATEMENT_ROWS, count)
-        if sum(map(len, longest[start:end])) <= STATEMENT_BYTES:
-            yield _rows(columns, start, end)
-        else:
-            yield from _smaller_parts(columns, start, end)
-
-
-def _smaller_parts(columns: Columns, start: int, end: int) -> Iterator[Columns]:
-    size = 0
-    for place, value in enumerate(list(columns.values())[-1][start:end], start):
-        size += len(value)
-        if size >= STATEMENT_BYTES:
-            yield _rows(columns, start, place + 1)
-            start, size = place + 1, 0
-    if start < end:
-        yield _rows(columns, start, end)
-
-
-def _rows(columns: Columns, start: int, end: int) -> Columns:
-    return {name: column[start:end] for name, column in columns.items()}
+def _parts(connection: Connection, columns: Columns) -> Iterator[Columns]:
+    """Divide the rows by number and by size."""
+    limit = min(packets.max_values(connection) or STATEMENT_BYTES, STATEMENT_BYTES)
+    for start in range(0, row_count(columns), STATEMENT_ROWS):
+        yield from packets.parts(rows(columns, start, start + STATEMENT_ROWS), limit)
 
 
 def insert_one(connection: Connection, table: Table, **values: Any) -> int:

@@ -6,11 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from batchline.db.dialects import packets
+
 STATEMENT_ROWS = 1_000
 STATEMENT_PARAMETERS = 30_000
 """SQLite allows 32,766 and PostgreSQL 65,535."""
 STATEMENT_BYTES = 1024 * 1024
-"""The smallest default of `max_allowed_packet` is 4 MiB."""
+"""Characters of the texts, if the server allows as much. They are sent as up to four bytes each."""
 
 NUMBERS = {int, float, type(None)}
 
@@ -30,14 +32,24 @@ def write_rows(connection: Connection, table: Table, rows: Rows, key: str | None
     tail = "" if key is None else _on_conflict(connection, quote(key), names)
     if connection.dialect.name == "postgresql":
         select = _select_from_arrays(connection, into, [column.name for column in table.columns])
-        for part in _parts(rows, len(rows)):
+        for part in _parts(rows, len(rows), STATEMENT_BYTES):
             arrays = tuple(map(_array, zip(*part, strict=True)))
             connection.exec_driver_sql(head + select + tail, arrays)
         return
     is_sqlite = connection.dialect.name == "sqlite"
-    for part in _parts(rows, max(1, min(STATEMENT_ROWS, STATEMENT_PARAMETERS // len(names)))):
+    most = max(1, min(STATEMENT_ROWS, STATEMENT_PARAMETERS // len(names)))
+    for part in _parts(rows, most, _max_characters(connection, most * len(names))):
         values, parameters = _marks(part) if is_sqlite else _with_literal_numbers(part)
         connection.exec_driver_sql(f"{head}VALUES {values}{tail}", parameters)
+
+
+def _max_characters(connection: Connection, values: int) -> int:
+    """Return how many characters a statement with this number of values may have."""
+    limit = packets.max_values(connection)
+    if limit is None:
+        return STATEMENT_BYTES
+    left = max(0, limit - values * packets.VALUE_BYTES) // packets.CHARACTER_BYTES
+    return min(STATEMENT_BYTES, left)
 
 
 def _marks(rows: Rows) -> tuple[str, tuple[Any, ...]]:
@@ -112,12 +124,12 @@ def _on_conflict(connection: Connection, key: str, names: Sequence[str]) -> str:
     return f" ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
-def _parts(rows: Rows, most: int) -> Iterator[Rows]:
+def _parts(rows: Rows, most: int, max_characters: int) -> Iterator[Rows]:
     """Divide rows by number and by size."""
     start, size = 0, 0
     for place, row in enumerate(rows):
         row_size = sum(len(value) for value in row if isinstance(value, str))
-        if place > start and (place - start == most or size + row_size > STATEMENT_BYTES):
+        if place > start and (place - start == most or size + row_size > max_characters):
             yield rows[start:place]
             start, size = place, 0
         size += row_size
