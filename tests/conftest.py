@@ -5,14 +5,20 @@
 `make test` leaves out tests and parameters that are marked `long`: cross products of which it runs
 one representative. `make torture` gives `--long`, which runs them and the long forms of tests that
 ask for the fixture `long`.
+
+Tests of processes (`IN_TURN`) run on SQLite and on one server: on which one depends on the test, so
+that all of these tests together use each server. `make torture` and `DATABASES=mysql make test` run
+the others. A test whose behaviour differs by server is marked `every_server`.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +32,7 @@ Templates = Callable[[str], Template]
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
 SERVERS = [kind for kind in KINDS if kind != "sqlite"]
 IN_CI = bool(os.environ.get("CI"))
+IN_TURN = ("tests/acceptance/", "tests/faults/", "tests/database/predict_sql/")
 
 # The time that an example takes depends on the tests beside it.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,15 +61,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: only in `make torture`")
+    config.addinivalue_line("markers", "every_server: on all servers also in `make test`")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep what is not long, or with --long what has a long form."""
+    take_turns(items)
     keeps = has_a_long_form if config.getoption("--long") else is_not_long
     others = [item for item in items if not keeps(item)]
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = filter(keeps, items)
+
+
+def take_turns(items: Sequence[pytest.Item]) -> None:
+    """Mark as long what runs on a server although it is another server's turn."""
+    tests = defaultdict[str, dict[str, pytest.Item]](dict)
+    for item in filter(is_not_long, items):
+        if item.nodeid.startswith(IN_TURN) and not item.get_closest_marker("every_server"):
+            for server in servers_of(item):
+                tests[item.nodeid.replace(server, "")][server] = item
+    for name, by_server in tests.items():
+        turn = sorted(by_server)[crc32(name.encode()) % len(by_server)]
+        for server in by_server.keys() - {turn}:
+            by_server[server].add_marker(pytest.mark.long)
+
+
+def servers_of(item: pytest.Item) -> set[str]:
+    """Return the server that a parameter of the test names, if there is one."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return {each for each in parameters if isinstance(each, str) and each in SERVERS}
 
 
 def is_not_long(item: pytest.Item) -> bool:

@@ -10,6 +10,7 @@ from tests.conftest import KINDS, Servers, new_database
 from tests.service import IRIS, Service, run, wait_for
 
 
+@pytest.mark.every_server
 def test_a_row_is_registered_waits_and_is_predicted(database_url: str) -> None:
     assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
     with Service(database_url, "api") as api:

@@ -76,6 +76,7 @@ def test_a_model_or_label_file_that_is_none(tmp_path: Path) -> None:
         assert_refused(run_here("job", "--once", **settings, **files), says)
 
 
+@pytest.mark.every_server
 @pytest.mark.parametrize("kind", ["mysql", "mariadb", "postgresql"])
 def test_a_server_that_cannot_be_reached_or_refuses(kind: str, servers: Servers) -> None:
     server = servers.get(kind)

@@ -10,6 +10,8 @@ from batchline.db.database import Database
 from tests.conftest import KINDS
 from tests.predict_sql import execute, fill, into_scores, predict, predicted, rows, succeed
 
+pytestmark = pytest.mark.every_server
+
 MYSQL = """SELECT id, x0, x1, NULL AS n, JSON_ARRAY(1) AS j, TIME '-838:59:59' AS t,
     x'00ff' AS b, b'101' AS bits, CAST(18446744073709551615 AS UNSIGNED) AS u,
     12345678901234567890.123456789 AS exact, POINT(1, 2) AS p, d,
