@@ -18,6 +18,7 @@ from batchline.registry.version import Version
 from batchline.task.hand import Hand
 from batchline.task.job import Job
 
+ACTOR = "cli:tester@here"
 EVERYTHING = 2**40
 EXAMINED: dict[tuple[str, str], ModelReport] = {}
 
@@ -33,7 +34,7 @@ def add_model(
 ) -> Version:
     """The version that this file is; added if it was not there yet."""
     file = ModelFile.read(str(model), IRIS_LABELS if model == IRIS_MODEL else labels, choices)
-    return publish.add(database, name, file, examined(file), active=active)
+    return publish.add(database, name, file, examined(file), active=active, actor=ACTOR)
 
 
 def examined(file: ModelFile) -> ModelReport:

@@ -1,5 +1,6 @@
 """API keys: what a client sends to show who it is, and what its role allows."""
 
+import re
 import secrets
 from enum import StrEnum
 from hashlib import sha256
@@ -8,6 +9,13 @@ PREFIX = "bl_"
 """Lets secret scanners recognise a key."""
 
 SECRET_BYTES = 32
+
+MIN_SECRET, MAX_SECRET = 32, 128
+"""Characters after the prefix of a key that a user brings. Fewer could be guessed."""
+
+MAX_NAME_LENGTH = 64
+
+KEY = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{MIN_SECRET},{MAX_SECRET}}}", re.ASCII)
 
 
 class Role(StrEnum):
@@ -26,6 +34,17 @@ class Role(StrEnum):
 def generate() -> str:
     """Return a new key."""
     return PREFIX + secrets.token_hex(SECRET_BYTES)
+
+
+def is_key(text: str) -> bool:
+    """Return whether a text has the form of a key that cannot be guessed."""
+    return KEY.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a key: printable, short and not a key itself."""
+    is_short = 0 < len(text) <= MAX_NAME_LENGTH and text == text.strip()
+    return is_short and text.isprintable() and not text.startswith(PREFIX)
 
 
 def digest(key: str) -> str:

@@ -19,7 +19,7 @@ from batchline.task.run import Run
 from tests import models
 from tests.database.test_interleavings import sql
 from tests.database.test_jobs import count, during_prediction, read, register, run
-from tests.jobs import add_model, make_job
+from tests.jobs import ACTOR, add_model, make_job
 
 ROWS = [f"[[{n}, {n}]]" for n in range(20)]
 
@@ -44,7 +44,7 @@ def begin(
 ) -> int:
     new = NewBackfill(version.name, version.id, status, **times)
     with database.write() as connection:
-        found = backfills.start(connection, new)
+        found = backfills.start(connection, new, ACTOR)
     assert found is not None
     return found
 
@@ -201,7 +201,7 @@ def test_a_backfill_of_nothing_begins_not_at_all(database: Database) -> None:
     version = add_model(database)
     with database.write() as connection:
         new = NewBackfill(version.name, version.id, "succeeded")
-        assert backfills.start(connection, new) is None
+        assert backfills.start(connection, new, ACTOR) is None
     assert version.name == DEFAULT_MODEL
 
 
@@ -220,7 +220,7 @@ def test_a_backfill_skips_nothing_after_an_item_with_the_id_0(job: Job, second: 
     sql(database, "UPDATE items SET id = 0 WHERE id = 1")
     sql(database, "UPDATE predictions SET item_id = 0 WHERE item_id = 1")
     with database.write() as connection:
-        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"))
+        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"), ACTOR)
         found = backfills.next_range(connection, 5)
     assert found is not None
     assert found[1] == (0, 4)
@@ -236,7 +236,7 @@ def test_a_backfill_takes_only_items_of_exactly_its_model(job: Job, second: Vers
 
 
 def test_a_backfill_by_a_removed_version_does_not_begin(job: Job, second: Version) -> None:
-    publish.remove(job.database, second)
+    publish.remove(job.database, second, ACTOR)
     with pytest.raises(UnknownVersion, match="was removed"):
         begin(job.database, second)
 
@@ -244,4 +244,4 @@ def test_a_backfill_by_a_removed_version_does_not_begin(job: Job, second: Versio
 def test_a_version_with_which_a_backfill_predicts_is_not_removed(job: Job, second: Version) -> None:
     begin(job.database, second)
     with pytest.raises(ConfigurationError, match="a backfill predicts with"):
-        publish.remove(job.database, second)
+        publish.remove(job.database, second, ACTOR)

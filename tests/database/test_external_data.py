@@ -16,7 +16,7 @@ from batchline.registry.version import Version, read_version
 from tests import models
 from tests.database.test_jobs import read
 from tests.database.test_jobs import run as run_job
-from tests.jobs import add_model, make_job
+from tests.jobs import ACTOR, add_model, make_job
 from tests.service import run
 
 WEIGHTS = np.array([[0.1, 2], [-3, 4e5]], np.float32)
@@ -100,7 +100,7 @@ def test_the_database_has_all_bytes_until_the_version_is_removed(
     models.with_external_data(model, WEIGHTS + 1)
     second = add_model(database, model, name="split")
     assert (second.number, second.sha256 != first.sha256) == (2, True)
-    publish.remove(database, read_version(database, "split", 1))
+    publish.remove(database, read_version(database, "split", 1), ACTOR)
     assert stored(database, first) == b""
     assert stored(database, second)
 

@@ -23,7 +23,7 @@ from batchline.registry.version import Version
 from batchline.task.job import Job
 from tests import models
 from tests.database.test_jobs import during_prediction, read, run
-from tests.jobs import add_model, make_job
+from tests.jobs import ACTOR, add_model, make_job
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def second_version(database: Database, tmp_path: Path) -> Version:
 def backfill(database: Database, version: Version) -> None:
     new = NewBackfill(version.name, version.id, "succeeded")
     with database.write() as connection:
-        backfills.start(connection, new)
+        backfills.start(connection, new, ACTOR)
 
 
 def result_of(database: Database, item_id: int, version: int) -> StoredItem | None:
@@ -283,7 +283,7 @@ def test_versions_that_are_activated_at_the_same_moment_leave_one_active(
 
     def activate(version: Version) -> None:
         for _ in range(10):
-            database.transaction(lambda c: versions.activate(c, "a", version.id))
+            database.transaction(lambda c: versions.activate(c, "a", version.id, ACTOR))
 
     for thread in [in_a_thread(lambda v=version: activate(v)) for version in made]:
         thread.join()

@@ -34,7 +34,7 @@ from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.pace import Pace
 from batchline.task.run import Run
 from tests import models
-from tests.jobs import Watched, active, add_model, make_job
+from tests.jobs import ACTOR, Watched, active, add_model, make_job
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
@@ -604,7 +604,7 @@ def test_items_are_predicted_by_the_successor_of_a_version_that_was_removed_mean
     assert claim is not None
     known = {first.name: first}
     add_model(database, models.zeroed(tmp_path / "b.onnx"))
-    publish.remove(database, first)
+    publish.remove(database, first, ACTOR)
     asked: list[None] = []
 
     def active_once() -> dict[str, Version]:

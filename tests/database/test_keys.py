@@ -23,12 +23,12 @@ def test_a_key_is_read_as_it_was_stored_until_it_is_revoked(database: Database) 
     assert (stored.id, stored.name, stored.role) == (key_id, "shop", Role.WRITE)
     assert (stored.sha256, stored.rate) == (api_keys.digest(key), 2.5)
     assert (stored.items_per_day, stored.last_used_at, stored.revoked_at) == (None, None, None)
-    assert database.transaction(lambda c: keys.revoke(c, "shop"))
+    assert database.transaction(lambda c: keys.revoke(c, "shop", "cli:me@here"))
     with database.read() as connection:
         assert keys.read(connection)[0].revoked_at is not None
         assert keys.exist(connection)
-    assert not database.transaction(lambda c: keys.revoke(c, "shop"))
-    assert not database.transaction(lambda c: keys.revoke(c, "nobody"))
+    assert not database.transaction(lambda c: keys.revoke(c, "shop", "cli:me@here"))
+    assert not database.transaction(lambda c: keys.revoke(c, "nobody", "cli:me@here"))
 
 
 def test_two_keys_have_neither_the_same_name_nor_the_same_secret(database: Database) -> None:

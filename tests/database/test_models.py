@@ -34,7 +34,7 @@ from batchline.registry.version import (
 from batchline.task.job import Job
 from tests import models
 from tests.database.test_jobs import count, read, run
-from tests.jobs import EVERYTHING, active, add_model, make_job
+from tests.jobs import ACTOR, EVERYTHING, active, add_model, make_job
 
 IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
@@ -111,7 +111,7 @@ def test_items_are_predicted_by_the_version_that_is_active_when_they_are_claimed
     claim = job.hand.claim_pending(job.pace.items)
     assert claim is not None
     with database.write() as connection:
-        versions.activate(connection, DEFAULT_MODEL, second.id)
+        versions.activate(connection, DEFAULT_MODEL, second.id, ACTOR)
     job.predict(claim)
     assert [read(database, item_id).version for item_id in (1, 2)] == [2, 2]
 
@@ -132,7 +132,7 @@ def test_an_item_shows_the_active_versions_answer_or_the_newest_or_the_one_asked
     )
     assert (read(database, 1).version, read(database, 1).prediction) == (2, '"second"')
     with database.write() as connection:
-        versions.activate(connection, DEFAULT_MODEL, first.id)
+        versions.activate(connection, DEFAULT_MODEL, first.id, ACTOR)
     assert read(database, 1).version == 1
     with database.read() as connection:
         asked = items.get_version_result(connection, 1, version=2)
@@ -260,7 +260,7 @@ def test_a_removed_version_frees_its_file_and_its_predictions_still_name_it(
     run(job)
     first = active(job)
     second = add_model(database, models.doubling(tmp_path / "m.onnx", width=4))
-    publish.remove(database, read_version(database, DEFAULT_MODEL, 1))
+    publish.remove(database, read_version(database, DEFAULT_MODEL, 1), ACTOR)
     assert read(database, item_id).version == 1
     with database.read() as connection:
         assert not versions.has_file(connection, first.sha256)
@@ -270,14 +270,14 @@ def test_a_removed_version_frees_its_file_and_its_predictions_still_name_it(
             read_version(database, DEFAULT_MODEL, 1)
         )
     with pytest.raises(ConfigurationError, match="was removed"):
-        publish.activate(database, read_version(database, DEFAULT_MODEL, 1))
+        publish.activate(database, read_version(database, DEFAULT_MODEL, 1), ACTOR)
     assert add_model(database).number == 3  # the same file again is a new version
 
 
 def test_the_active_version_cannot_be_removed(database: Database) -> None:
     add_model(database)
     with pytest.raises(ConfigurationError, match="is active") as caught:
-        publish.remove(database, read_version(database, DEFAULT_MODEL, 1))
+        publish.remove(database, read_version(database, DEFAULT_MODEL, 1), ACTOR)
     assert "batchline models activate" in caught.value.hint
 
 
@@ -288,9 +288,9 @@ def test_a_version_that_a_backfill_needs_cannot_be_removed(
     second = add_model(database, models.doubling(tmp_path / "m.onnx", width=4), active=False)
     register(database, (DEFAULT_MODEL, IRIS_ROW))
     with database.write() as connection:
-        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"))
+        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"), ACTOR)
     with pytest.raises(ConfigurationError, match="a backfill predicts"):
-        publish.remove(database, second)
+        publish.remove(database, second, ACTOR)
 
 
 def test_a_file_that_another_version_has_too_is_kept(database: Database, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_file_that_another_version_has_too_is_kept(database: Database, tmp_pat
     add_model(database, file, name="one")
     add_model(database, models.negated(tmp_path / "n.onnx"), name="one")
     other = add_model(database, file, name="other")
-    publish.remove(database, read_version(database, "one", 1))
+    publish.remove(database, read_version(database, "one", 1), ACTOR)
     with database.read() as connection:
         assert versions.has_file(connection, other.sha256)
 
@@ -310,10 +310,10 @@ def test_pruning_keeps_the_newest_versions_and_the_active_one(
         add_model(database, models.doubling(tmp_path / f"{n}.onnx", width=n), name="nightly")
         for n in range(1, 7)
     ]
-    publish.activate(database, made[1])
-    removed = publish.prune(database, "nightly", keep=2)
+    publish.activate(database, made[1], ACTOR)
+    removed = publish.prune(database, "nightly", keep=2, actor=ACTOR)
     assert [version.number for version in removed] == [1, 3, 4]
-    assert publish.prune(database, "nightly", keep=2) == []
+    assert publish.prune(database, "nightly", keep=2, actor=ACTOR) == []
 
 
 def test_a_version_that_was_removed_meanwhile_does_not_become_active(
@@ -321,9 +321,9 @@ def test_a_version_that_was_removed_meanwhile_does_not_become_active(
 ) -> None:
     first = add_model(database, models.doubling(tmp_path / "a.onnx"))
     second = add_model(database, models.zeroed(tmp_path / "b.onnx"), active=False)
-    publish.remove(database, second)
+    publish.remove(database, second, ACTOR)
     with pytest.raises(ConfigurationError, match="was removed"):
-        publish.activate(database, second)  # as it was read before
+        publish.activate(database, second, ACTOR)  # as it was read before
     assert KnownVersions(database).active()[DEFAULT_MODEL].id == first.id
 
 
@@ -360,10 +360,10 @@ def test_an_old_version_whose_predictions_keep_their_form_is_renewed_in_place(
     added = add_model(database)
     to_old_format(database, added)
     assert read_version(database, DEFAULT_MODEL, 1).format == 1
-    [renewal] = renew(database, Runtime())
+    [renewal] = renew(database, Runtime(), ACTOR)
     assert (renewal.successor, renewal.problem) == (None, None)
     assert read_version(database, DEFAULT_MODEL, 1).signature == added.signature
-    assert list(renew(database, Runtime())) == []
+    assert list(renew(database, Runtime(), ACTOR)) == []
     assert add_model(database).number == 1
 
 
@@ -388,11 +388,11 @@ def test_a_renewed_version_accepts_missing_values_from_then_on(
     to_format_2(database, added)
     old = read_version(database, DEFAULT_MODEL, 1)
     assert (old.format, old.signature.inputs[0].missing, old.signature.features) == (2, (), None)
-    [renewal] = renew(database, Runtime())
+    [renewal] = renew(database, Runtime(), ACTOR)
     assert (renewal.successor, renewal.problem) == (None, None)
     renewed = read_version(database, DEFAULT_MODEL, 1)
     assert (renewed.signature, renewed.notes) == (added.signature, added.notes)
-    assert list(renew(database, Runtime())) == []
+    assert list(renew(database, Runtime(), ACTOR)) == []
 
 
 def test_a_version_is_renewed_with_its_options_and_by_its_example(
@@ -400,9 +400,11 @@ def test_a_version_is_renewed_with_its_options_and_by_its_example(
 ) -> None:
     path, sample = models.picky(tmp_path / "m.onnx", first=1000), b"[[1001], [1002], [1003]]"
     file = ModelFile.read(str(path), choices=Choices(rows_axis="0"))
-    added = publish.add(database, "m", file, file.examine(("rows", sample), None), active=True)
+    added = publish.add(
+        database, "m", file, file.examine(("rows", sample), None), active=True, actor=ACTOR
+    )
     to_format_2(database, added)
-    [renewal] = renew(database, Runtime())
+    [renewal] = renew(database, Runtime(), ACTOR)
     assert (renewal.successor, renewal.problem) == (None, None)
     renewed = read_version(database, "m", 1)
     assert (renewed.options, renewed.batching) == (added.options, added.batching)
@@ -414,7 +416,7 @@ def test_an_old_version_whose_predictions_get_another_form_is_added_anew(
 ) -> None:
     added = add_model(database)
     to_old_format(database, added, labels=None)  # it was served as output name → value
-    [renewal] = renew(database, Runtime())
+    [renewal] = renew(database, Runtime(), ACTOR)
     assert renewal.successor is not None
     assert (renewal.successor.number, renewal.successor.active) == (2, True)
     assert not read_version(database, DEFAULT_MODEL, 1).active
@@ -423,7 +425,7 @@ def test_an_old_version_whose_predictions_get_another_form_is_added_anew(
 def test_an_old_version_without_its_file_predicts_as_before(database: Database) -> None:
     to_old_format(database, add_model(database))
     sql(database, "DELETE FROM model_files")
-    [renewal] = renew(database, Runtime())
+    [renewal] = renew(database, Runtime(), ACTOR)
     assert renewal.problem is not None
     assert read_version(database, DEFAULT_MODEL, 1).active
 
@@ -436,5 +438,5 @@ def test_a_version_that_older_code_deactivated_can_be_removed(
     with database.write() as connection:
         older = update(models_table).where(models_table.c.id == first.id).values(active=False)
         connection.execute(older)
-    publish.remove(database, first)
+    publish.remove(database, first, ACTOR)
     assert read_version(database, DEFAULT_MODEL, 1).is_removed

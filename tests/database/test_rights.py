@@ -83,6 +83,9 @@ COMMANDS = [
     ("backfill", "default", "--version", "2"),
     ("verify",),
     ("models", "remove", "default", "2"),
+    ("keys", "create", "shop", "--role", "write"),
+    ("keys", "revoke", "shop"),
+    ("audit",),
 ]
 TOO_MUCH = [
     ("batchline", "CREATE TABLE mine (id INTEGER)"),

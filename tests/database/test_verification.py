@@ -13,7 +13,7 @@ from batchline.task.verification import Discrepancy, Verifier
 from tests import models
 from tests.database.test_interleavings import register, sql
 from tests.database.test_jobs import run
-from tests.jobs import active, add_model, make_job
+from tests.jobs import ACTOR, active, add_model, make_job
 
 IRIS_ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
@@ -88,7 +88,7 @@ def test_an_item_without_a_valid_result_is_not_looked_at(job: Job, status: str) 
 def test_each_version_is_verified_with_its_own_file(job: Job, tmp_path: Path) -> None:
     second = add_model(job.database, models.negated(tmp_path / "negated.onnx"), active=False)
     with job.database.write() as connection:
-        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"))
+        backfills.start(connection, NewBackfill(second.name, second.id, "succeeded"), ACTOR)
     run(job)
     assert verify(job, second) == []
     sql(job.database, "UPDATE items SET data = '[[50, 50]]' WHERE id = 7")

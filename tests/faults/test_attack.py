@@ -27,7 +27,7 @@ from batchline.registry.version import read_versions
 from tests import models
 from tests.faults.conftest import Figures
 from tests.faults.test_kill_loop import Kept
-from tests.jobs import add_model
+from tests.jobs import ACTOR, add_model
 from tests.service import PATIENCE, run, wait_for
 
 CLIENTS = 4
@@ -140,10 +140,10 @@ def change_something(database: Database, dice: random.Random) -> None:
     with database.read() as connection:
         is_busy = backfills.has_unfinished(connection)  # each reads all items, which grow
     if is_busy or dice.random() < 0.6:
-        database.transaction(lambda c: versions.activate(c, version.name, version.id))
+        database.transaction(lambda c: versions.activate(c, version.name, version.id, ACTOR))
     else:
         new = NewBackfill(version.name, version.id, "succeeded")
-        database.transaction(lambda c: backfills.start(c, new))
+        database.transaction(lambda c: backfills.start(c, new, ACTOR))
 
 
 def expire_claims(database: Database) -> None:

@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from batchline import __version__
-from batchline.cli import backfill, failures, maintenance, models, predict, service, verify
+from batchline.cli import (
+    audit,
+    backfill,
+    failures,
+    keys,
+    maintenance,
+    models,
+    predict,
+    service,
+    verify,
+)
 
 app = typer.Typer(
     name="batchline",
@@ -22,7 +32,9 @@ app.add_typer(failures.app)
 app.add_typer(backfill.app)
 app.add_typer(verify.app)
 app.add_typer(predict.app)
+app.add_typer(audit.app)
 app.add_typer(models.models_app, name="models")
+app.add_typer(keys.keys_app, name="keys")
 app.add_typer(maintenance.db_app, name="db")
 
 

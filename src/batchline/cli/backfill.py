@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from batchline.cli.actor import actor
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, WorkerThreads, utc_time
 from batchline.cli.output import predicted
 from batchline.cli.run import run_backfill
@@ -69,7 +70,8 @@ def backfill(
             since=since,
             until=until,
         )
-        backfill_id = database.transaction(lambda c: backfills.start(c, new))
+        who = actor()
+        backfill_id = database.transaction(lambda c: backfills.start(c, new, who))
         title = f"version {chosen.number} of {name}"
         if backfill_id is None:
             typer.echo(f"{title}: {predicted(0, 0)}")

@@ -1,10 +1,11 @@
 """The commands that maintain a database: check, retry, db upgrade."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline.cli.actor import actor
 from batchline.cli.check import findings
 from batchline.cli.options import DatabaseUrl, LabelFilepath, ModelFilepath
 from batchline.cli.output import count
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from batchline.registry.renewal import Renewal
 
 IDS_IN_A_STATEMENT = 1_000
+IDS_IN_AUDIT = 20
+"""Ids of `retry --id` that the audit log names."""
 
 app = typer.Typer()
 db_app = typer.Typer(help="Migrate the database.", no_args_is_help=True)
@@ -71,11 +74,14 @@ def retry(
         raise typer.BadParameter(f"give one of --id, --code and --all, got {given or 'none'}")
     if message is not None and code is None:
         raise typer.BadParameter("--message needs --code")
+    from batchline.db import retries
+
+    asked = {"ids": (item_id or [])[:IDS_IN_AUDIT], "code": code, "message": message}
     with opened(configure({"database_url": database_url})) as database:
+        parts: Iterable[Sequence[int]] = [item_id or []]
         if code is not None and message is not None:
-            total = sum(_retry(database, ids, code) for ids in _of_group(database, code, message))
-        else:
-            total = _retry(database, item_id or [], code)
+            parts = _of_group(database, code, message)
+        total = retries.retry(database, parts, code, actor(), asked)
     if not total and not everything:
         raise _nothing_to_retry(item_id or [], code, message)
     if item_id and total < len(ids := set(item_id)):
@@ -83,21 +89,6 @@ def retry(
         are = "is not the id of a failed item" if missing == 1 else "are not ids of failed items"
         typer.echo(f"note: {missing} of the {len(ids)} ids {are}", err=True)
     typer.echo(f"{count(total, 'item')} pending again")
-
-
-def _retry(database: "Database", item_ids: Sequence[int], code: str | None) -> int:
-    """Make failed items pending, in transactions of bounded size. Return how many there were."""
-    from batchline.constants import RETRY_ITEMS
-    from batchline.db.cruds import results
-
-    total = 0
-    while retried := database.transaction(
-        lambda connection: results.retry_failed(
-            connection, item_ids=item_ids, code=code, limit=RETRY_ITEMS
-        )
-    ):
-        total += retried
-    return total
 
 
 def _of_group(database: "Database", code: str, message: str) -> Iterator[list[int]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline.cli.actor import actor
 from batchline.cli.model_options import (
     AllowNonFinite,
     Features,
@@ -84,7 +85,7 @@ def add(
             return
         found = _examined(model, sample, settings)
         before = next((each for each in read_versions(database, name) if each.active), None)
-        version = publish.add(database, name, model, found, active=activate)
+        version = publish.add(database, name, model, found, active=activate, actor=actor())
     _print_added(version)
     print_report(found, model.content)
     if before is not None:
@@ -182,7 +183,7 @@ def activate(
     from batchline.registry.version import read_version
 
     with opened(configure({"database_url": database_url})) as database:
-        publish.activate(database, read_version(database, name, version))
+        publish.activate(database, read_version(database, name, version), actor())
     typer.echo(f"version {version} of {name} is active")
 
 
@@ -200,7 +201,7 @@ def remove(
     from batchline.registry.version import read_version
 
     with opened(configure({"database_url": database_url})) as database:
-        publish.remove(database, read_version(database, name, version))
+        publish.remove(database, read_version(database, name, version), actor())
     typer.echo(f"version {version} of {name} is removed")
 
 
@@ -218,7 +219,7 @@ def prune(
     from batchline.registry import publish
 
     with opened(configure({"database_url": database_url})) as database:
-        removed = publish.prune(database, name, keep)
+        removed = publish.prune(database, name, keep, actor())
     typer.echo(f"{count(len(removed), 'version')} of {name} removed")
 
 

@@ -1,5 +1,7 @@
 """The lines that several commands print."""
 
+from datetime import datetime
+
 
 def count(number: int, noun: str) -> str:
     """Return the number with its noun: `1 item`, `2 items`."""
@@ -9,3 +11,13 @@ def count(number: int, noun: str) -> str:
 def predicted(succeeded: int, failed: int) -> str:
     """Return the summary of a job or a backfill: `1 item predicted, 0 failed`."""
     return f"{count(succeeded, 'item')} predicted, {failed} failed"
+
+
+def time_text(time: datetime | None) -> str:
+    """Return a time of the database, or an empty string: `2026-11-27 12:30:00`, which is UTC."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def printable(text: str) -> str:
+    """Return a text from the database for a terminal, which control characters could change."""
+    return "".join(each if each.isprintable() else "?" for each in text)

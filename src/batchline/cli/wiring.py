@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from batchline.cli.actor import actor
+
 if TYPE_CHECKING:
     from batchline.cli.database_wait import DatabaseWait
     from batchline.configurations import Settings
@@ -120,7 +122,7 @@ def _renew_versions(database: "Database", settings: "Settings") -> "list[Renewal
         return []  # the usual case, which imports no ONNX Runtime
     from batchline.registry.renewal import renew
 
-    return list(renew(database, runtime_of(settings)))
+    return list(renew(database, runtime_of(settings), actor()))
 
 
 def log_start(role: str, database: "Database", **facts: Any) -> None:
@@ -143,7 +145,8 @@ def ensure_default_model(database: "Database", settings: "Settings") -> "Replace
             return None
     from batchline.registry.publish import publish_default
 
-    return publish_default(database, DEFAULT_MODEL, settings.model_filepath, settings.labels)
+    path, labels = settings.model_filepath, settings.labels
+    return publish_default(database, DEFAULT_MODEL, path, labels, actor())
 
 
 def make_job(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from batchline.db.cruds import versions
+from batchline.db.cruds import audit, versions
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_one
 from batchline.db.dialects.types import utc_now
@@ -28,7 +28,7 @@ class NewBackfill:
     until: datetime | None = None
 
 
-def start(connection: Connection, new: NewBackfill) -> int | None:
+def start(connection: Connection, new: NewBackfill, actor: str) -> int | None:
     """Begin a backfill of all items that exist now. Return its id, or None without any items.
 
     Raises:
@@ -44,6 +44,9 @@ def start(connection: Connection, new: NewBackfill) -> int | None:
     if first is None:
         return None
     ids = {"first_id": first, "last_id": last, "next_id": first}
+    number = versions.get_version(connection, new.model_id).version
+    detail = {"version": number, "status": new.status, "since": new.since, "until": new.until}
+    audit.record(connection, actor, "backfills.start", new.model, detail)
     return insert_one(connection, backfills, **asdict(new), **ids)
 
 

@@ -48,23 +48,30 @@ def find(database: Database, name: str, file: ModelFile) -> Version | None:
 
 
 def add(
-    database: Database, name: str, file: ModelFile, found: ModelReport, *, active: bool
+    database: Database,
+    name: str,
+    file: ModelFile,
+    found: ModelReport,
+    *,
+    active: bool,
+    actor: str,
 ) -> Version:
     """Store the file and the report as a version, and return it."""
     new = to_new_version(file, found)
     content = file.content.pack() if file.is_stored else None
     return Version.parse(
-        database.transaction(lambda c: versions.add(c, name, new, content, active=active))
+        database.transaction(lambda c: versions.add(c, name, new, content, actor, active=active))
     )
 
 
-def activate(database: Database, version: Version) -> None:
+def activate(database: Database, version: Version, actor: str) -> None:
     """Predict with this version from now on.
 
     Raises:
         ConfigurationError: its file was removed.
     """
-    if not database.transaction(lambda c: versions.activate(c, version.name, version.id)):
+    name, model_id = version.name, version.id
+    if not database.transaction(lambda c: versions.activate(c, name, model_id, actor)):
         raise _is_removed(version)
 
 
@@ -85,14 +92,14 @@ def _is_removed(version: Version) -> ConfigurationError:
     )
 
 
-def remove(database: Database, version: Version) -> None:
+def remove(database: Database, version: Version, actor: str) -> None:
     """Delete the file of a version. Its predictions are kept and still name it.
 
     Raises:
         ConfigurationError: the version is active, was removed before, or a backfill needs it.
     """
     check_not_removed(version)
-    if database.transaction(lambda c: versions.remove(c, version.id)):
+    if database.transaction(lambda c: versions.remove(c, version.id, actor)):
         return
     with database.read() as connection:
         needed = backfills.has_unfinished(connection, version.id)
@@ -107,12 +114,12 @@ def remove(database: Database, version: Version) -> None:
     )
 
 
-def prune(database: Database, name: str, keep: int) -> list[Version]:
+def prune(database: Database, name: str, keep: int, actor: str) -> list[Version]:
     """Remove all versions of a model but the newest `keep` and the active one. Return them."""
     present = [each for each in read_model(database, name) if not each.is_removed]
     old = [each for each in present[: max(0, len(present) - keep)] if not each.active]
     for version in old:
-        remove(database, version)
+        remove(database, version, actor)
     return old
 
 
@@ -145,7 +152,7 @@ class Replacement:
 
 
 def publish_default(
-    database: Database, name: str, location: Path, labels: Path | None
+    database: Database, name: str, location: Path, labels: Path | None, actor: str
 ) -> Replacement | None:
     """Make this file the model's active version. It is examined only if it is new.
 
@@ -158,8 +165,8 @@ def publish_default(
     stored = read_versions(database, name)
     known = next((each for each in stored if is_version(file, each)), None)
     if known is None:
-        known = add(database, name, file, file.examine(None, None), active=True)
+        known = add(database, name, file, file.examine(None, None), active=True, actor=actor)
     elif not known.active:
-        activate(database, known)
+        activate(database, known, actor)
     old = next((each for each in stored if each.active), known)
     return None if old.id == known.id else Replacement(old, known)

@@ -31,7 +31,7 @@ class Renewal:
     problem: ConfigurationError | ModelUnavailable | None = None
 
 
-def renew(database: Database, runtime: Runtime) -> Iterator[Renewal]:
+def renew(database: Database, runtime: Runtime, actor: str) -> Iterator[Renewal]:
     """Examine all versions of an older format. If predictions look different, add a new version.
 
     A version that cannot be examined predicts as it did before.
@@ -39,10 +39,10 @@ def renew(database: Database, runtime: Runtime) -> Iterator[Renewal]:
     for version in read_versions(database):
         is_old = version.format < SIGNATURE_FORMAT and version.batching is not None
         if is_old and not version.is_removed:
-            yield _renew(database, version, runtime)
+            yield _renew(database, version, runtime, actor)
 
 
-def _renew(database: Database, version: Version, runtime: Runtime) -> Renewal:
+def _renew(database: Database, version: Version, runtime: Runtime, actor: str) -> Renewal:
     choices = replace(read_choices(version.options), allow_non_finite=version.allow_non_finite)
     try:
         content = read_version_content(database, version)
@@ -51,9 +51,10 @@ def _renew(database: Database, version: Version, runtime: Runtime) -> Renewal:
     except (ConfigurationError, ModelUnavailable) as error:
         return Renewal(version, problem=error)
     if _form(version.signature, version.batching) != _form(found.signature, found.batching):
-        return Renewal(version, add(database, version.name, file, found, active=version.active))
+        added = add(database, version.name, file, found, active=version.active, actor=actor)
+        return Renewal(version, added)
     new = to_new_version(file, found)
-    database.transaction(lambda c: versions.renew(c, version.id, new))
+    database.transaction(lambda c: versions.renew(c, version.id, new, actor))
     return Renewal(version)
 
 

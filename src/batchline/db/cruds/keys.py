@@ -3,13 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, or_, select, update
 
 from batchline.api_keys import Role
+from batchline.db.cruds import audit
 from batchline.db.dialects.inserts import insert_one
 from batchline.db.dialects.types import utc_now
-from batchline.db.models import api_keys
+from batchline.db.models import Record, api_keys
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key to create. `rate` is in requests per second; None: no limit."""
+
+    name: str
+    role: Role
+    sha256: str
+    rate: float | None = None
+    items_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +58,36 @@ def create(
     return insert_one(connection, api_keys, name=name, role=role, sha256=sha256, **limits)
 
 
-def revoke(connection: Connection, name: str) -> bool:
-    """Revoke a key. Return False if no key has this name or it has been revoked already."""
+def add(connection: Connection, new: NewKey, actor: str) -> ApiKey | None:
+    """Store a key and record who does it. Or return the key that has its name or its hash already.
+
+    Raises:
+        Conflict: another transaction stores such a key at the same time.
+    """
+    of = api_keys.c
+    taken = connection.execute(_query().where(or_(of.name == new.name, of.sha256 == new.sha256)))
+    known = taken.first()
+    if known is not None:
+        return _parse(known)
+    rate, items_per_day = new.rate, new.items_per_day
+    create(connection, new.name, new.role, new.sha256, rate=rate, items_per_day=items_per_day)
+    detail = {"role": new.role, "rate": rate, "items_per_day": items_per_day}
+    audit.record(connection, actor, "keys.create", new.name, detail)
+    return None
+
+
+def revoke(connection: Connection, name: str, actor: str) -> bool:
+    """Revoke a key and record who does it.
+
+    Return False if no key has this name or it has been revoked already.
+    """
     of = api_keys.c
     values = {"revoked_at": utc_now()}
     query = update(api_keys).where(of.name == name, of.revoked_at.is_(None)).values(values)
-    return connection.execute(query).rowcount == 1
+    if connection.execute(query).rowcount != 1:
+        return False
+    audit.record(connection, actor, "keys.revoke", name)
+    return True
 
 
 def exist(connection: Connection) -> bool:
@@ -60,12 +97,24 @@ def exist(connection: Connection) -> bool:
 
 def read(connection: Connection) -> Sequence[ApiKey]:
     """Return all keys, the oldest first, except rows with an unknown role, which a client wrote."""
+    known = api_keys.c.role.in_([*Role])
+    return list(map(_parse, connection.execute(_query().where(known).order_by(api_keys.c.id))))
+
+
+def find(connection: Connection, name: str) -> ApiKey | None:
+    """Return the key with this name, revoked or not."""
+    row = connection.execute(_query().where(api_keys.c.name == name)).first()
+    return None if row is None else _parse(row)
+
+
+def _query() -> Select[Any]:
     of = api_keys.c
-    columns = (
+    return select(
         *(of.id, of.name, of.role, of.sha256, of.rate, of.items_per_day),
         *(of.created_at, of.last_used_at, of.revoked_at),
     )
-    rows = connection.execute(select(*columns).order_by(of.id))
-    return [
-        ApiKey(row.id, row.name, Role(row.role), *row[3:]) for row in rows if row.role in {*Role}
-    ]
+
+
+def _parse(row: Record) -> ApiKey:
+    role = Role(row.role) if row.role in {*Role} else row.role  # an SQL client wrote it
+    return ApiKey(row.id, row.name, role, *row[3:])

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, func, select, true, update
 
 from batchline.constants import FINISHED, MODEL_PART_BYTES, NO_VERSION
+from batchline.db.cruds import audit
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects import packets
 from batchline.db.dialects.inserts import insert_many, insert_one
@@ -87,7 +88,13 @@ def active_version_of(connection: Connection, item_id: int) -> int:
 
 
 def add(
-    connection: Connection, name: str, new: NewVersion, content: bytes | None, *, active: bool
+    connection: Connection,
+    name: str,
+    new: NewVersion,
+    content: bytes | None,
+    actor: str,
+    *,
+    active: bool,
 ) -> VersionRow:
     """Store a version and return it. If two callers store the same one at once, it is stored once.
 
@@ -104,8 +111,10 @@ def add(
         number = (connection.execute(newest).scalar() or 0) + 1
         values = asdict(new)
         model_id = insert_one(connection, models, name=name, version=number, active=None, **values)
+        detail = {"version": number, "sha256": new.sha256}
+        audit.record(connection, actor, "models.add", name, detail)
     if active or not has_active(connection, name):
-        activate(connection, name, model_id)
+        activate(connection, name, model_id, actor)
     return get_version(connection, model_id)
 
 
@@ -115,19 +124,23 @@ def _find(connection: Connection, name: str, new: NewVersion) -> int | None:
     return next(same, None)
 
 
-def renew(connection: Connection, model_id: int, new: NewVersion) -> None:
+def renew(connection: Connection, model_id: int, new: NewVersion, actor: str) -> None:
     """Store what a newer Batchline found out about a version, which predicts the same as before."""
     connection.execute(update(models).where(models.c.id == model_id).values(asdict(new)))
+    _record(connection, actor, "models.renew", model_id)
 
 
-def activate(connection: Connection, name: str, model_id: int) -> bool:
+def activate(connection: Connection, name: str, model_id: int, actor: str) -> bool:
     """Let this version predict the items that are read from now on, unless it was removed.
 
     Return whether it is active.
     """
     acquire_claim_lock(connection)  # of two at once, the second would meet the unique index
-    if is_removed(connection, model_id):
+    found = get_version(connection, model_id)
+    if found.removed_at is not None:
         return False
+    if not found.active:
+        _record(connection, actor, "models.activate", model_id)
     # That index allows one active version of a name, so the other one is deactivated first.
     others = models.c.name == name, models.c.active, models.c.id != model_id
     connection.execute(update(models).where(*others).values(active=None))
@@ -141,7 +154,7 @@ def is_removed(connection: Connection, model_id: int) -> bool:
     return connection.execute(query).first() is not None
 
 
-def remove(connection: Connection, model_id: int) -> bool:
+def remove(connection: Connection, model_id: int, actor: str) -> bool:
     """Delete the file of a version, and keep its row. Return whether it was deleted.
 
     An active version is kept, and so is one with which a backfill predicts. The file stays if
@@ -155,11 +168,17 @@ def remove(connection: Connection, model_id: int) -> bool:
     done = connection.execute(update(models).where(*this).values(removed_at=utc_now())).rowcount
     if not done:
         return False
+    _record(connection, actor, "models.remove", model_id)
     sha256 = select(models.c.sha256).where(models.c.id == model_id).scalar_subquery()
     kept = select(models.c.sha256).where(models.c.removed_at.is_(None))
     unused = model_files.c.sha256 == sha256, model_files.c.sha256.not_in(kept)
     connection.execute(delete(model_files).where(*unused))
     return True
+
+
+def _record(connection: Connection, actor: str, action: str, model_id: int) -> None:
+    found = get_version(connection, model_id)
+    audit.record(connection, actor, action, found.name, {"version": found.version})
 
 
 @dataclass(frozen=True, slots=True)

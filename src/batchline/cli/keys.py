@@ -1,0 +1,235 @@
+"""The commands that create, list and revoke API keys."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from batchline.api_keys import Role
+from batchline.cli.actor import actor
+from batchline.cli.options import DatabaseUrl
+from batchline.cli.output import printable, time_text
+from batchline.cli.wiring import configure, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchline.db.cruds.keys import ApiKey, NewKey
+    from batchline.db.database import Database
+    from batchline.errors import ConfigurationError
+
+MAX_RATE = 1_000_000.0
+MAX_ITEMS_PER_DAY = 10**15
+
+keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+
+KeyName = Annotated[str, typer.Argument(help="Name of the client that has the key.")]
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= MAX_RATE:
+        raise typer.BadParameter(f"expected a number above 0, up to {MAX_RATE:g}, got {text}")
+    return rate
+
+
+@keys_app.command()
+def create(
+    name: KeyName,
+    role: Annotated[
+        Role,
+        typer.Option(
+            help="read: items, models and metrics. write: also register items. admin: also change "
+            "models, keys and many items at once."
+        ),
+    ],
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            parser=_rate,
+            metavar="NUMBER",
+            help="Allow this number of requests per second, in each API process.",
+        ),
+    ] = None,
+    items_per_day: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=MAX_ITEMS_PER_DAY, help="Allow this number of items per day, in UTC."
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Read the key from this file, or write a new key to it if it does not exist."
+        ),
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Create an API key and print it.
+
+    The database stores only its SHA-256, so the key cannot be shown again. With --key-file, nothing
+    is printed, and a second run with the same name and file changes nothing.
+    """
+    from batchline import api_keys
+    from batchline.db.cruds import keys
+    from batchline.db.cruds.keys import NewKey
+
+    _check_name(name)
+    who = actor()
+    with opened(configure({"database_url": database_url})) as database:
+        key = api_keys.generate() if key_file is None else _of_file(database, name, key_file)
+        new = NewKey(name, role, api_keys.digest(key), rate, items_per_day)
+        known = database.transaction(lambda c: keys.add(c, new, who))
+    if known is not None:
+        _check_same(known, new)
+        typer.echo(f"API key {name} is stored already", err=True)
+        return
+    typer.echo(f"API key {name} is stored with the role {role.value}", err=True)
+    if key_file is None:
+        typer.echo(key)
+        typer.echo("note: this key is not shown again", err=True)
+
+
+@keys_app.command("list")
+def list_keys(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List the API keys, their roles and limits, and when each was last used."""
+    from batchline.db.cruds import keys
+
+    with opened(configure({"database_url": database_url})) as database, database.read() as reading:
+        found = keys.read(reading)
+    if as_json:
+        typer.echo(json.dumps({"keys": [_as_json(each) for each in found]}, ensure_ascii=False))
+    elif found:
+        _print_table(found)
+    else:
+        typer.echo("no API keys")
+
+
+@keys_app.command()
+def revoke(name: KeyName, database_url: DatabaseUrl = None) -> None:
+    """Revoke an API key. Every API process rejects it within five seconds.
+
+    Its name cannot be used again, because items and the audit log refer to it.
+    """
+    from batchline.db.cruds import keys
+
+    _check_name(name)
+    who = actor()
+    with opened(configure({"database_url": database_url})) as database:
+        is_new = database.transaction(lambda c: keys.revoke(c, name, who))
+        with database.read() as connection:
+            found = keys.find(connection, name)
+    if found is None:
+        raise _error(f"no API key has the name {name!r}", "run `batchline keys list`")
+    typer.echo(f"API key {name} is revoked" if is_new else f"API key {name} was revoked before")
+
+
+def _of_file(database: "Database", name: str, path: Path) -> str:
+    """Return the key in a file, which is written first if it does not exist."""
+    from batchline import api_keys
+    from batchline.cli import key_file
+    from batchline.db.cruds import keys
+
+    if not path.exists():
+        with database.read() as connection:
+            known = keys.find(connection, name)
+        if known is not None:
+            raise _taken(name)
+        key_file.write(path, api_keys.generate())
+        typer.echo(f"new API key in {path}", err=True)
+    elif key_file.is_readable_by_others(path):
+        typer.echo(
+            f"warning: every user of this machine can read {path}\nhint: run `chmod o-r {path}`",
+            err=True,
+        )
+    return key_file.read(path)
+
+
+def _check_same(known: "ApiKey", new: "NewKey") -> None:
+    """Check that a stored key is the one that a user asks for.
+
+    Raises:
+        ConfigurationError: the name or the key is taken, or the key was revoked.
+    """
+    if known.name != new.name:
+        raise _error(f"this API key has the name {known.name!r} already", "use another --key-file")
+    if known.sha256 != new.sha256:
+        raise _taken(new.name)
+    if known.revoked_at is not None:
+        raise _error(
+            f"the API key {new.name!r} was revoked",
+            "delete the key file, and create a key with another name",
+        )
+    stored = (known.role, known.rate, known.items_per_day)
+    if stored != (new.role, new.rate, new.items_per_day):
+        raise _error(
+            f"the API key {new.name!r} is stored with another role or other limits",
+            "run `batchline keys list`, and give the command the same options",
+        )
+
+
+def _check_name(name: str) -> None:
+    from batchline import api_keys
+
+    if name.startswith(api_keys.PREFIX):  # it may be a key, which no output may show
+        raise _error(
+            f"the name of an API key must not begin with {api_keys.PREFIX}",
+            "give the name of the key, not the key",
+        )
+    if not api_keys.is_name(name):
+        raise _error(
+            f"the name of an API key must be 1 to {api_keys.MAX_NAME_LENGTH} printable characters "
+            f"without a space at either end, got {name[:80]!r}",
+            "use letters, digits, dots and dashes",
+        )
+
+
+def _taken(name: str) -> "ConfigurationError":
+    return _error(
+        f"another API key has the name {name!r}, or had it before it was revoked",
+        "use another name, and list those in use with `batchline keys list`",
+    )
+
+
+def _error(detail: str, hint: str) -> "ConfigurationError":
+    from batchline.errors import ConfigurationError
+
+    return ConfigurationError(detail, hint=hint)
+
+
+def _print_table(found: "Sequence[ApiKey]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("name", "role", "created", "last used", "requests/s", "items/day", "revoked")
+    for each in found:
+        created, used, revoked = map(
+            time_text, (each.created_at, each.last_used_at, each.revoked_at)
+        )
+        rate = "" if each.rate is None else f"{each.rate:g}"
+        items = "" if each.items_per_day is None else f"{each.items_per_day:,}"
+        cells = (each.name, each.role.value, created, used, rate, items, revoked)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    Console().print(table)
+
+
+def _as_json(key: "ApiKey") -> dict[str, Any]:
+    times = {
+        name: time and time.isoformat()
+        for name, time in (
+            ("created_at", key.created_at),
+            ("last_used_at", key.last_used_at),
+            ("revoked_at", key.revoked_at),
+        )
+    }
+    limits = {"rate": key.rate, "items_per_day": key.items_per_day}
+    return {"name": key.name, "role": key.role.value, **limits, **times}

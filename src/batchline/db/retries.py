@@ -1,0 +1,47 @@
+"""Make failed items pending again, in transactions of bounded size, under one audit entry."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+
+from batchline.constants import RETRY_ITEMS
+from batchline.db.cruds import audit, results
+from batchline.db.database import Database
+
+
+def retry(
+    database: Database,
+    parts: Iterable[Sequence[int]],
+    code: str | None,
+    actor: str,
+    asked: Mapping[str, Any],
+) -> int:
+    """Make failed items pending, with these ids and this code if given. Return how many there were.
+
+    Each transaction updates the entry of the audit log, which always says how many were changed.
+
+    Args:
+        parts: the ids, or one empty part for any id.
+        asked: what the user asked for, for the entry.
+    """
+    total: int = 0
+    entry: int | None = None
+
+    def work(connection: Connection, ids: Sequence[int]) -> tuple[int, int | None]:
+        found = results.retry_failed(connection, item_ids=ids, code=code, limit=RETRY_ITEMS)
+        if not found:
+            return 0, entry
+        detail = {**asked, "items": total + found}
+        if entry is None:
+            return found, audit.record(connection, actor, "items.retry", None, detail)
+        audit.amend(connection, entry, detail)
+        return found, entry
+
+    for ids in parts:
+        found = -1
+        while found:
+            found, entry = database.transaction(partial(work, ids=ids))
+            total += found
+    return total
