@@ -7,7 +7,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from devservers import NAMES, SERVERS, Server, ServerUnavailable, start
+from devservers import NAMES, PROGRAMS, Server, ServerUnavailable, start
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
 def fetch() -> None:
     """Download every missing server, and exit with an error if one is not available."""
     missing = []
-    for name, kind in SERVERS.items():
+    for name, kind in PROGRAMS.items():
         try:
             print(f"{name}: {kind.find_program()}", flush=True)
         except ServerUnavailable as error:

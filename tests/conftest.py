@@ -120,13 +120,28 @@ class Servers:
         return self._running[kind]
 
     def _start(self, kind: str) -> devservers.Server:
-        try:
+        with _available(kind):
             return self._stack.enter_context(devservers.start(kind))
-        except devservers.ServerUnavailable as error:
-            message = f"not tested on {kind}: {error}"
-            if IN_CI:
-                pytest.fail(message)
-            pytest.skip(message)
+
+    @contextmanager
+    def pooler(self, mode: str = "transaction", size: int = 3) -> Iterator[devservers.Server]:
+        """PgBouncer in front of PostgreSQL during the block."""
+        postgresql = self.get("postgresql")
+        with ExitStack() as stack:
+            with _available("pgbouncer"):
+                pooler = stack.enter_context(devservers.start_pooler(postgresql, mode, size))
+            yield pooler
+
+
+@contextmanager
+def _available(kind: str) -> Iterator[None]:
+    try:
+        yield
+    except devservers.ServerUnavailable as error:
+        message = f"not tested on {kind}: {error}"
+        if IN_CI:
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,16 @@ SUSPECTS_INTERVAL = 0.5
 WAIT_FOR_OTHER_JOBS = 0.25
 """Interval at which `job --once` looks for items that other jobs have released."""
 CONNECT_TIMEOUT = 3
+IDLE_TEST_AFTER = 1.0
+"""Time without use after which a connection to a database is tested before it is used again."""
+KEEPALIVE_IDLE = 10
+"""Time without packets after which the system asks whether the other end is still there. It also
+keeps firewalls from forgetting the connection."""
+KEEPALIVE_INTERVAL = 5
+KEEPALIVE_COUNT = 3
+"""Questions without a reply after which the connection ends."""
+UNACKNOWLEDGED_TIMEOUT = 30
+"""Time that packets may stay unacknowledged before the connection ends."""
 REQUEST_TIMEOUT = 10
 """Time that a registration waits for its COMMIT before it gets a 503."""
 REQUEST_TIMEOUT_INTERVAL = 0.5

@@ -21,7 +21,7 @@ from batchline.constants import SCHEMA_REVISION
 from batchline.db.cruds import claim_lock, items, runs, schema, versions
 from batchline.db.cruds.results import VersionResults, insert
 from batchline.db.database import Database
-from batchline.db.dialects import connections
+from batchline.db.dialects import connections, mysql, postgresql
 from batchline.db.dialects.inserts import COPY_ROWS
 from batchline.db.models import metadata
 from batchline.db.new_items import NewItems
@@ -539,7 +539,8 @@ def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(
 ) -> None:
     if database_kind == "sqlite":
         return  # the lock is the process's own, and goes with it
-    monkeypatch.setattr(connections, "IDLE_TIMEOUT", 2)
+    for each in (mysql, postgresql):
+        monkeypatch.setattr(each, "IDLE_TIMEOUT", 2)
     stalled = Database(database.engine.url.render_as_string(hide_password=False))
 
     def stand_still() -> None:

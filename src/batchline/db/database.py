@@ -55,11 +55,11 @@ class Database:
         must_exist: bool = False,
         refuse_in_outages: bool = False,
     ) -> None:
-        parsed = connections.with_driver(url)
+        parsed = self._parsed = connections.with_driver(url)
         self.url = connections.without_secrets(parsed)
         try:
             self.engine = create_engine(
-                parsed,
+                connections.driver_url(parsed),
                 pool_size=pool_size,
                 max_overflow=pool_size,
                 pool_timeout=POOL_TIMEOUT,
@@ -74,7 +74,7 @@ class Database:
                 f"DATABASE_URL cannot be used: {error}",
                 hint="leave out the driver: mysql://…, postgresql://… or sqlite:///…",
             ) from error
-        connections.prepare(self.engine, timeout, must_exist=must_exist)
+        connections.prepare(self.engine, parsed, timeout, must_exist=must_exist)
         self._breaker = CircuitBreaker(self._probe) if refuse_in_outages else None
         # SQLite lets one writer at a time, and lets the others ask again at ever longer intervals.
         # Those that wait for each other here are woken, and none of them starves.
@@ -152,7 +152,7 @@ class Database:
 
     def without_time_limit(self) -> "Database":
         """Return another engine for this database, for statements that may take long."""
-        url = self.engine.url.render_as_string(hide_password=False)
+        url = self._parsed.render_as_string(hide_password=False)
         return Database(url, pool_size=1, timeout=None)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batchline.db.database import Database
-from batchline.db.dialects import connections
+from batchline.db.dialects import mysql, postgresql
 from batchline.db.scoring_source import SourceQuery
 from batchline.errors import BatchlineError
 from batchline.file_errors import SourceLost
@@ -71,12 +71,13 @@ def impatient(
     database: Database, monkeypatch: pytest.MonkeyPatch, database_kind: str
 ) -> Iterator[None]:
     """The server ends what is idle, or is not read, for a second."""
-    monkeypatch.setattr(connections, "IDLE_TIMEOUT", 1)
-    mysql = database_kind in ("mysql", "mariadb")
-    if mysql:
+    for each in (mysql, postgresql):
+        monkeypatch.setattr(each, "IDLE_TIMEOUT", 1)
+    is_mysql = database_kind in ("mysql", "mariadb")
+    if is_mysql:
         execute(database, "SET GLOBAL net_write_timeout = 1")
     yield
-    if mysql:
+    if is_mysql:
         execute(database, "SET GLOBAL net_write_timeout = 60")
 
 

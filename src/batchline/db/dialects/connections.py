@@ -1,6 +1,6 @@
-"""Connections to each database: driver, session settings, oldest supported version."""
+"""Connections to each database: driver, options, oldest supported version."""
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +8,41 @@ from sqlalchemy import (
     Connection,
     event,
 )
+from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL, Engine, make_url
 
 from batchline.constants import (
     CONNECT_TIMEOUT,
-    IDLE_TIMEOUT,
+    KEEPALIVE_COUNT,
+    KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL,
     SQLITE_BUSY_TIMEOUT,
+    UNACKNOWLEDGED_TIMEOUT,
 )
+from batchline.db.dialects import liveness, mysql
 from batchline.db.dialects.inserts import copy_rows
 from batchline.db.dialects.sqlite import begin, check_file, prepare_connection
 from batchline.errors import ConfigurationError, SchemaOutdated
 
+POSTGRESQL_DRIVER = "postgresql+batchline"
+registry.register("postgresql.batchline", "batchline.db.dialects.postgresql", "Dialect")
 DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
+    "postgres": POSTGRESQL_DRIVER,
+    "postgresql": POSTGRESQL_DRIVER,
+    "postgresql+psycopg": POSTGRESQL_DRIVER,
 }
 """The driver that Batchline installs for each database."""
+
+POSTGRESQL_ARGUMENTS: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "client_encoding": "UTF8",
+    "keepalives_idle": KEEPALIVE_IDLE,
+    "keepalives_interval": KEEPALIVE_INTERVAL,
+    "keepalives_count": KEEPALIVE_COUNT,
+    "tcp_user_timeout": UNACKNOWLEDGED_TIMEOUT * 1000,
+}
 
 OLDEST = {"mysql": (8, 0, 1), "mariadb": (10, 6), "postgresql": (13,), "sqlite": (3, 35)}
 
@@ -69,7 +86,8 @@ def with_driver(url: str) -> URL:
 
 def without_secrets(url: URL) -> str:
     """Return the URL for messages. Its query may hold passwords too."""
-    return url.set(query={}).render_as_string(hide_password=True)
+    plain = url.set(drivername=url.get_backend_name(), query={})
+    return plain.render_as_string(hide_password=True)
 
 
 def _is_in_memory(url: URL) -> bool:
@@ -77,45 +95,40 @@ def _is_in_memory(url: URL) -> bool:
     return name in ("", ":memory:") or url.query.get("mode") == "memory"
 
 
+def driver_url(url: URL) -> URL:
+    """Return the URL without the options that are ours, and not the driver's."""
+    return url.difference_update_query(["options", mysql.MODE, *mysql.FILES])
+
+
 def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:
     """Return the options of `create_engine` for this database.
 
     The server ends an idle transaction after `IDLE_TIMEOUT`, so a process that stalls in the middle
     of a transaction does not hold its locks for longer. The isolation level is READ COMMITTED,
-    because registrations and claims deadlock under InnoDB's default.
+    because registrations and claims deadlock under InnoDB's default. On PostgreSQL, the statement
+    that begins a transaction sets both.
 
     Args:
         timeout: seconds for one statement, or None for no limit.
     """
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT, "check_same_thread": False}}
-    options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
     if url.get_backend_name() == "postgresql":
-        session = {
-            "statement_timeout": int((timeout or 0) * 1000),
-            "idle_in_transaction_session_timeout": IDLE_TIMEOUT * 1000,
-            "timezone": "UTC",
-        }
-        options["connect_args"] = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "client_encoding": "UTF8",
-            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
-        }
-    else:
-        options["connect_args"] = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "read_timeout": timeout,
-            "write_timeout": timeout,
-            "init_command": f"SET time_zone = '+00:00', wait_timeout = {IDLE_TIMEOUT}",
-        }
-        options["pool_recycle"] = IDLE_TIMEOUT // 2  # before the server closes it
-    return options
+        return {"connect_args": _unless_given(url, POSTGRESQL_ARGUMENTS)}
+    arguments = _unless_given(url, mysql.arguments(url, timeout))
+    return {"isolation_level": "READ COMMITTED", "connect_args": arguments}
 
 
-def prepare(engine: Engine, timeout: float | None, *, must_exist: bool) -> None:
+def _unless_given(url: URL, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are not in the URL's query. SQLAlchemy adds those that are."""
+    return {name: value for name, value in arguments.items() if name not in url.query}
+
+
+def prepare(engine: Engine, url: URL, timeout: float | None, *, must_exist: bool) -> None:
     """Attach listeners that prepare each new connection of this engine.
 
     Args:
+        url: the database's, as `with_driver` returns it.
         timeout: seconds for one statement, or None for no limit.
         must_exist: whether a missing file of SQLite is an error.
     """
@@ -125,12 +138,30 @@ def prepare(engine: Engine, timeout: float | None, *, must_exist: bool) -> None:
         event.listen(engine, "connect", prepare_connection)
         event.listen(engine, "checkout", check_file)
         event.listen(engine, "begin", begin)
-    if engine.dialect.driver == "pymysql":
-        _limit_handshake(engine, timeout)
+        return
+    event.listen(engine, "do_connect", _connector(engine, url, timeout))
+    liveness.watch(engine)
     if engine.dialect.name == "postgresql":
-        if timeout is not None:
-            _limit_waiting(engine, timeout + 1)  # the server's own timeout expires first
         event.listen(engine, "do_executemany", copy_rows)
+
+
+def _connector(engine: Engine, url: URL, timeout: float | None) -> Callable[..., Any]:
+    """Return what opens a connection to a server."""
+    if engine.dialect.name == "postgresql":
+        from batchline.db.dialects import postgresql  # slow to import
+
+        statement = postgresql.begin_statement(url, timeout)
+        patience = None if timeout is None else timeout + 1  # the server's own expires first
+
+        def to_postgresql(dialect: Any, record: Any, words: Any, options: Any) -> Any:
+            return postgresql.connect(words, options, statement, patience)
+
+        return to_postgresql
+
+    def to_mysql(dialect: Any, record: Any, words: Any, options: Any) -> Any:
+        return mysql.connect(dialect, words, options, timeout)
+
+    return to_mysql
 
 
 def _refuse_to_create(engine: Engine) -> None:
@@ -145,51 +176,6 @@ def _refuse_to_create(engine: Engine) -> None:
             )
 
     event.listen(engine, "do_connect", check)
-
-
-def _limit_handshake(engine: Engine, timeout: float | None) -> None:
-    """Let PyMySQL time out if the server accepts a connection and says nothing.
-
-    PyMySQL's `connect_timeout` ends when the port accepts. The handshake, and the statements that
-    PyMySQL sends in it, wait for `read_timeout`, which is that of a statement.
-    """
-
-    def connect(dialect: Any, record: Any, words: Any, options: dict[str, Any]) -> Any:
-        connection = dialect.connect(*words, **{**options, "read_timeout": CONNECT_TIMEOUT})
-        connection._read_timeout = timeout  # PyMySQL reads it before each answer
-        return connection
-
-    event.listen(engine, "do_connect", connect)
-
-
-def _limit_waiting(engine: Engine, seconds: float) -> None:
-    """Let psycopg time out if the server stalls. By default, it waits forever.
-
-    A new connection sends a statement, as PyMySQL's do. So a server that lets clients in, but
-    answers nothing, is found after `CONNECT_TIMEOUT`.
-    """
-    import psycopg
-
-    class LimitedConnection(psycopg.Connection[Any]):
-        patience: float = CONNECT_TIMEOUT
-
-        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-            end = time.monotonic() + self.patience
-            try:
-                return super().wait(gen, interval, self.patience if timeout is None else timeout)
-            except psycopg.OperationalError:
-                if time.monotonic() >= end:
-                    self.pgconn.finish()  # the next query must not read this query's late reply
-                raise
-
-    def connect(dialect: Any, record: Any, words: Any, options: Any) -> LimitedConnection:
-        connection = LimitedConnection.connect(*words, **{**options, "autocommit": True})
-        connection.execute("SELECT 1")
-        connection.autocommit = False
-        connection.patience = seconds
-        return connection
-
-    event.listen(engine, "do_connect", connect)
 
 
 def check_version(connection: Connection) -> None:
