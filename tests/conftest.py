@@ -13,6 +13,7 @@ the others. A test whose behaviour differs by server is marked `every_server`.
 
 import os
 from collections import defaultdict
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -26,7 +27,7 @@ from hypothesis import HealthCheck, settings
 import devservers
 from batchline.db.database import Database
 from tests.migrated import Template
-from tests.service import Service
+from tests.service import Service, migrate
 
 Templates = Callable[[str], Template]
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
@@ -194,6 +195,19 @@ def database(
     database = Database(database_url)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def iris_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("iris") / "batchline.db"
+    migrate(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def iris_url(iris_template: Path, tmp_path: Path) -> str:
+    """The URL of an SQLite database with Batchline's tables and the bundled model."""
+    return f"sqlite:///{shutil.copy(iris_template, tmp_path)}"
 
 
 @pytest.fixture

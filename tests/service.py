@@ -22,7 +22,9 @@ T = TypeVar("T")
 
 PATIENCE = 60.0
 IRIS = [5.1, 3.5, 1.4, 0.2]
-SETTINGS = re.compile("DATABASE_|MYSQL_|BATCH_WAIT|WORKER_|MODEL_|LABEL_|HOST$|PORT$|LOG_")
+SETTINGS = re.compile(
+    "DATABASE_|MYSQL_|BATCH_WAIT|WORKER_|MODEL_|LABEL_|HOST$|AUTH$|ALLOWED_HOSTS$|CORS_ORIGINS$|PORT$|LOG_"
+)
 
 
 def wait_for(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:

@@ -1,12 +1,13 @@
 """The settings: read once from the environment, and overridden by command-line options."""
 
 import os
+import re
 from collections.abc import Set
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -18,6 +19,8 @@ SECRETS = ("database_url", "mysql_password", "source_database_url", "target_data
 DEFAULT_WORKER_THREADS = min(4, max(2, cores()))
 """With two threads, one predicts while the other waits for the database. More threads than CPU
 cores do not help, and each one delays registrations on the same machine."""
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
+"""As browsers send it: in lower case, and without a slash at the end."""
 DEFAULT_DATABASE_URL = "sqlite:///batchline.db"
 
 
@@ -128,6 +131,21 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8000, ge=1, le=65535, description="port that the API listens on")
+    auth: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="`auto`: the API requires API keys once one exists, and without one it listens "
+        "only on loopback addresses. `on`: always. `off`: never, since a proxy checks the clients",
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="names of the API, separated by commas, that requests may have in `Host` while "
+        "no key is required. `*.example.com` stands for all names that end so, `*` for all names",
+    )
+    cors_origins: str = Field(
+        "",
+        description="origins of web pages that may send requests, separated by commas, such as "
+        "`https://app.example.com`",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severe level that is logged"
     )
@@ -145,6 +163,14 @@ class Settings(BaseSettings):
                 if not getattr(self, name):
                     raise ValueError(f"{name.upper()} must be set with MYSQL_SERVER")
         return self
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, text: str) -> str:
+        for each in _listed(text):
+            if not ORIGIN.fullmatch(each):
+                raise ValueError("list origins, such as https://app.example.com")
+        return text
 
     @property
     def labels(self) -> Path | None:
@@ -167,6 +193,16 @@ class Settings(BaseSettings):
     def libraries(self) -> tuple[str, ...]:
         """Return `OPERATOR_LIBRARIES` as a tuple."""
         return _listed(self.operator_libraries)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return `ALLOWED_HOSTS` as a tuple."""
+        return _listed(self.allowed_hosts)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Return `CORS_ORIGINS` as a set."""
+        return frozenset(_listed(self.cors_origins))
 
     def url(self) -> str:
         """Return the database's SQLAlchemy URL from `DATABASE_URL`, or else from `MYSQL_*`."""

@@ -242,6 +242,15 @@ SIGNATURE_LIFETIME = 2.0
 """Time for which an API process uses the signatures that it has read."""
 UNKNOWN_MODEL_LIFETIME = 0.25
 """The shorter time for a request with an unknown model, which may have been added since."""
+KEYS_READ_INTERVAL = 2.0
+"""Time after which an API process reads the API keys again, while it uses the ones it has."""
+KEYS_LIFETIME = 4.0
+"""Time after which a request waits for the API keys to be read. So a revoked key stops working
+within five seconds."""
+KEYS_LIFETIME_IN_OUTAGES = 300.0
+"""Time for which known API keys stay valid while the database is unavailable."""
+UNKNOWN_KEY_INTERVAL = 1.0
+"""Shortest time between two reads that requests with an unknown key cause."""
 API_SWITCH_INTERVAL = 0.001
 """Time after which a thread that checks an upload's lines lets another thread run. A registration
 waits for several such switches, and Python's default of 0.005 adds up."""

@@ -5,7 +5,7 @@ users see, and the rest says what to do. The client can fix errors below 500. Th
 the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,11 +41,19 @@ class BatchlineError(Exception):
     advice: ClassVar[str] = "look for the cause in the API's log"
     """The hint for clients if the status is 500 or above. Then `hint` is for the operator only."""
 
-    def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        hint: str = "",
+        faults: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.hint = hint
         self.faults = tuple(faults)
+        self.headers = dict(headers or {})  # of the response
 
     @property
     def title(self) -> str:
@@ -182,6 +190,57 @@ class InvalidRequest(BatchlineError):
 
     code = "invalid_request"
     status = 400
+
+
+class Unauthorized(BatchlineError):
+    """The request needs a valid API key.
+
+    Send the header `Authorization: Bearer KEY`. To get a key, ask the operator of the service.
+    """
+
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(BatchlineError):
+    """The role of the API key does not allow this.
+
+    Use a key with the role that `detail` names.
+    """
+
+    code = "forbidden"
+    status = 403
+
+
+class CrossSite(BatchlineError):
+    """A page of another site has sent the request.
+
+    If this page may send requests, the operator adds its origin to `CORS_ORIGINS`.
+    """
+
+    code = "cross_site"
+    status = 403
+
+
+class UnsupportedMediaType(BatchlineError):
+    """A browser has sent the rows as a form or as text.
+
+    Send the header `Content-Type: application/json`, or `application/x-ndjson` to `POST /items`.
+    """
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class UnknownHost(BatchlineError):
+    """The API does not have the name that the request is for.
+
+    Use an address that the API listens on. If it has other names, the operator adds them to
+    `ALLOWED_HOSTS`.
+    """
+
+    code = "unknown_host"
+    status = 421
 
 
 class InvalidData(BatchlineError):

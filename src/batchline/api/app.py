@@ -33,6 +33,8 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Register rows now, read their predictions later.",
         lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     for router in ROUTERS:
         app.include_router(router)

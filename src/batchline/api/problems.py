@@ -49,7 +49,9 @@ async def _ours(request: Request, error: Exception) -> Response:
         detail = error.title
     if isinstance(error, Unavailable) and request.method == "POST":
         detail = f"{detail}. {error.outcome}"
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    headers = dict(error.headers)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return _problem(
         error.status,
         error.title,

@@ -9,7 +9,10 @@ from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
+from batchline.api.access import Access, Rules
 from batchline.api.connections import Connection, Connections
 from batchline.api.fast_path import FastPath
 from batchline.constants import (
@@ -27,13 +30,13 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: FastAPI, listener: socket.socket) -> None:
+def serve(app: FastAPI, listener: socket.socket, rules: Rules) -> None:
     """Serve until SIGTERM or Ctrl-C, then close the listener.
 
     After that, requests in progress have `API_SHUTDOWN_TIMEOUT` seconds to finish.
     """
     config = uvicorn.Config(
-        FastPath(app),
+        guarded(app, rules),
         http=cast(Any, partial(Connection, Connections())),  # uvicorn calls it like a class
         ws="none",
         log_config=None,
@@ -45,6 +48,20 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
     _allow_open_files(3 * MAX_CONNECTIONS)
     with listener:
         _Server(config).run(sockets=[listener])
+
+
+def guarded(app: FastAPI, rules: Rules) -> ASGIApp:
+    """Return the application with its fast path, behind the rules for access."""
+    access = Access(FastPath(app), app, rules)
+    if not rules.origins:
+        return access
+    return CORSMiddleware(
+        access,
+        allow_origins=sorted(rules.origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
+    )
 
 
 def _allow_open_files(number: int) -> None:

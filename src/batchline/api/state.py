@@ -4,6 +4,7 @@ import asyncio
 
 from batchline.api.bodies import BodyReader
 from batchline.api.item_reader import ItemReader
+from batchline.api.keys import KeyReader
 from batchline.api.requests import NewItem, as_sent, check_body, parse, to_key
 from batchline.api.signatures import SignatureReader
 from batchline.api.uploads import UploadPool
@@ -24,6 +25,7 @@ class ApiState:
         self.bodies = BodyReader()
         self.uploads = UploadPool(database)
         self.signatures = SignatureReader(database)
+        self.keys = KeyReader(database)
 
     async def check(self, body: bytes) -> NewItem:
         """Return the item that a request body asks for.
@@ -72,4 +74,5 @@ class ApiState:
         await self.uploads.close()
         await self.write_queue.close()
         await self.item_reader.close()
+        await self.keys.close()
         self.database.close()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from batchline.cli.database_wait import DatabaseWait
+from batchline.cli.exposure import listen_if_allowed, rules_of
 from batchline.cli.job_process import start_process
 from batchline.cli.options import (
     BatchWaitTime,
@@ -51,10 +52,9 @@ def up(
     Ctrl-C or SIGTERM stops both.
     """
     settings = configure(locals())
-    from batchline.api.listener import listen
-
-    listen(settings.host, settings.port, "up").close()  # a taken port ends it before the job runs
     prepare_database(settings, DatabaseWait(settings.database_wait))
+    with opened(settings) as database:  # a taken port ends it before the job runs
+        listen_if_allowed(settings, database, "up").close()
     from batchline.processes import ChildProcesses
 
     stop = stop_event()
@@ -74,18 +74,16 @@ def api(
 ) -> None:
     """Run only the API. It registers items and reads predictions."""
     settings = configure(locals())
-    from batchline.api.listener import listen
-
     with opened(settings, DatabaseWait(settings.database_wait)) as database:
-        listener = listen(settings.host, settings.port, "api")
+        listener = listen_if_allowed(settings, database, "api")
         log_start("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
     from batchline.api.app import create_app
     from batchline.api.server import serve
     from batchline.machine import collect_garbage_rarely
 
-    application = create_app(settings)
+    application, rules = create_app(settings), rules_of(settings)
     collect_garbage_rarely()
-    serve(application, listener)
+    serve(application, listener, rules)
 
 
 @app.command()

@@ -1,0 +1,144 @@
+"""Who may send a request: the host that it names, the page that sent it, its API key.
+
+This is the one place that decides, for the router and for the fast path. It decides before the body
+is read.
+"""
+
+import re
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fastapi import FastAPI, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from batchline.api import problems
+from batchline.api.browsers import check_origin
+from batchline.api.hosts import Hosts
+from batchline.api.keys import OF_SCOPE, KeyReader
+from batchline.api.roles import Open, RouteNeeds, routes_of
+from batchline.api_keys import PREFIX, Role, digest
+from batchline.db.cruds.keys import ApiKey
+from batchline.errors import BatchlineError, Forbidden, InvalidRequest, Unauthorized
+
+REALM = 'Bearer realm="batchline"'
+
+BEARER = re.compile(rb"bearer +([!-~]+)[ \t]*", re.IGNORECASE)
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+ALLOWED = {role: frozenset(each for each in Role if role.includes(each)) for role in Role}
+
+Fields = dict[bytes, bytes]
+
+FIELDS = frozenset({b"authorization", b"content-type", b"host", b"origin", b"sec-fetch-site"})
+"""The header fields that decide. None of them may be sent twice."""
+
+
+class Auth(StrEnum):
+    """When a key is required: once one exists, always, or never."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say about access."""
+
+    auth: Auth
+    hosts: Hosts
+    origins: Set[str]
+
+
+class Access:
+    """An ASGI application that passes requests to another one if they are allowed."""
+
+    def __init__(self, inner: ASGIApp, app: FastAPI, rules: Rules) -> None:
+        self._inner = inner
+        self._app = app
+        self._rules = rules
+        self._needs = RouteNeeds(routes_of(app))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                await self._check(scope)
+            except BatchlineError as error:
+                response = await problems.respond(Request(scope), error)
+                await response(scope, receive, send)
+                return
+        await self._inner(scope, receive, send)
+
+    async def _check(self, scope: Scope) -> None:
+        """Raise an error if the request is not allowed. Otherwise, add its key to the scope."""
+        need = self._needs.of(scope["method"], scope["path"])
+        if need is Open.HEALTH:
+            return
+        fields = _fields(scope)
+        keys: KeyReader = self._app.state.api.keys
+        is_open = self._rules.auth is Auth.OFF or (
+            self._rules.auth is Auth.AUTO and not await keys.exist()
+        )
+        if is_open:
+            self._rules.hosts.check(fields.get(b"host", b""), scope["server"])
+        if scope["method"] not in SAFE_METHODS:
+            check_origin(fields, self._rules.origins)
+        if is_open or isinstance(need, Open):
+            return
+        key = await _key(keys, fields, scope)
+        if need not in ALLOWED[key.role]:
+            raise _forbidden(key, need)
+        scope[OF_SCOPE] = key
+
+
+def _fields(scope: Scope) -> Fields:
+    fields: Fields = {}
+    for name, value in scope["headers"]:
+        if name in FIELDS:
+            if name in fields:
+                raise InvalidRequest(
+                    f"the request has the header field {name.decode().title()} twice",
+                    hint="send it once",
+                )
+            fields[name] = value
+    return fields
+
+
+async def _key(keys: KeyReader, fields: Fields, scope: Scope) -> ApiKey:
+    """Return the API key of a request.
+
+    Raises:
+        Unauthorized: the request has no key, or it is unknown or revoked.
+        DatabaseUnavailable: the database does not respond, and the key is unknown.
+    """
+    sent = fields.get(b"authorization")
+    if sent is None:
+        in_url = ", except in its URL, which is logged on the way" if _in_url(scope) else ""
+        raise _unauthorized(f"the request has no API key{in_url}")
+    bearer = BEARER.fullmatch(sent)
+    if bearer is None:
+        raise _unauthorized("the header field Authorization must be: Bearer KEY")
+    key = await keys.find(digest(bearer[1].decode()))
+    if key is None:
+        raise _unauthorized("the API key is unknown or has been revoked", ', error="invalid_token"')
+    return key
+
+
+def _in_url(scope: Scope) -> bool:
+    return PREFIX.encode() in scope["query_string"]
+
+
+def _unauthorized(detail: str, more: str = "") -> Unauthorized:
+    headers = {"WWW-Authenticate": REALM + more}
+    return Unauthorized(detail, hint="send the header Authorization: Bearer KEY", headers=headers)
+
+
+def _forbidden(key: ApiKey, need: Role) -> Forbidden:
+    challenge = f'{REALM}, error="insufficient_scope", scope="{need}"'
+    return Forbidden(
+        f"the API key has the role {key.role}, and this needs {need}",
+        hint=f"use a key with the role {need}",
+        headers={"WWW-Authenticate": challenge},
+    )

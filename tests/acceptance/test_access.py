@@ -1,0 +1,278 @@
+"""Who may send which request, and what everybody else gets."""
+
+import pytest
+
+from batchline.api.app import create_app
+from batchline.api.roles import NEEDS, Open, methods_of, routes_of
+from batchline.api_keys import Role
+from batchline.configurations import Settings
+from devservers.server import free_port
+from tests.api import add_key, api, bearer, revoke_key
+from tests.in_process import run_here
+from tests.service import IRIS
+
+ROUTES = [
+    (method, route.path)
+    for route in routes_of(create_app(Settings()))
+    for method in methods_of(route)
+]
+ROW = {"data": [IRIS]}
+
+
+# Roles -------------------------------------------------------------------------------------------
+
+
+def test_every_route_has_a_declared_role() -> None:
+    assert {f"{method} {path}" for method, path in ROUTES} == set(NEEDS)
+
+
+def test_each_role_may_use_its_routes_and_no_others(iris_url: str) -> None:
+    keys = {role: add_key(iris_url, role) for role in Role}
+    unknown = {"nobody": {}, "a stranger": bearer("bl_" + 64 * "0")}
+    with api(iris_url) as client:
+        for method, path in ROUTES:
+            need = NEEDS[f"{method} {path}"]
+            address = path.format(item_id=1, name="default")
+            for role, key in keys.items():
+                status = client.request(method, address, headers=bearer(key)).status_code
+                is_allowed = isinstance(need, Open) or role.includes(need)
+                assert (status == 403) is not is_allowed, (method, path, role)
+                assert status != 401
+            for who, headers in unknown.items():
+                status = client.request(method, address, headers=headers).status_code
+                assert (status == 401) is isinstance(need, Role), (method, path, who)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_no_method_and_no_spelling_of_a_path_avoids_the_key(iris_url: str, method: str) -> None:
+    add_key(iris_url)
+    with api(iris_url) as client:
+        for path in ("/predict", "/items", "/predict/", "//items", "/%69tems", "/health/../items"):
+            response = client.request(method, path, follow_redirects=False)
+            assert response.status_code == 401, path
+
+
+def test_the_errors_say_what_to_send(iris_url: str) -> None:
+    read = add_key(iris_url, Role.READ)
+    with api(iris_url) as client:
+        missing = client.post("/predict", json=ROW)
+        wrong = client.post("/predict", json=ROW, headers=bearer("bl_guess"))
+        denied = client.post("/predict", json=ROW, headers=bearer(read))
+    assert (missing.status_code, missing.json()["code"]) == (401, "unauthorized")
+    assert missing.headers["content-type"] == "application/problem+json"
+    assert missing.headers["www-authenticate"] == 'Bearer realm="batchline"'
+    assert "Authorization: Bearer KEY" in missing.json()["hint"]
+    assert 'error="invalid_token"' in wrong.headers["www-authenticate"]
+    assert "guess" not in wrong.text
+    assert (denied.status_code, denied.json()["code"]) == (403, "forbidden")
+    assert 'error="insufficient_scope", scope="write"' in denied.headers["www-authenticate"]
+
+
+# The header --------------------------------------------------------------------------------------
+
+
+def test_the_scheme_may_have_any_case(iris_url: str) -> None:
+    key = add_key(iris_url)
+    with api(iris_url) as client:
+        for scheme in ("Bearer ", "bearer ", "BEARER  "):
+            sent = {"Authorization": f"{scheme}{key} "}
+            assert client.post("/predict", json=ROW, headers=sent).status_code == 202
+
+
+def test_anything_else_in_the_header_is_refused(iris_url: str) -> None:
+    key = add_key(iris_url)
+    wrong = [
+        *(b"", b"Bearer", b"Bearer ", b"Basic dXNlcjpwYXNz", b"Token " + key.encode()),
+        *(key.encode(), b"Bearer" + key.encode(), b"Bearer\t" + key.encode()),
+        *(f"Bearer {key}, Bearer {key}".encode(), f"Bearer {key} x".encode()),
+        *(b"Bearer \xff\xfe", f"Bearer {key}é".encode(), f"Bearer {key}".encode("utf-16")),
+        *(
+            f"Bearer {key.upper()}".encode(),
+            f"Bearer {key[:-1]}".encode(),
+            f'Bearer "{key}"'.encode(),
+        ),
+        b"Bearer " + 60_000 * b"x",
+    ]
+    with api(iris_url) as client:
+        for value in wrong:
+            response = client.post("/predict", json=ROW, headers={b"authorization": value})
+            assert response.status_code == 401, value
+            assert key not in response.text
+
+
+def test_two_headers_are_refused_although_one_has_a_valid_key(iris_url: str) -> None:
+    key = add_key(iris_url)
+    with api(iris_url) as client:
+        for other in (key, "bl_other"):
+            headers = [("Authorization", f"Bearer {each}") for each in (key, other)]
+            response = client.post("/predict", json=ROW, headers=headers)
+            assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+            assert key not in response.text
+
+
+def test_a_key_in_the_url_is_refused_and_not_repeated(iris_url: str) -> None:
+    key = add_key(iris_url)
+    with api(iris_url) as client:
+        response = client.get(f"/items?access_token={key}")
+    assert response.status_code == 401
+    assert "in its URL" in response.json()["detail"]
+    assert key not in response.text
+
+
+# When a key is required ---------------------------------------------------------------------------
+
+
+def test_without_a_key_everything_on_loopback_is_open_until_the_first_one_exists(
+    iris_url: str,
+) -> None:
+    with api(iris_url) as client:
+        assert client.post("/predict", json=ROW).status_code == 202
+    add_key(iris_url)
+    revoke_key(iris_url, "write")
+    with api(iris_url) as client:  # a revoked key counts
+        assert client.post("/predict", json=ROW).status_code == 401
+
+
+def test_auth_on_requires_a_key_although_none_exists(iris_url: str) -> None:
+    with api(iris_url, auth="on") as client:
+        assert client.get("/items").status_code == 401
+        assert client.get("/health/ready").status_code == 200
+        key = add_key(iris_url)
+        assert client.get("/docs").status_code == 200
+        headers = bearer(key)
+        while (status := client.get("/items", headers=headers).status_code) == 401:
+            pass  # an unknown key is looked for once a second
+        assert status == 200
+
+
+def test_auth_off_looks_at_no_key(iris_url: str) -> None:
+    add_key(iris_url)
+    with api(iris_url, auth="off") as client:
+        for headers in ({}, bearer("bl_unknown")):
+            assert client.post("/predict", json=ROW, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize("command", ["api", "up"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_other_machines_cannot_reach_an_api_without_keys(
+    iris_url: str, command: str, host: str
+) -> None:
+    done = run_here(command, DATABASE_URL=iris_url, HOST=host, PORT=str(free_port()))
+    assert done.returncode == 1
+    error, hint = done.stderr.strip().splitlines()[-2:]
+    assert error == f"error: other machines can reach {host}, and no API key exists"
+    assert "`batchline keys create NAME --role write`" in hint
+    assert f"`batchline {command} --host {host}`" in hint
+
+
+# Hosts -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1:80", "[::1]:8000"),
+        *("[0:0:0:0:0:0:0:1]", "api.example.com", "a.example.org:1", "B.A.EXAMPLE.ORG"),
+    ],
+)
+def test_the_api_answers_to_its_own_names(iris_url: str, host: str) -> None:
+    names = "localhost,127.0.0.1,[::1],api.example.com,*.example.org"
+    with api(iris_url, allowed_hosts=names) as client:
+        assert client.get("/items", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "localhost.evil.example", "evil.example:8000", "example.org", ""),
+        *("127.0.0.1.nip.io", "localhost@evil.example", "evil.example#localhost", "[::2]"),
+        *("xexample.org", "localhost, evil.example", "localhost evil.example", "127.0.0.1:80:80"),
+    ],
+)
+def test_a_name_that_leads_here_but_is_not_the_apis_gets_nothing(iris_url: str, host: str) -> None:
+    with api(iris_url, allowed_hosts="localhost,*.example.org") as client:
+        for method, path in (("GET", "/items"), ("POST", "/predict"), ("GET", "/openapi.json")):
+            response = client.request(method, path, json=ROW, headers={"Host": host})
+            assert (response.status_code, response.json()["code"]) == (421, "unknown_host")
+        assert client.get("/health/ready", headers={"Host": host}).status_code == 200
+
+
+def test_two_hosts_are_refused(iris_url: str) -> None:
+    with api(iris_url) as client:
+        response = client.get("/items", headers=[("Host", "localhost"), ("Host", "localhost")])
+        assert response.status_code == 400
+
+
+def test_with_a_key_the_name_does_not_matter(iris_url: str) -> None:
+    key = add_key(iris_url)
+    with api(iris_url) as client:
+        headers = {"Host": "api.example.com", **bearer(key)}
+        assert client.get("/items", headers=headers).status_code == 200
+
+
+# Browsers ----------------------------------------------------------------------------------------
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 202),  # curl -d
+        ({"Sec-Fetch-Site": "same-origin", "Content-Type": JSON}, 202),
+        ({"Sec-Fetch-Site": "none", "Content-Type": "Application/JSON; charset=utf-8"}, 202),
+        ({"Origin": "http://127.0.0.1", "Content-Type": JSON}, 202),
+        ({"Origin": "https://app.example", "Content-Type": JSON}, 202),
+        (
+            {
+                "Origin": "https://app.example",
+                "Sec-Fetch-Site": "cross-site",
+                "Content-Type": JSON,
+            },
+            202,
+        ),
+        ({"Sec-Fetch-Site": "cross-site", "Content-Type": JSON}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Content-Type": JSON}, 403),
+        ({"Origin": "null", "Content-Type": JSON}, 403),
+        ({"Origin": "http://127.0.0.1:81", "Content-Type": JSON}, 403),
+        ({"Origin": "http://evil.example", "Content-Type": JSON}, 403),
+        ({"Origin": "http://evil.example/127.0.0.1", "Content-Type": JSON}, 403),
+        ({"Origin": "http://[", "Content-Type": JSON}, 403),
+        ({"Origin": "", "Content-Type": JSON}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Content-Type": "text/plain"}, 415),
+        ({"Sec-Fetch-Site": "same-origin", "Content-Type": "multipart/form-data; x"}, 415),
+        ({"Origin": "http://127.0.0.1", "Content-Type": "text/plain;charset=json"}, 415),
+        ({"Origin": "http://127.0.0.1"}, 415),
+    ],
+)
+@pytest.mark.parametrize("path", ["/predict", "/items"])
+def test_only_pages_of_the_api_and_allowed_ones_register(
+    iris_url: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    with api(iris_url, cors_origins="https://app.example,https://other.example") as client:
+        response = client.post(path, content=b'{"data": [[5.1, 3.5, 1.4, 0.2]]}', headers=headers)
+        expected = 200 if path == "/items" and status == 202 else status
+        assert response.status_code == expected, response.text
+
+
+def test_an_allowed_page_may_send_a_key_and_read_the_response(iris_url: str) -> None:
+    key = add_key(iris_url)
+    asks = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    asks |= {"Access-Control-Request-Headers": "authorization,content-type,idempotency-key"}
+    with api(iris_url, cors_origins="https://app.example") as client:
+        preflight = client.request("OPTIONS", "/predict", headers=asks)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+        sent = {"Origin": "https://app.example"}
+        for headers, status in ((sent | bearer(key), 202), (sent, 401)):
+            response = client.post("/predict", json=ROW, headers=headers)
+            assert response.status_code == status
+            assert response.headers["access-control-allow-origin"] == "https://app.example"
+        refused = client.request(
+            "OPTIONS", "/predict", headers=asks | {"Origin": "https://evil.example"}
+        )
+        assert "access-control-allow-origin" not in refused.headers
+    with api(iris_url) as client:
+        response = client.get("/items", headers=sent | bearer(key))
+        assert "access-control-allow-origin" not in response.headers
