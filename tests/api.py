@@ -62,7 +62,7 @@ def add_key(database_url: str, role: Role = Role.WRITE, name: str = "", **limits
 
 def revoke_key(database_url: str, name: str) -> None:
     with closing(Database(database_url)) as database:
-        assert database.transaction(lambda c: keys.revoke(c, name))
+        assert database.transaction(lambda c: keys.revoke(c, name, "test"))
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -12,8 +12,8 @@ the others. A test whose behaviour differs by server is marked `every_server`.
 """
 
 import os
-from collections import defaultdict
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache

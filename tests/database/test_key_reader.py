@@ -62,7 +62,7 @@ def create(database: Database, sha256: str, name: str = "shop") -> None:
 
 
 def revoke(database: Database) -> None:
-    assert database.transaction(lambda c: keys.revoke(c, "shop"))
+    assert database.transaction(lambda c: keys.revoke(c, "shop", "test"))
 
 
 def test_a_revoked_key_is_no_longer_found_after_its_lifetime(database: Database) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -104,21 +104,21 @@ class KeyReader:
         began = self._clock()
         try:
             loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._thread, self._all)
+            found, exist = await loop.run_in_executor(self._thread, self._all)
         except Exception as error:
             self._fail(error)
         else:
             self._failed = False
-            exist = bool(found) or (self._keys is not None and self._keys.exist)
+            exist = exist or (self._keys is not None and self._keys.exist)
             valid = {each.sha256: each for each in found if each.revoked_at is None}
             self._keys = _Keys(valid, exist, began)
         finally:
             self._tried_at = began
             self._reading = None
 
-    def _all(self) -> list[ApiKey]:
+    def _all(self) -> tuple[Sequence[ApiKey], bool]:
         with self._database.read() as connection:
-            return list(keys.read(connection))
+            return keys.read(connection), keys.exist(connection)
 
     def _fail(self, error: Exception) -> None:
         if not self._failed:
