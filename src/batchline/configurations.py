@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from batchline.constants import IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError
@@ -24,36 +30,14 @@ ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?
 DEFAULT_DATABASE_URL = "sqlite:///batchline.db"
 
 
-class SecretFiles(PydanticBaseSettingsSource):
-    """Reads a secret from the file named by `NAME_FILE`, as Docker and Kubernetes mount it."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name.upper()}_FILE") if field_name in SECRETS else None
-        return (Path(path).read_text().strip() if path else None), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self._read(name) for name in SECRETS}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _read(self, name: str) -> str | None:
-        try:
-            value, _, _ = self.get_field_value(self.settings_cls.model_fields[name], name)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"{name.upper()}_FILE cannot be read: {error}",
-                hint=f"set {name.upper()}_FILE to a text file that contains only the secret",
-            ) from error
-        return None if value is None else str(value)
-
-
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings. A field's name in upper case is its environment variable."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True)
 
     database_url: SecretStr | None = Field(
         None,
@@ -232,17 +216,6 @@ class Settings(BaseSettings):
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name.upper(): _plain(value) for name, value in values.items() if value is not None}
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, SecretFiles(settings_cls)
-
 
 def read_settings(**flags: Any) -> Settings:
     """Read the settings. A flag that is not None overrides its variable.
@@ -250,10 +223,11 @@ def read_settings(**flags: Any) -> Settings:
     Raises:
         ConfigurationError: a value is invalid. The detail lists each invalid variable.
     """
+    chosen = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**{**_secrets_in_files(), **_environment(), **chosen})
     except ValidationError as error:
-        given = {name for name, value in flags.items() if value is not None}
+        given = set(chosen)
         wrong = [str(problem["loc"][0]) for problem in error.errors() if problem["loc"]]
         names = ", ".join(_shown(name, given) for name in wrong) or "the value"
         again = "the command again" if given.intersection(wrong) else "`batchline check`"
@@ -261,6 +235,33 @@ def read_settings(**flags: Any) -> Settings:
             "; ".join(_in_words(problem, given) for problem in error.errors()),
             hint=f"correct {names}, then run {again}",
         ) from None
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of settings that are not empty, whatever their case is."""
+    names = {name.upper(): name for name in Settings.model_fields}
+    values = {names.get(name.upper()): value for name, value in os.environ.items() if value}
+    return {name: value for name, value in values.items() if name}
+
+
+def _secrets_in_files() -> dict[str, str]:
+    """Return what is in the files that `NAME_FILE` names, as Docker and Kubernetes mount secrets.
+
+    Raises:
+        ConfigurationError: one cannot be read.
+    """
+    found = {}
+    for name in SECRETS:
+        variable = f"{name.upper()}_FILE"
+        try:
+            if path := os.environ.get(variable):
+                found[name] = Path(path).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"{variable} cannot be read: {error}",
+                hint=f"set {variable} to a text file that contains only the secret",
+            ) from error
+    return found
 
 
 def _in_words(problem: Any, flags: Set[str]) -> str:
