@@ -45,6 +45,37 @@ def test_records_keep_their_bytes_and_get_new_cells(tmp_path: Path, newline: str
     assert (tmp_path / "b.csv").read_bytes().decode() == newline.join(lines) + newline
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "decimal", "newline", "between"),
+    [
+        (",", ".", "\n", "\n"),
+        (",", ".", "\r\n", "\r\n"),
+        (";", ",", "\n", "\n"),
+        ("\t", ".", "\n", "\n"),
+        (",", ".", "\n", "\n\n"),
+        (",", ".", "\n", "\r\n"),
+        (",", ".", "\r\n", "\n\n"),
+    ],
+)
+def test_floats_of_several_columns_are_behind_their_own_row(
+    tmp_path: Path, delimiter: str, decimal: str, newline: str, between: str
+) -> None:
+    numbers = [0.25, 1.0, 3.5e-05, 0.1, -7.125, 1e30]
+    rows = [f'{place}{delimiter}"x\r\ny"' for place in range(3)]
+    text = f"a{delimiter}b{newline}" + between.join(rows) + newline
+    fields = [("label", pa.string()), ("p", pa.float32()), ("q", pa.float32())]
+    new = pa.schema([*fields, ("error", pa.string())])
+    values = {"label": ["é", "n", "é"], "p": numbers[:3], "q": numbers[3:], "error": [None] * 3}
+    read = ReadOptions(delimiter=delimiter, decimal=decimal)
+    copy(file(tmp_path, "a.csv", text), tmp_path / "b.csv", new, values, read=read)
+    shown = [["0.25", "1.0", "0.000035"], ["0.1", "-7.125", "1e+30"]]
+    lines = [delimiter.join(["a", "b", *new.names])]
+    for row, label, p, q in zip(rows, values["label"], *shown, strict=True):
+        floats = [p.replace(".", decimal), q.replace(".", decimal)]
+        lines.append(delimiter.join([row, label, *floats, ""]))
+    assert (tmp_path / "b.csv").read_bytes().decode() == "".join(each + newline for each in lines)
+
+
 def test_only_a_header_comes_of_only_a_header(tmp_path: Path) -> None:
     assert copy(file(tmp_path, "a.csv", "a,b\r\n"), tmp_path / "b.csv") == 0
     assert (tmp_path / "b.csv").read_bytes() == b"a,b,label\r\n"

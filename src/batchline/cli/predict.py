@@ -71,7 +71,7 @@ from batchline.cli.predict_sql import (
     read_options,
 )
 from batchline.cli.wiring import configure_logging, configure_silently, connect, runtime_of
-from batchline.machine import collect_garbage_rarely
+from batchline.machine import collect_garbage_rarely, keep_freed_memory
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -135,6 +135,7 @@ def predict(
     """
     exit_at_signals()
     collect_garbage_rarely()
+    keep_freed_memory()
     settings = configure_silently({"database_url": database_url})
     from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.ray_options import RayOptions

@@ -37,7 +37,7 @@ class ByteRows:
         starts = np.concatenate([[0], ends])[:-1].astype(np.int32)
         stops = (ends - 1).astype(np.int32)
         array = np.frombuffer(data, np.uint8)
-        if b"\r\n" in data:
+        if b"\r" in data:  # a search for two bytes takes a hundred times as long
             pairs = (array[stops] == LF) & (array[stops - 1] == CR) & (stops > starts)
             stops = (stops - pairs).astype(np.int32)
         rows = stops > starts
@@ -89,6 +89,23 @@ class ByteRows:
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
         between = pa.Array.from_buffers(pa.binary(), 2 * count, buffers)
         return between.take(from_numpy(np.arange(0, 2 * count, 2), pa.int32()))
+
+    def texts_behind(self, newline: bytes) -> pa.Array | None:
+        """Return the bytes of each record with the line break of the one before it.
+
+        That copies nothing. Return None unless each record has this line break, and the next one
+        follows.
+        """
+        gaps = self.starts[1:] - self.stops[:-1]
+        if not len(self) or self.starts[0] or (gaps != len(newline)).any():
+            return None
+        array = np.frombuffer(self.data, np.uint8)
+        for place, byte in enumerate(newline):
+            if (array[self.stops[:-1] + place] != byte).any():
+                return None
+        offsets = np.concatenate([self.starts[:1], self.stops])
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(pa.binary(), len(self), buffers)
 
     def joined(self) -> Any:
         """Return a buffer with the records, each with a line break, and at most blank lines."""

@@ -78,9 +78,17 @@ def _needs_words(records: CsvRecords, kinds: Kinds, marks: Marks) -> bool:
     """
     integers = any(kind.is_integer for kind in kinds.values())
     floats = [kind.dtype for kind in kinds.values() if kind.is_float]
-    if integers and (b"0x" in records.data or b"0X" in records.data):
+    if integers and _has_hexadecimals(records.data):
         return True
     return "float16" in floats or bool(marks.thousands and (integers or floats))
+
+
+def _has_hexadecimals(data: bytes) -> bool:
+    """Whether there is 0x or 0X. `in` takes ten times as long for two bytes."""
+    array = np.frombuffer(data, np.uint8)
+    found = (array[1:] == ord("x")) | (array[1:] == ord("X"))
+    found &= array[:-1] == ord("0")
+    return bool(found.any())
 
 
 def _as_types(records: CsvRecords, kinds: Kinds) -> tuple[Cells, dict[int, int]] | None:

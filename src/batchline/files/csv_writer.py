@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from batchline.files.arrays import from_numpy, mask_of, scalar, validity, without
 from batchline.files.blocks import Kept
+from batchline.files.csv_floats import floats_at_end, joined_floats
 from batchline.files.csv_records import CsvRecords
 from batchline.files.value_texts import characters, is_nested, join, json_text, plain_text
 
@@ -41,6 +42,8 @@ class CsvWriter:
 
     def encode(self, kept: Kept, new: pa.RecordBatch) -> memoryview:
         """Return the text of these rows. Threads may call it at the same time."""
+        if (text := self._predicted_lines(kept, new)) is not None:
+            return text
         cells = [self._cells(column, self._decimal) for column in new.columns]
         if self._keeps_bytes(kept):
             cells.insert(0, kept.texts())  # type: ignore[attr-defined]
@@ -48,6 +51,23 @@ class CsvWriter:
             kept_cells = [self._cells(column, ".") for column in kept.table(self._kept).columns]
             cells = kept_cells + cells
         return self._lines(cells)
+
+    def _predicted_lines(self, kept: Kept, new: pa.RecordBatch) -> memoryview | None:
+        """Return what `encode` does, for rows that are kept as they are and have no errors.
+
+        It takes half of the time. Return None for any other rows.
+        """
+        *columns, errors = new.columns
+        count = floats_at_end(columns)
+        if not count or errors.null_count < len(errors) or not self._keeps_bytes(kept):
+            return None
+        lines = kept.texts_behind(self._newline)  # type: ignore[attr-defined]
+        marks = self._delimiter, self._decimal, self._newline
+        floats = None if lines is None else joined_floats(columns[-count:], *marks)
+        if floats is None:
+            return None
+        cells = [self._cells(column, self._decimal) for column in columns[:-count]]
+        return whole_text(_joined(scalar(self._delimiter.encode()), lines, *cells, floats))
 
     def write(self, encoded: memoryview) -> None:
         self._stream.write(encoded)

@@ -113,7 +113,7 @@ def escaped(texts: pa.Array) -> pa.Array:
 def _floats(array: pa.Array) -> pa.Array:
     """Return floats as texts. orjson is twice as fast as pyarrow, and mostly writes the same."""
     values = values_of(array)
-    alike = _is_written_alike(values)
+    alike = is_written_alike(values)
     if alike is None or not len(values):
         return _floats_of_pyarrow(array)
     if alike.all():
@@ -124,7 +124,7 @@ def _floats(array: pa.Array) -> pa.Array:
     return without(texts, ~validity(array))
 
 
-def _is_written_alike(values: NDArray[Any]) -> Mask | None:
+def is_written_alike(values: NDArray[Any]) -> Mask | None:
     """Return which floats orjson writes as pyarrow does, or None if it knows nothing of them.
 
     They differ in when a large or a small number gets an exponent.
