@@ -43,6 +43,7 @@ CHECKED_EACH = 97
 """Every so many rows, the predictions of a contender are compared with Batchline's."""
 LAUNCHER = """
 import os, sys, time
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # packages that are installed have bytecode
 started = time.perf_counter()
 process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
 _, status, used = os.wait4(process, 0)

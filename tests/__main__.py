@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     if "TMPDIR" not in os.environ and has_room(workers):
         # Making and removing files in memory costs a third less CPU time than on a disk.
         os.environ["TMPDIR"] = str(MEMORY)
+    # Otherwise each process that a test starts compiles a hundred modules: 0.2 s of CPU.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     options = [f"--numprocesses={workers}", "--dist=worksteal"]
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *options, *arguments])
 

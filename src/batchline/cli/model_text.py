@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from batchline.ml.examination.report import WARNING
+from batchline.ml.signature import NO_LABEL
+
 MAX_NAMES = 10
 """Names that a line lists."""
 
@@ -27,8 +30,6 @@ def print_report(found: "ModelReport", content: "ModelContent") -> None:
 
 def print_signature(signature: "Signature") -> None:
     """Print one line per input and output."""
-    from batchline.ml.signature import NO_LABEL
-
     for given in signature.inputs:
         typer.echo(f"input {given.name}: {_input(given)}")
     for output in signature.outputs:
@@ -66,8 +67,6 @@ def _names(names: Sequence[str]) -> str:
 
 def print_batching(batching: "Batching", notes: Sequence[str]) -> None:
     """Print the batching mode, why it is not `batched`, and the notes of the examination."""
-    from batchline.ml.examination.report import WARNING
-
     why = f" ({batching.reason})" if batching.reason else ""
     typer.echo(f"batching: {batching.verdict}{why}")
     if batching.size is None:
