@@ -165,6 +165,9 @@ FAILURES_PAGE = 5_000
 """Failures that `batchline failures` reads at a time."""
 FAILURES_READ = 100_000
 """Failures that `batchline failures` reads at most, the newest first."""
+COUNTED_ITEMS = 100_000
+"""Pending items that are counted. Of more, the count is a lower bound."""
+COUNTED_FAILURES = 100_000
 RETRY_ITEMS = 5_000
 """Items that one transaction of `batchline retry` makes pending again."""
 
@@ -177,6 +180,12 @@ CLAIM_LEASE = 60.0
 """Time until a claim expires."""
 CLAIM_RENEWAL = 15.0
 """Interval at which a job renews its claims."""
+HEARTBEAT_INTERVAL = 1.0
+"""Least time between two reports of a job process that it is alive, other than with renewals."""
+HEARTBEAT_LIFETIME = 60.0
+"""Time after which a job process that reports nothing counts as dead."""
+INSIGHTS_LIFETIME = 3.0
+"""Time for which all who ask how the service is doing get the same answer."""
 BATCH_SECONDS = 1.0
 """Target duration of a batch. Batches of a slow model get fewer items."""
 SUSPECTS_INTERVAL = 0.5

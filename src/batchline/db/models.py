@@ -61,6 +61,7 @@ items = Table(
     Column("key_id", Integer, nullable=True),
     Column("request_id", Word, nullable=True),
     Column("batch_id", Integer, nullable=True),
+    Column("retried_at", UtcDateTime, nullable=True),
     Index("items_status_lane_id", "status", "lane", "id"),
     Index("items_created_at_id", "created_at", "id"),
     Index("items_model_id", "model", "id"),
@@ -140,6 +141,7 @@ failures = Table(
     Column("detail", Text, nullable=False),
     created_at(),
     Index("failures_code_item_id", "code", "item_id"),
+    Index("failures_created_at_code", "created_at", "code"),
     **TABLE_OPTIONS,
 )
 

@@ -14,7 +14,7 @@ from batchline.constants import (
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects import packets
 from batchline.db.dialects.inserts import insert_many
-from batchline.db.dialects.types import among, not_indexed
+from batchline.db.dialects.types import among, not_indexed, utc_now
 from batchline.db.models import failures, items, predictions
 from batchline.errors import Failure
 
@@ -159,6 +159,7 @@ def retry_failed(
     found = connection.execute(query).scalars().all()
     if found:
         these = items.c.id.in_(found), not_indexed(items.c.status) == Status.FAILED
-        connection.execute(update(items).where(*these).values(status=Status.PENDING))
+        again = {"status": Status.PENDING, "retried_at": utc_now()}
+        connection.execute(update(items).where(*these).values(again))
         connection.execute(delete(failures).where(failures.c.item_id.in_(found)))
     return len(found)

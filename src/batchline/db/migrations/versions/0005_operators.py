@@ -1,5 +1,7 @@
 """API keys and their use, the audit log, the processes of the batch job, and a table for `check`.
 
+Items have the time of their last retry.
+
 Revision: 0005, after 0004. API processes and jobs of 0004 work on this schema, but they ask for no
 API key.
 """
@@ -18,6 +20,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _add_to_items(_time("retried_at"))
     _create(
         "api_keys",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
@@ -70,6 +73,12 @@ def upgrade() -> None:
     )
 
 
+def _add_to_items(column: sa.Column[Any]) -> None:
+    existing = {found["name"] for found in sa.inspect(op.get_bind()).get_columns("items")}
+    if column.name not in existing:
+        op.add_column("items", column)
+
+
 def _create(table: str, *columns: Any) -> None:
     op.create_table(table, *columns, if_not_exists=True, **TABLE_OPTIONS)
 
@@ -82,3 +91,5 @@ def _time(name: str, *, now: bool = False) -> sa.Column[Any]:
 def downgrade() -> None:
     for table in ("batchline_checks", "job_processes", "audit_entries", "key_usage", "api_keys"):
         op.drop_table(table)
+    op.drop_index("failures_created_at_code", "failures")
+    op.drop_column("items", "retried_at")

@@ -1,0 +1,86 @@
+"""Statements about the processes of batch jobs, each of which reports that it is alive."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from batchline.constants import HEARTBEAT_LIFETIME
+from batchline.db.cruds.claim_lock import database_time
+from batchline.db.dialects.types import utc_now
+from batchline.db.models import job_processes
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The report of a process: what it does, how fast its last run was, when its next run begins.
+
+    `error` is the code of the error with which the last run ended, or None.
+    """
+
+    activity: str
+    rows_per_second: float | None = None
+    next_run_at: datetime | None = None
+    failed_at: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobProcess:
+    """A process of a batch job. Times are None if they cannot be read."""
+
+    owner: str
+    host: str
+    pid: int
+    version: str
+    started_at: datetime | None
+    seen_at: datetime | None
+    heartbeat: Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process: its name in `claims` and `runs`, where it runs, and its version of Batchline."""
+
+    owner: str
+    host: str
+    pid: int
+    version: str
+
+
+def beat(connection: Connection, identity: Identity, heartbeat: Heartbeat) -> None:
+    """Record that a process is alive, and remove those that are dead."""
+    of = job_processes.c
+    values = {
+        "seen_at": utc_now(),
+        "activity": heartbeat.activity,
+        "rows_per_second": heartbeat.rows_per_second,
+        "next_run_at": heartbeat.next_run_at,
+        "failed_at": heartbeat.failed_at,
+        "error": heartbeat.error,
+    }
+    mine = update(job_processes).where(of.owner == identity.owner).values(values)
+    if connection.execute(mine).rowcount:
+        return
+    about = {"host": identity.host, "pid": identity.pid, "version": identity.version}
+    connection.execute(insert(job_processes).values(owner=identity.owner, **about, **values))
+    dead = of.seen_at < database_time(connection) - timedelta(seconds=10 * HEARTBEAT_LIFETIME)
+    connection.execute(delete(job_processes).where(dead))
+
+
+def end(connection: Connection, owner: str) -> None:
+    """Remove a process that ends."""
+    connection.execute(delete(job_processes).where(job_processes.c.owner == owner))
+
+
+def alive(connection: Connection, now: datetime) -> Sequence[JobProcess]:
+    """Return the processes that were seen within `HEARTBEAT_LIFETIME`, the oldest first."""
+    of = job_processes.c
+    query = select(
+        *(of.owner, of.host, of.pid, of.version, of.started_at, of.seen_at),
+        *(of.activity, of.rows_per_second, of.next_run_at, of.failed_at, of.error),
+    )
+    seen = of.seen_at >= now - timedelta(seconds=HEARTBEAT_LIFETIME)
+    rows = connection.execute(query.where(seen).order_by(of.id))
+    return [JobProcess(*row[:6], Heartbeat(*row[6:])) for row in rows]
