@@ -130,6 +130,15 @@ class Settings(BaseModel):
         description="origins of web pages that may send requests, separated by commas, such as "
         "`https://app.example.com`",
     )
+    late_after: float | None = Field(
+        None,
+        gt=0,
+        le=31_536_000,
+        allow_inf_nan=False,
+        description="seconds that a request may wait for its prediction until `status` and "
+        "`/health/batch` say that predictions are late. Default: 3 × `BATCH_WAIT_TIME`, at least "
+        "300",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severe level that is logged"
     )
@@ -167,6 +176,11 @@ class Settings(BaseModel):
     def chose_model(self) -> bool:
         """Return whether the user has set a default model."""
         return self.model_filepath != IRIS_MODEL or self.label_filepath is not None
+
+    @property
+    def late_after_seconds(self) -> float:
+        """Return `LATE_AFTER` or its default."""
+        return self.late_after or max(3 * self.batch_wait_time, 300.0)
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -360,6 +360,17 @@ class IntakeFull(Unavailable):
     retry_after = 1
 
 
+class PredictionsLate(BatchlineError):
+    """Predictions are late, or the runs of the batch job fail.
+
+    Run `batchline status` to see what is pending and which jobs are alive.
+    """
+
+    code = "predictions_late"
+    status = 503
+    advice = "run `batchline status`"
+
+
 class ShuttingDown(Unavailable):
     """The service is stopping.
 

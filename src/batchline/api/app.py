@@ -20,9 +20,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        state = ApiState(
-            Database(settings.url(), timeout=API_STATEMENT_TIMEOUT, refuse_in_outages=True)
-        )
+        database = Database(settings.url(), timeout=API_STATEMENT_TIMEOUT, refuse_in_outages=True)
+        state = ApiState(database, settings.late_after_seconds)
         app.state.api = state
         to_thread.current_default_thread_limiter().total_tokens = PAGE_READERS
         yield

@@ -1,5 +1,7 @@
 """The health endpoints."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 
 from batchline.api.responses import json_response, known_problems
@@ -7,6 +9,8 @@ from batchline.api.schemas import (
     Health,
 )
 from batchline.api.state import ApiState
+from batchline.db.insights import State
+from batchline.errors import PredictionsLate
 
 router = APIRouter()
 
@@ -22,4 +26,14 @@ async def ready(request: Request) -> Response:
     """Return 200 if the database responds and its schema fits this version."""
     state: ApiState = request.app.state.api
     await state.check_ready()
+    return json_response({"status": "ok"})
+
+
+@router.get("/health/batch", response_model=Health, responses=known_problems(503), tags=["health"])
+async def batch(request: Request) -> Response:
+    """Return 200 if predictions come in time, and 503 if they are late or runs fail."""
+    state: ApiState = request.app.state.api
+    found = await asyncio.to_thread(state.insights.latest)
+    if found.assess(state.late_after).state is not State.OK:
+        raise PredictionsLate("predictions are late, or runs fail", hint="run `batchline status`")
     return json_response({"status": "ok"})

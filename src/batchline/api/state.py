@@ -12,14 +12,21 @@ from batchline.api.write_queue import WriteQueue
 from batchline.constants import UNKNOWN_MODEL_LIFETIME
 from batchline.db.cruds import idempotency, schema
 from batchline.db.database import Database
+from batchline.db.insights import InsightsReader
 from batchline.errors import NoModel, UnknownModel
 
 
 class ApiState:
-    """Belongs to one event loop. The application creates and closes it."""
+    """Belongs to one event loop. The application creates and closes it.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        late_after: seconds that a request may wait for its prediction.
+    """
+
+    def __init__(self, database: Database, late_after: float) -> None:
         self.database = database
+        self.late_after = late_after
+        self.insights = InsightsReader(database)
         self.write_queue = WriteQueue(database)
         self.item_reader = ItemReader(database)
         self.bodies = BodyReader()

@@ -14,6 +14,7 @@ from batchline.cli import (
     models,
     predict,
     service,
+    status,
     verify,
 )
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(service.app)
 app.add_typer(maintenance.app)
+app.add_typer(status.app)
 app.add_typer(failures.app)
 app.add_typer(backfill.app)
 app.add_typer(verify.app)

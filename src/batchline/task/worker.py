@@ -20,6 +20,7 @@ from batchline.constants import (
 from batchline.db import claims
 from batchline.db.cruds import pending
 from batchline.errors import BatchlineError, Unavailable
+from batchline.task.heartbeat import Heart
 from batchline.task.job import Job, Outcome
 from batchline.task.run import OnBatch, OnSuspects, Run
 from batchline.task.schedule import seconds_after_outage, seconds_until_next
@@ -50,6 +51,7 @@ class Worker:
         self._threads = threads
         self._on_batch = on_batch
         self._on_suspects = on_suspects
+        self._heart = Heart(job.database, job.hand.owner)
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Start a run every `wait_time` seconds until the job is stopped.
@@ -65,9 +67,11 @@ class Worker:
                     self._run(self._on_batch, wait_time)
                     attempts = 0
                     pause = seconds_until_next(started, clock(), wait_time)
+                    self._heart.run_ended(pause)
                 except Exception as error:  # whatever it is, a later run may succeed
                     attempts += 1
                     pause = min(longest_pause, _pause_after(error, attempts))
+                    self._heart.run_ended(pause, error)
                 self._job.stop.wait(pause)
 
     def run_once(self) -> Outcome:
@@ -116,16 +120,25 @@ class Worker:
             DatabaseUnavailable: the database is unavailable.
         """
         with self._kept_alive():
-            return Run(self._job, 1, self._on_batch).execute_suspects()
+            self._heart.run_begins()
+            return Run(self._job, 1, self._counted(self._on_batch)).execute_suspects()
 
     def _run(self, on_batch: OnBatch, look_again: float) -> None:
+        self._heart.run_begins()
         Run(
             self._job,
             self._threads,
-            on_batch,
+            self._counted(on_batch),
             on_suspects=self._on_suspects,
             look_again=look_again,
         ).execute()
+
+    def _counted(self, on_batch: OnBatch) -> OnBatch:
+        def count(outcome: Outcome) -> None:
+            self._heart.predicted(outcome.rows)
+            on_batch(outcome)
+
+        return count
 
     def _unfinished(self) -> bool:
         """Whether items are pending, or suspect. Suspects of a backfill are not pending."""
@@ -134,9 +147,13 @@ class Worker:
 
     @contextmanager
     def _kept_alive(self) -> Iterator[None]:
-        """Renew claims during the loop, and exit if it does not return soon after a stop."""
+        """Renew claims and report to be alive during the loop.
+
+        Exit if it does not return soon after a stop.
+        """
         returned = threading.Event()
-        renewal = threading.Thread(target=_renew_claims, args=(self._job, returned), daemon=True)
+        known = self._job, self._heart, returned
+        renewal = threading.Thread(target=_renew_claims, args=known, daemon=True)
         renewal.start()
         threading.Thread(target=_exit_in_time, args=(self._job, returned), daemon=True).start()
         try:
@@ -144,6 +161,7 @@ class Worker:
         finally:
             returned.set()
             renewal.join()
+            self._heart.stop()
 
 
 def _pause_after(error: Exception, attempts: int) -> float:
@@ -157,8 +175,9 @@ def _pause_after(error: Exception, attempts: int) -> float:
     return pause
 
 
-def _renew_claims(job: Job, returned: threading.Event) -> None:
+def _renew_claims(job: Job, heart: Heart, returned: threading.Event) -> None:
     """Renew the job's claims every `CLAIM_RENEWAL` seconds, so that slow batches keep them."""
+    heart.beat()
     while not returned.wait(CLAIM_RENEWAL):
         try:
             job.hand.renew()
@@ -166,6 +185,7 @@ def _renew_claims(job: Job, returned: threading.Event) -> None:
             log.warning("claims not renewed", detail=error.detail, hint=error.hint)
         except Exception as error:  # any other error: the next renewal may succeed
             log.error("claims not renewed", exc_info=error)
+        heart.beat()
 
 
 def _exit_in_time(job: Job, returned: threading.Event) -> None:

@@ -149,4 +149,4 @@ def active_versions(connection: Connection) -> dict[str, int]:
     """Return the active version of each model, by name."""
     query = select(models.c.name, models.c.version).where(models.c.active.is_(True))
     rows = connection.execute(query.order_by(models.c.name))
-    return dict(row._tuple() for row in rows)
+    return {name: version for name, version in rows}  # noqa: C416, a Row is no pair for mypy

@@ -1,0 +1,190 @@
+"""The command that shows how the service is doing."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from batchline.cli.options import DatabaseUrl
+from batchline.cli.output import count, predicted
+from batchline.cli.wiring import configure, opened
+
+if TYPE_CHECKING:
+    from batchline.configurations import Settings
+    from batchline.db.insights import Assessment, Insights
+
+STATUS_TIMEOUT = 15.0
+WATCH_SECONDS = 2.0
+EXIT_CODES = {"ok": 0, "late": 1, "failing": 1, "unknown": 2}
+COLOURS = {"ok": "green", "late": "yellow", "failing": "red", "unknown": "red"}
+
+app = typer.Typer()
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every 2 seconds, until Ctrl-C.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show what is pending, what failed, which jobs run, and whether predictions are late.
+
+    Exit code 0: all is well. 1: predictions are late or runs fail. 2: the database does not tell.
+    LATE_AFTER sets how many seconds a request may wait. So it can serve as a check.
+    """
+    if watch and as_json:
+        raise typer.BadParameter("--watch shows a screen; leave out --json")
+    settings = configure({"database_url": database_url})
+    show = _print_json if as_json else _print_screen
+    if watch:
+        _watch(settings)
+        return
+    raise typer.Exit(_look_in_time(settings, show))
+
+
+Show = Callable[["Insights | None", "Assessment"], None]
+
+
+def _look(settings: "Settings", show: Show) -> int:
+    """Show the state, and return the exit code."""
+    from batchline.db.insights import Assessment, State, read
+    from batchline.errors import BatchlineError
+
+    try:
+        with opened(settings) as database:
+            found = read(database)
+            assessment = found.assess(settings.late_after_seconds)
+    except BatchlineError as error:
+        found, assessment = None, Assessment(State.UNKNOWN, " ".join(error.detail.split()))
+    show(found, assessment)
+    return EXIT_CODES[assessment.state]
+
+
+def _look_in_time(settings: "Settings", show: Show) -> int:
+    """Do as `_look`, for at most `STATUS_TIMEOUT` seconds, whatever the database does."""
+    from batchline.db.insights import Assessment, State
+
+    codes: list[int] = []
+    looking = threading.Thread(target=lambda: codes.append(_look(settings, show)), daemon=True)
+    looking.start()
+    looking.join(STATUS_TIMEOUT)
+    if not codes:
+        reason = f"the database did not answer within {STATUS_TIMEOUT:g} s"
+        show(None, Assessment(State.UNKNOWN, reason))
+        return EXIT_CODES[State.UNKNOWN]
+    return codes[0]
+
+
+def _watch(settings: "Settings") -> None:
+    import time
+    from contextlib import suppress
+
+    def show(found: "Insights | None", assessment: "Assessment") -> None:
+        click.clear()
+        _print_screen(found, assessment)
+
+    with suppress(KeyboardInterrupt):
+        while True:
+            _look_in_time(settings, show)
+            time.sleep(WATCH_SECONDS)
+
+
+def _print_json(found: "Insights | None", assessment: "Assessment") -> None:
+    about: dict[str, Any] = {"state": assessment.state, "reason": assessment.reason or None}
+    if found is not None:
+        about |= _in_json(found)
+    typer.echo(json.dumps(about, ensure_ascii=False))
+
+
+def _in_json(found: "Insights") -> dict[str, Any]:
+    run = found.last_run
+    return {
+        "pending": {each.model: each.items for each in found.pending},
+        "pending_is_complete": found.is_complete,
+        "oldest_pending_age_seconds": found.oldest_pending_age,
+        "failed": dict(found.failed),
+        "jobs": [
+            {
+                "host": each.host,
+                "pid": each.pid,
+                "version": each.version,
+                "started_at": _iso(each.started_at),
+                "last_seen_at": _iso(each.seen_at),
+                "activity": each.heartbeat.activity,
+                "rows_per_second": each.heartbeat.rows_per_second,
+                "error": each.heartbeat.error,
+            }
+            for each in found.jobs
+        ],
+        "last_run": run
+        and {
+            "started_at": _iso(run.started_at),
+            "ended_at": _iso(run.ended_at),
+            "items_succeeded": run.succeeded,
+            "items_failed": run.failed,
+            "rows_per_second": run.rows_per_second,
+        },
+        "next_run_at": _iso(found.next_run_at),
+        "backfills": [
+            {"id": each.id, "model": each.model, "version": each.version, "share": each.share}
+            for each in found.backfills
+        ],
+        "models": dict(found.versions),
+    }
+
+
+def _print_screen(found: "Insights | None", assessment: "Assessment") -> None:
+    reason = f": {assessment.reason}" if assessment.reason else ""
+    typer.secho(f"{assessment.state}{reason}", fg=COLOURS[assessment.state], bold=True)
+    if found is not None:
+        for name, line in _lines(found):
+            typer.echo(f"{name:<10} {line}")
+
+
+def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
+    """Return the lines of the screen, each with its title, which is empty if it goes on."""
+    oldest = found.oldest_pending_age
+    at_least = "" if found.is_complete else "at least "
+    waited = "" if oldest is None else f", the oldest waits for {_span(oldest)}"
+    yield "pending", f"{at_least}{count(found.pending_items, 'item')}{waited}"
+    for pending in found.pending:
+        yield "", f"{pending.model}: {pending.items:,}"
+    codes = ", ".join(f"{code} {number:,}" for code, number in found.failed.items())
+    yield "failed", f"{sum(found.failed.values()):,} in 24 hours" + (f": {codes}" if codes else "")
+    yield "jobs", f"{len(found.jobs)} alive"
+    for job in found.jobs:
+        rate = job.heartbeat.rows_per_second
+        speed = "" if rate is None else f", {rate:,.0f} rows/s"
+        error = f", last run failed: {job.heartbeat.error}" if job.heartbeat.error else ""
+        seen = f", seen {_span(found.age(job.seen_at) or 0)} ago"
+        yield "", f"{job.host}, process {job.pid}: {job.heartbeat.activity}{speed}{error}{seen}"
+    run = found.last_run
+    if run is not None:
+        began = found.age(run.started_at)
+        ago = "" if began is None else f"began {_span(began)} ago, "
+        yield "last run", f"{ago}{predicted(run.succeeded, run.failed)}"
+    if found.next_run_at is not None:
+        yield "next run", f"in {_span(max(0.0, (found.next_run_at - found.at).total_seconds()))}"
+    for backfill in found.backfills:
+        of = f"{backfill.model} version {backfill.version}"
+        yield "backfill", f"{of}: {backfill.share:.0%} of its items claimed"
+    versions = ", ".join(f"{name} version {version}" for name, version in found.versions.items())
+    yield "models", versions or "none"
+
+
+def _span(seconds: float) -> str:
+    """Return a duration as people say it, in one unit."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

@@ -1,0 +1,100 @@
+"""The heartbeat of a job process: it reports that it is alive, and how its runs are going."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from batchline import __version__
+from batchline.constants import HEARTBEAT_INTERVAL
+from batchline.db.cruds import job_processes
+from batchline.db.cruds.job_processes import Heartbeat, Identity
+from batchline.db.database import Database
+from batchline.errors import BatchlineError
+
+PREDICTING, WAITING = "predicting", "waiting"
+
+
+class Heart:
+    """Reports the state of one process. Its threads call it concurrently.
+
+    A report that cannot be stored is lost: the next one says the same, and the run that needs the
+    database tells of the outage.
+
+    Args:
+        owner: the name of this process in its claims and runs.
+    """
+
+    def __init__(
+        self, database: Database, owner: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
+        self._identity = Identity(owner, socket.gethostname()[:255], os.getpid(), __version__)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state = Heartbeat(WAITING)
+        self._rows = 0
+        self._run_began = clock()
+        self._beat_at: float | None = None
+
+    def run_begins(self) -> None:
+        """Report that a run begins."""
+        with self._lock:
+            self._rows, self._run_began = 0, self._clock()
+            self._state = replace(self._state, activity=PREDICTING, next_run_at=None)
+        self._beat_unless_recent()
+
+    def predicted(self, rows: int) -> None:
+        """Count the rows of a batch."""
+        with self._lock:
+            self._rows += rows
+
+    def run_ended(self, next_in: float, error: Exception | None = None) -> None:
+        """Report that a run ended, when the next one begins, and the error that ended it."""
+        now = datetime.now(UTC)
+        with self._lock:
+            has_news = error is not None or self._state.error is not None
+            self._state = Heartbeat(
+                activity=WAITING,
+                rows_per_second=self._rate(),
+                next_run_at=now + timedelta(seconds=next_in),
+                failed_at=None if error is None else now,
+                error=None if error is None else _code_of(error),
+            )
+            self._rows = 0
+        if has_news:
+            self.beat()
+        else:
+            self._beat_unless_recent()
+
+    def beat(self) -> None:
+        """Report the state."""
+        with self._lock:
+            self._beat_at = self._clock()
+            self._state = state = replace(self._state, rows_per_second=self._rate())
+        with suppress(BatchlineError):
+            self._database.transaction(lambda c: job_processes.beat(c, self._identity, state))
+
+    def stop(self) -> None:
+        """Report that this process ends."""
+        with suppress(BatchlineError):
+            self._database.transaction(lambda c: job_processes.end(c, self._identity.owner))
+
+    def _beat_unless_recent(self) -> None:
+        """Report, unless that was done a moment ago, so that frequent runs write little."""
+        if self._beat_at is None or self._clock() - self._beat_at >= HEARTBEAT_INTERVAL:
+            self.beat()
+
+    def _rate(self) -> float | None:
+        """The rows per second of this run, or of the last one that predicted any."""
+        if not self._rows:
+            return self._state.rows_per_second
+        return self._rows / max(self._clock() - self._run_began, 1e-6)
+
+
+def _code_of(error: Exception) -> str:
+    return error.code if isinstance(error, BatchlineError) else type(error).__name__

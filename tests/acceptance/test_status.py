@@ -1,0 +1,108 @@
+"""`batchline status` and `GET /health/batch` tell whether predictions come in time."""
+
+import json
+import signal
+import socket
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchline.cli import status
+from tests.acceptance.test_hung_database import let_in, server
+from tests.in_process import run_here
+from tests.service import IRIS, Command, Service, migrate, wait_for
+
+OLD = "2001-01-01 00:00:00.000"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    found = f"sqlite:///{tmp_path / 'batchline.db'}"
+    migrate(found)
+    return found
+
+
+def insert(url: str, created_at: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        statement = "INSERT INTO items (data, created_at) VALUES ('[[5.1, 3.5, 1.4, 0.2]]', ?)"
+        connection.execute(statement, [created_at])
+
+
+def in_json(url: str, **settings: str) -> tuple[int, dict[str, Any]]:
+    done = run_here("status", "--json", DATABASE_URL=url, **settings)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_the_screen_shows_what_is_pending_what_failed_and_the_last_run(url: str) -> None:
+    done = run_here("status", DATABASE_URL=url)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[:2] == ["ok", "pending    0 items"]
+
+    insert(url, OLD)
+    done = run_here("status", DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stdout.startswith("late: a request waits for more than 300 s\npending    1 item,")
+
+    run_here("job", "--once", DATABASE_URL=url)
+    done = run_here("status", DATABASE_URL=url)
+    assert done.returncode == 0
+    assert "1 item predicted, 0 failed" in done.stdout
+
+
+def test_a_program_reads_the_state_as_json(url: str) -> None:
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    insert(url, f"{an_hour_ago:%Y-%m-%d %H:%M:%S.%f}")
+    code, found = in_json(url)
+    assert (code, found["state"], found["pending"]) == (1, "late", {"default": 1})
+    assert found["oldest_pending_age_seconds"] == pytest.approx(3600, abs=60)
+    assert (found["failed"], found["jobs"], found["last_run"]) == ({}, [], None)
+    assert found["next_run_at"] is None
+    assert found["models"] == {"default": 1}
+    assert in_json(url, BATCH_WAIT_TIME="1300")[1]["state"] == "ok"  # late after 3,900 s
+    assert in_json(url, LATE_AFTER="7200")[1]["state"] == "ok"
+
+
+def test_a_running_job_and_the_health_endpoint_say_the_same(url: str) -> None:
+    with Service(url, BATCH_WAIT_TIME="0.1") as service:
+        found = wait_for(lambda: in_json(url)[1]["jobs"], "a heartbeat")
+        (job,) = found
+        assert (job["host"], job["version"]) == (socket.gethostname(), "0.1.0")
+        assert service.http.get("/health/batch").json() == {"status": "ok"}
+
+
+def test_the_health_endpoint_is_503_while_predictions_are_late(url: str) -> None:
+    insert(url, OLD)
+    with Service(url, "api") as api:
+        late = api.http.get("/health/batch")
+        assert (late.status_code, late.json()["code"]) == (503, "predictions_late")
+        assert late.json()["hint"] == "run `batchline status`"
+        assert api.http.post("/predict", json={"data": [IRIS]}).status_code == 202
+
+
+def test_a_database_that_does_not_respond_is_unknown(tmp_path: Path) -> None:
+    missing = f"sqlite:///{tmp_path / 'missing.db'}"
+    code, found = in_json(missing)
+    assert (code, found["state"]) == (2, "unknown")
+    assert "missing.db" in found["reason"]
+    done = run_here("status", DATABASE_URL="postgresql://x@127.0.0.1:1/x")
+    assert done.returncode == 2
+    assert done.stdout.startswith("unknown: the database postgresql")
+    assert done.stdout.count("\n") == 1
+
+
+def test_a_silent_database_is_unknown_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "STATUS_TIMEOUT", 0.2)
+    with server(let_in) as port:
+        code, found = in_json(f"postgresql://x@127.0.0.1:{port}/x")
+    assert (code, found["state"]) == (2, "unknown")
+    assert found["reason"] == "the database did not answer within 0.2 s"
+
+
+def test_watch_goes_on_until_ctrl_c(url: str) -> None:
+    with Command("status", "--watch", DATABASE_URL=url) as watching:
+        wait_for(lambda: watching.output.startswith("ok\n"), "the first screen")
+        watching.send(signal.SIGINT)
+        assert watching.wait() == 0

@@ -1,0 +1,186 @@
+"""How the service is doing, as each database tells it."""
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from batchline import constants
+from batchline.db import insights
+from batchline.db.cruds import job_processes
+from batchline.db.cruds.job_processes import Heartbeat, Identity
+from batchline.db.database import Database
+from batchline.db.insights import Insights, InsightsReader, State
+from batchline.db.models import items
+from batchline.errors import BatchlineError
+from batchline.task.heartbeat import Heart
+from batchline.task.worker import Worker
+from tests import models
+from tests.database.test_interleavings import sql
+from tests.jobs import make_job
+
+ME = Identity("here-1-x-w1", "here", 1, "0.1.0")
+
+
+def insert(database: Database, count: int, *, age: timedelta = timedelta(), lane: int = 0) -> None:
+    """Register items of the default model that are as old as this."""
+    created = {"created_at": datetime.now(UTC) - age, "data": "[[1, 2]]", "lane": lane}
+    with database.write() as connection:
+        connection.execute(sqlalchemy.insert(items), [created] * count)
+
+
+def beat(database: Database, heartbeat: Heartbeat) -> None:
+    database.transaction(lambda c: job_processes.beat(c, ME, heartbeat))
+
+
+def test_nothing_has_happened_yet(database: Database) -> None:
+    found = insights.read(database)
+    assert (found.pending, found.failed, found.jobs, found.last_run) == ([], {}, [], None)
+    assert (found.pending_items, found.oldest_pending_age, found.next_run_at) == (0, None, None)
+    assert found.assess(300).state is State.OK
+
+
+def test_pending_items_are_counted_by_model_with_the_age_of_the_oldest(database: Database) -> None:
+    insert(database, 2, age=timedelta(minutes=5))
+    insert(database, 1, age=timedelta(hours=3), lane=1)
+    sql(database, "INSERT INTO items (data, model) VALUES ('[[1, 2]]', 'churn')")
+    found = insights.read(database)
+    assert [(each.model, each.items) for each in found.pending] == [("default", 3), ("churn", 1)]
+    assert found.oldest_pending_age == pytest.approx(3 * 3600, abs=60)
+    request = found.pending[0].oldest_request
+    assert found.age(request) == pytest.approx(300, abs=60)
+
+
+def test_a_retried_item_waits_since_its_retry(database: Database) -> None:
+    insert(database, 1, age=timedelta(hours=3))
+    sql(database, "UPDATE items SET retried_at = CURRENT_TIMESTAMP")
+    assert insights.read(database).assess(300).state is State.OK
+
+
+def test_a_request_that_waits_too_long_is_late_and_the_row_of_an_upload_is_not(
+    database: Database,
+) -> None:
+    insert(database, 1, age=timedelta(minutes=6), lane=1)
+    job_stored(database)
+    assert insights.read(database).assess(300).state is State.OK
+    insert(database, 1, age=timedelta(minutes=6))
+    late = insights.read(database).assess(300)
+    assert (late.state, late.reason) == (State.LATE, "a request waits for more than 300 s")
+    assert insights.read(database).assess(600).state is State.OK
+
+
+def job_stored(database: Database) -> None:
+    """Store a prediction now."""
+    sql(database, "INSERT INTO predictions (item_id, model_id, prediction) VALUES (999, 1, '1')")
+
+
+def test_an_upload_of_which_nothing_is_stored_is_late(database: Database) -> None:
+    insert(database, 1, age=timedelta(minutes=6), lane=1)
+    late = insights.read(database).assess(300)
+    assert late.state is State.LATE
+    assert "nothing was stored for more than 300 s" in late.reason
+
+
+def test_a_count_beyond_the_limit_is_a_lower_bound(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("batchline.db.insights", "batchline.db.cruds.insights"):
+        monkeypatch.setattr(f"{module}.COUNTED_ITEMS", 3)
+    insert(database, 3)
+    found = insights.read(database)
+    assert (found.pending_items, found.is_complete) == (3, True)
+    insert(database, 2)
+    found = insights.read(database)
+    assert (found.pending_items, found.is_complete) == (3, False)
+
+
+def test_failures_of_the_last_day_are_counted_by_code(database: Database) -> None:
+    sql(
+        database,
+        "INSERT INTO failures (item_id, model_id, code, detail, created_at)"
+        " VALUES (1, 1, 'timed_out', '', '1999-12-31 00:00:00')",
+    )
+    rows = ", ".join(f"({n}, 1, '{code}', '')" for n, code in enumerate("aab", 2))
+    sql(database, f"INSERT INTO failures (item_id, model_id, code, detail) VALUES {rows}")
+    assert insights.read(database).failed == {"a": 2, "b": 1}
+
+
+def test_a_process_is_alive_as_long_as_it_reports(database: Database) -> None:
+    beat(database, Heartbeat("waiting"))
+    beat(database, Heartbeat("predicting", rows_per_second=2.5))
+    (job,) = insights.read(database).jobs
+    assert (job.host, job.pid, job.heartbeat.activity) == ("here", 1, "predicting")
+    assert job.heartbeat.rows_per_second == 2.5
+    sql(database, "UPDATE job_processes SET seen_at = '2001-01-01 00:00:00'")
+    assert insights.read(database).jobs == []
+    other = Identity("there-1-x-w1", "there", 1, "0.1.0")
+    database.transaction(lambda c: job_processes.beat(c, other, Heartbeat("waiting")))
+    assert count(database) == 1  # the dead one was removed
+
+
+def count(database: Database) -> int:
+    with database.read() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM job_processes").scalar_one())
+
+
+def test_runs_that_fail_are_shown_until_one_succeeds(database: Database) -> None:
+    beat(database, Heartbeat("waiting", error="database_unavailable"))
+    failing = insights.read(database).assess(300)
+    assert failing.state is State.FAILING
+    assert "database_unavailable" in failing.reason
+    beat(database, Heartbeat("waiting"))
+    assert insights.read(database).assess(300).state is State.OK
+
+
+def test_a_job_reports_that_it_is_alive_and_stops_when_it_ends(
+    database: Database, tmp_path: Path
+) -> None:
+    job = make_job(database, models.doubling(tmp_path / "doubling.onnx"))
+    insert(database, 1)
+    seen: list[Insights] = []
+    Worker(job, threads=1, on_batch=lambda outcome: seen.append(insights.read(database))).run_once()
+    ((alive,),) = [each.jobs for each in seen]
+    assert (alive.host, alive.pid) == (socket.gethostname(), os.getpid())
+    found = insights.read(database)
+    assert found.jobs == []
+    assert found.last_run is not None
+    assert found.last_run.succeeded == 1
+    assert found.last_stored is not None
+
+
+def test_all_who_ask_within_some_seconds_get_the_same_answer(database: Database) -> None:
+    now = 0.0
+    reader = InsightsReader(database, lifetime=3, clock=lambda: now)
+    first = reader.latest()
+    insert(database, 1)
+    now = 2.9
+    assert reader.latest() is first
+    now = 3.0
+    assert reader.latest().pending_items == 1
+
+
+@pytest.mark.parametrize("error", [None, BatchlineError("no"), ZeroDivisionError()])
+def test_frequent_runs_report_once_a_second_unless_one_fails(
+    database: Database, error: Exception | None
+) -> None:
+    now = 0.0
+    heart = Heart(database, ME.owner, clock=lambda: now)
+    heart.beat()
+    heart.run_begins()
+    heart.run_ended(5.0, error)
+    (job,) = insights.read(database).jobs
+    expected = {
+        None: None,
+        BatchlineError: "internal_error",
+        ZeroDivisionError: "ZeroDivisionError",
+    }
+    assert job.heartbeat.error == expected[type(error) if error else None]
+    assert (job.heartbeat.next_run_at is None) == (error is None)
+    now = constants.HEARTBEAT_INTERVAL
+    heart.run_ended(5.0)
+    (job,) = insights.read(database).jobs
+    assert job.heartbeat.next_run_at is not None
+    assert job.heartbeat.error is None
