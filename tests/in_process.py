@@ -9,11 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
 import structlog
+import typer
 from typer.testing import CliRunner
 
 from batchline import cli
@@ -47,9 +48,13 @@ def child_of(supervisor: Supervisor) -> Attempt:
     return Attempt(0, supervisor._board, supervisor._case)
 
 
-def worker_of(supervisor: of_job.Supervisor) -> of_job.Assignment:
-    """What the supervisor of a job returns in the worker process."""
-    return of_job.Assignment(of_job.Role.WORK, supervisor.name, None, supervisor.board)
+def worker_of(supervisor: of_job.Supervisor, work: Callable[[of_job.Assignment], None]) -> int:
+    """Do in this process what the supervisor of a job does in its worker process."""
+    try:
+        work(of_job.Assignment(of_job.Role.WORK, supervisor.name, None, supervisor.board))
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
 
 
 def exit_code() -> int:

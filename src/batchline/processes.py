@@ -63,8 +63,11 @@ class ChildProcesses:
         for process in self._processes:
             threading.Thread(target=_set_on_exit, args=(process, stop), daemon=True).start()
         stop.wait()
-        statuses = [process.poll() for process in self._processes]
-        return next((status for status in statuses if status is not None), None)
+        return next((status for status in self.statuses() if status is not None), None)
+
+    def statuses(self) -> list[int | None]:
+        """Return the exit status of each child, or None while it runs."""
+        return [process.poll() for process in self._processes]
 
 
 def parent_pipe() -> int | None:

@@ -14,8 +14,19 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
+from tests.acceptance.test_endless_models import seconds_of_work
+from tests.conftest import long_only
 from tests.jobs import add_model
-from tests.service import IRIS, Service, children_of, command_line, migrate, run, wait_for
+from tests.service import (
+    IRIS,
+    Command,
+    Service,
+    children_of,
+    command_line,
+    migrate,
+    run,
+    wait_for,
+)
 
 ENDLESS = f"[[{10**12}]]"
 UNSTOPPABLE = f"[[{2 * 10**6}]]"
@@ -45,6 +56,11 @@ def ask(settings: dict[str, str], query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
+def change(settings: dict[str, str], statement: str) -> None:
+    with sqlite3.connect(settings["DATABASE_URL"].removeprefix("sqlite:///")) as connection:
+        connection.execute(statement)
+
+
 FAILURES = "SELECT item_id, code, detail FROM failures"
 SUCCEEDED = "SELECT count(*) FROM items WHERE status = 'succeeded'"
 
@@ -57,10 +73,31 @@ def test_a_row_at_which_the_model_does_not_return_fails_alone(
 ) -> None:
     settings = prepare(tmp_path, make, [*[GOOD] * 10, bad, *[GOOD] * 10])
     done = run("job", "--once", **settings)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, "20 items predicted, 1 failed\n"), done.stderr
+    assert "hint: run `batchline failures`" in done.stderr
     reason = "the model took longer than 1 s (MODEL_TIMEOUT)"
     assert ask(settings, FAILURES) == [(11, "timed_out", reason)]
     assert ask(settings, SUCCEEDED) == [(20,)]
+    assert ask(settings, "SELECT count(*) FROM claims") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("make", "bad", "code"),
+    [
+        (models.deadly, "[[-1]]", "worker_crashed"),
+        long_only((models.unstoppable, UNSTOPPABLE, "timed_out")),
+    ],
+)
+def test_a_row_that_ends_the_process_does_not_end_a_backfill(
+    make: Callable[[Path], Path], bad: str, code: str, tmp_path: Path
+) -> None:
+    settings = prepare(tmp_path, make, [*[GOOD] * 10, bad, *[GOOD] * 10])
+    change(settings, "UPDATE items SET status = 'succeeded'")
+    done = run("backfill", DEFAULT_MODEL, **settings)
+    expected = "version 1 of default: 20 items predicted, 1 failed\n"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+    assert [row[:2] for row in ask(settings, FAILURES)] == [(11, code)]
+    assert ask(settings, "SELECT count(*) FROM predictions") == [(20,)]
     assert ask(settings, "SELECT count(*) FROM claims") == [(0,)]
 
 
@@ -91,6 +128,23 @@ def test_up_replaces_a_worker_process_that_dies_and_serves_meanwhile(tmp_path: P
             item_id = service.register(IRIS)
             assert service.wait_for_result(item_id)["status"] == "succeeded"
             assert worker not in workers_of(service.process.pid)
+
+
+def test_a_suspects_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    settings = prepare(tmp_path, models.slow, [f"[[{3 * 10**6}]]", GOOD]) | {"MODEL_TIMEOUT": "60"}
+    with Command("job", **settings) as job:
+        for role in ("w", "s"):
+            holds = f"SELECT 1 FROM claims WHERE owner LIKE '%-{role}_-%'"
+            wait_for(lambda holds=holds: ask(settings, holds), "a claim of this process")
+            os.kill(wait_for(lambda: busy_child(job), "the call of the model"), signal.SIGKILL)
+        wait_for(lambda: ask(settings, SUCCEEDED) == [(2,)], "the items")
+        deaths = job.output.count("a process of the job died")
+        assert (deaths, job.output.count("role=suspects")) == (2, 1)
+
+
+def busy_child(job: Command) -> int | None:
+    """The process that calls the model: the start of one takes less time of the processor."""
+    return next((pid for pid in children_of(job.process.pid) if seconds_of_work(pid) > 2), None)
 
 
 def test_up_keeps_its_api_when_a_row_kills_the_worker(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from batchline.cli.actor import actor
+from batchline.cli.job_process import supervise
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, WorkerThreads, utc_time
 from batchline.cli.output import predicted
-from batchline.cli.run import run_backfill
-from batchline.cli.wiring import configure, opened
+from batchline.cli.run import run_backfill, run_suspects
+from batchline.cli.wiring import opened
+
+if TYPE_CHECKING:
+    from batchline.cli.wiring import StopEvent
+    from batchline.task.supervisor import Assignment
 
 app = typer.Typer()
 
@@ -55,25 +60,27 @@ def backfill(
     Existing predictions are kept. Other jobs help as soon as no item is pending. Ctrl-C stops this
     command, and the other jobs continue the backfill.
     """
-    from batchline.db import backfills
-    from batchline.registry.publish import check_not_removed
-    from batchline.registry.version import read_version
+    from batchline.configurations import read_settings
+    from batchline.db.backfills import NewBackfill, start
+    from batchline.registry.version import check_not_removed, read_version
 
-    settings = configure({"database_url": database_url, "worker_threads": worker_threads})
+    settings = read_settings(database_url=database_url, worker_threads=worker_threads)
     with opened(settings) as database:
         chosen = read_version(database, name, version)
         check_not_removed(chosen)
-        new = backfills.NewBackfill(
-            model=chosen.name,
-            model_id=chosen.id,
-            status=status.value,
-            since=since,
-            until=until,
-        )
+        new = NewBackfill(chosen.name, chosen.id, status.value, since, until)
         who = actor()
-        backfill_id = database.transaction(lambda c: backfills.start(c, new, who))
-        title = f"version {chosen.number} of {name}"
-        if backfill_id is None:
-            typer.echo(f"{title}: {predicted(0, 0)}")
-            return
-        run_backfill(database, settings, backfill_id, title)
+        backfill_id = database.transaction(lambda connection: start(connection, new, who))
+    title = f"version {chosen.number} of {name}: "
+    if backfill_id is None:
+        typer.echo(title + predicted(0, 0))
+        return
+
+    def work(assignment: "Assignment", stop: "StopEvent") -> None:
+        with opened(settings) as database:
+            if assignment.role == "suspects":
+                run_suspects(database, settings, stop, assignment)
+            else:
+                run_backfill(database, settings, stop, assignment, backfill_id)
+
+    supervise(settings, work, once=True, title=title)

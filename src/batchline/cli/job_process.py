@@ -1,28 +1,54 @@
-"""The process that runs the batch job, and the one that watches over it."""
+"""The processes that predict, and the one that watches over them and reports what they did."""
 
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
 
+from batchline.cli.output import count, predicted
 from batchline.cli.wiring import configure_logging, stop_event
 
 if TYPE_CHECKING:
     from batchline.cli.wiring import StopEvent
     from batchline.configurations import Settings
-    from batchline.task.supervisor import Assignment
+    from batchline.task.supervisor import Assignment, Board
+
+Work = Callable[["Assignment", "StopEvent"], None]
 
 
-def start_process(settings: "Settings", *, once: bool) -> "tuple[Assignment, StopEvent]":
-    """Go on in a child process, and exit in this one as the job does.
+def supervise(settings: "Settings", work: Work, *, once: bool, title: str = "") -> None:
+    """Do the work in child processes, and exit as they do.
 
-    Return what the child does, and the event that asks it to stop.
+    Args:
+        work: gets the assignment of a child, and the event that asks it to stop.
+        once: whether the work ends. Then the last line says how much was done.
+        title: the beginning of that line.
     """
     from batchline import processes
-    from batchline.task.supervisor import Assignment, Supervisor
+    from batchline.task.supervisor import Supervisor
 
     configure_logging(settings)
-    found = Supervisor(once, processes.parent_pipe()).run()
-    if isinstance(found, Assignment):
-        return found, stop_event([signal.SIGTERM])  # its parent passes Ctrl-C on as SIGTERM
-    raise typer.Exit(found)
+    supervisor = Supervisor(once, processes.parent_pipe())
+    # Ctrl-C reaches this process, which passes it on as SIGTERM.
+    status = supervisor.run(lambda assignment: work(assignment, stop_event([signal.SIGTERM])))
+    if once:
+        _report(supervisor.board, status, title)
+    raise typer.Exit(status)
+
+
+def _report(board: "Board", status: int, title: str) -> None:
+    """Print how much was done, unless an error has ended it before there was anything."""
+    is_error = 0 < status <= 128
+    if is_error and not board.succeeded + board.failed:
+        return
+    typer.echo(title + predicted(board.succeeded, board.failed) + _left(board, status))
+    if board.failed:
+        typer.echo("hint: run `batchline failures` to see why items failed", err=True)
+
+
+def _left(board: "Board", status: int) -> str:
+    if status <= 128:
+        return ""
+    left = "some items" if board.left is None else count(board.left, "item")
+    return f", stopped with {left} left"

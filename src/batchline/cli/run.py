@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from batchline.cli.output import count, predicted
-from batchline.cli.wiring import make_job, stop_event
+from batchline.cli.wiring import make_job
 
 if TYPE_CHECKING:
     from batchline.cli.wiring import StopEvent
@@ -39,7 +38,8 @@ def run_suspects(
     """Predict the suspect items."""
     from batchline.task.worker import Worker
 
-    Worker(_assigned_job(database, settings, stop, assignment), threads=1).run_suspects()
+    job = _assigned_job(database, settings, stop, assignment)
+    Worker(job, threads=1, on_batch=_counting(assignment)).run_suspects()
 
 
 def run_until_empty(
@@ -48,74 +48,97 @@ def run_until_empty(
     """Predict until no item is pending.
 
     Raises:
-        typer.Exit: it was stopped before that, with the usual status of the signal.
+        typer.Exit: it was stopped before that.
     """
     from batchline.db.cruds import pending
 
+    def count_left() -> int:
+        with database.read() as connection:
+            return pending.count(connection)
+
     job = _assigned_job(database, settings, stop, assignment)
-    with database.read() as connection:
-        items = pending.count(connection) if sys.stderr.isatty() else 0
-    assignment.board.started()
-    on_suspects = assignment.board.report_suspects
-    total = _run_with_progress(
-        job, settings, "predicting", items, lambda worker: worker.run_once(), on_suspects
+    _run_to_the_end(
+        job, settings, assignment, "predicting", count_left, lambda worker: worker.run_once()
     )
-    with database.read() as connection:
-        left = pending.count(connection) if stop.is_set() else 0
-    end = f", stopped with {count(left, 'item')} left" if left else ""
-    typer.echo(predicted(total.succeeded, total.failed) + end)
-    if total.failed:
-        typer.echo("hint: run `batchline failures` to see why items failed", err=True)
-    if left:
-        raise typer.Exit(128 + stop.signal)
+
+
+def run_backfill(
+    database: "Database",
+    settings: "Settings",
+    stop: "StopEvent",
+    assignment: "Assignment",
+    backfill_id: int,
+) -> None:
+    """Predict until the backfill is done.
+
+    Raises:
+        typer.Exit: it was stopped before that.
+    """
+    from batchline.db import backfills
+
+    def is_done() -> bool:
+        return database.transaction(lambda c: backfills.end_if_done(c, backfill_id))
+
+    def count_left() -> int:
+        with database.read() as connection:
+            return backfills.count_open(connection, backfill_id)
+
+    job = _assigned_job(database, settings, stop, assignment)
+    _run_to_the_end(
+        job,
+        settings,
+        assignment,
+        "backfilling",
+        count_left,
+        lambda worker: worker.run_until(is_done),
+    )
 
 
 def _assigned_job(
     database: "Database", settings: "Settings", stop: "StopEvent", assignment: "Assignment"
 ) -> "Job":
     """Return the job of this process. The items of its predecessor, which died, become suspects."""
-    job = make_job(database, settings, stop, assignment.owner)
+    job = make_job(database, settings, stop, assignment)
     if assignment.predecessor is not None:
         job.hand.expire(f"{assignment.predecessor}-")
     return job
 
 
-def run_backfill(database: "Database", settings: "Settings", backfill_id: int, title: str) -> None:
-    """Predict until the backfill is done, and print the outcome under this title."""
-    from batchline.db import backfills
-
-    def is_done() -> bool:
-        return database.transaction(lambda c: backfills.end_if_done(c, backfill_id))
-
-    with database.read() as connection:
-        items = backfills.count_open(connection, backfill_id) if sys.stderr.isatty() else 0
-    job = make_job(database, settings, stop_event())
-    total = _run_with_progress(
-        job, settings, "backfilling", items, lambda worker: worker.run_until(is_done)
-    )
-    typer.echo(f"{title}: {predicted(total.succeeded, total.failed)}")
-    if not is_done():
-        typer.echo("backfill: not finished, other jobs continue it")
-
-
-def _run_with_progress(
+def _run_to_the_end(
     job: "Job",
     settings: "Settings",
+    assignment: "Assignment",
     title: str,
-    items: int,
+    count_left: Callable[[], int],
     run: "Callable[[Worker], Outcome]",
-    on_suspects: "Callable[[], None] | None" = None,
-) -> "Outcome":
-    """Run the job behind a progress bar of `items` steps and return the outcome of all batches."""
+) -> None:
+    """Run the job behind a progress bar. If it was stopped, say how much is left."""
     from batchline.machine import collect_garbage_rarely
     from batchline.progress import progress_bar
+    from batchline.task.supervisor import STOPPED
     from batchline.task.worker import Worker
 
+    items = count_left() if sys.stderr.isatty() else 0
+    assignment.board.started()
     collect_garbage_rarely()
     with progress_bar(title, items) as advance:
+        counting = _counting(assignment)
 
         def on_batch(outcome: "Outcome") -> None:
+            counting(outcome)
             advance(outcome.items)
 
+        on_suspects = assignment.board.report_suspects
         threads = settings.worker_threads
-        return run(Worker(job, threads=threads, on_batch=on_batch, on_suspects=on_suspects))
+        run(Worker(job, threads=threads, on_batch=on_batch, on_suspects=on_suspects))
+    left = count_left() if job.stop.is_set() else 0
+    assignment.board.leave(left)
+    if left:
+        raise typer.Exit(STOPPED)
+
+
+def _counting(assignment: "Assignment") -> "Callable[[Outcome], None]":
+    def on_batch(outcome: "Outcome") -> None:
+        assignment.count(succeeded=outcome.succeeded, failed=outcome.failed)
+
+    return on_batch

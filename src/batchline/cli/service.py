@@ -6,7 +6,7 @@ import typer
 
 from batchline.cli.database_wait import DatabaseWait
 from batchline.cli.exposure import listen_if_allowed, rules_of
-from batchline.cli.job_process import start_process
+from batchline.cli.job_process import supervise
 from batchline.cli.options import (
     BatchWaitTime,
     DatabaseUrl,
@@ -18,7 +18,6 @@ from batchline.cli.options import (
     Port,
     WorkerThreads,
 )
-from batchline.cli.output import predicted
 from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
 from batchline.cli.wiring import (
     configure,
@@ -30,7 +29,9 @@ from batchline.cli.wiring import (
 )
 
 if TYPE_CHECKING:
+    from batchline.cli.wiring import StopEvent
     from batchline.db.database import Database
+    from batchline.task.supervisor import Assignment
 
 app = typer.Typer()
 
@@ -62,6 +63,8 @@ def up(
         status = children.wait_for_first(stop)
     if status is not None:
         raise typer.Exit(status or 1)
+    if any(children.statuses()):
+        raise typer.Exit(128 + stop.signal)
 
 
 @app.command()
@@ -107,19 +110,21 @@ def job(
     from batchline.configurations import read_settings
 
     settings = read_settings(**{name: each for name, each in locals().items() if name != "once"})
-    assignment, stop = start_process(settings, once=once)
-    with opened(settings, DatabaseWait(settings.database_wait, stop)) as database:
-        if assignment.role == "suspects":
-            run_suspects(database, settings, stop, assignment)
-            return
-        ensure_default_model(database, settings)
-        if once and _is_idle(database):
-            typer.echo(predicted(0, 0))
-            return
-        if not once:
-            log_start("job", database, batch_wait_seconds=settings.batch_wait_time)
-        run = run_until_empty if once else run_on_schedule
-        run(database, settings, stop, assignment)
+
+    def work(assignment: "Assignment", stop: "StopEvent") -> None:
+        with opened(settings, DatabaseWait(settings.database_wait, stop)) as database:
+            if assignment.role == "suspects":
+                run_suspects(database, settings, stop, assignment)
+                return
+            ensure_default_model(database, settings)
+            if once and _is_idle(database):
+                return
+            if not once:
+                log_start("job", database, batch_wait_seconds=settings.batch_wait_time)
+            run = run_until_empty if once else run_on_schedule
+            run(database, settings, stop, assignment)
+
+    supervise(settings, work, once=once)
 
 
 @app.command()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchline.registry.publish import Replacement
     from batchline.registry.renewal import Renewal
     from batchline.task.job import Job
+    from batchline.task.supervisor import Assignment
 
 
 def configure(flags: dict[str, Any]) -> "Settings":
@@ -150,9 +151,9 @@ def ensure_default_model(database: "Database", settings: "Settings") -> "Replace
 
 
 def make_job(
-    database: "Database", settings: "Settings", stop: threading.Event, owner: str | None = None
+    database: "Database", settings: "Settings", stop: threading.Event, assignment: "Assignment"
 ) -> "Job":
-    """Return the batch job of this process. `stop` asks it to stop.
+    """Return the batch job of a child process. `stop` asks it to stop.
 
     Raises:
         DatabaseUnavailable: the database cannot be written to.
@@ -164,11 +165,11 @@ def make_job(
     from batchline.task import stuck
     from batchline.task.hand import Hand
     from batchline.task.job import Job
-    from batchline.task.supervisor import process_name
 
     database.transaction(claim_lock.check_writable)
-    hand = Hand(database, owner or process_name())
-    limit = TimeLimit(settings.model_timeout, partial(stuck.end_process, hand))
+    hand = Hand(database, assignment.owner)
+    on_stuck = partial(stuck.end_process, hand, lambda failed: assignment.count(failed=failed))
+    limit = TimeLimit(settings.model_timeout, on_stuck)
     return Job(database, make_model_cache(database, settings, limit), hand, stop)
 
 

@@ -104,8 +104,7 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
         deaths = _deaths_alone(ended)
         if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
             detail = f"{deaths} times a job died while it predicted only this item"
-            fail(connection, ids[0], Failure(WORKER_CRASHED, detail), scope)
-            crashed += 1
+            crashed += fail(connection, ids[0], Failure(WORKER_CRASHED, detail), scope)
         elif ids:
             first, *rest = [(ids[0], ids[-1])] if ended.owner is None else split(ids, SUSPECT_PARTS)
             for part in rest:
@@ -148,16 +147,23 @@ def has_suspects(connection: Connection, *, claimed: bool = False) -> bool:
     return connection.execute(select(claims.c.id).where(suspect).limit(1)).first() is not None
 
 
-def fail(connection: Connection, item_id: int, failure: Failure, scope: Scope) -> None:
-    """Store the failure of an item that has ended its process, if it is still unpredicted."""
+def fail(connection: Connection, item_id: int, failure: Failure, scope: Scope) -> bool:
+    """Store the failure of an item that has ended its process, if it is still unpredicted.
+
+    Return whether it was.
+    """
     failed = {item_id: failure}
     if isinstance(scope, Backfill):
-        if results.lock(connection, scope.within(item_id, item_id)):
-            results.insert(connection, VersionResults(scope.model_id, {}, failed))
-    elif results.finish(connection, [item_id], Status.FAILED):
-        results.delete_results(connection, [item_id])
-        model_id = versions.active_version_of(connection, item_id)
-        results.insert(connection, VersionResults(model_id, {}, failed))
+        if not results.lock(connection, scope.within(item_id, item_id)):
+            return False
+        results.insert(connection, VersionResults(scope.model_id, {}, failed))
+        return True
+    if not results.finish(connection, [item_id], Status.FAILED):
+        return False
+    results.delete_results(connection, [item_id])
+    model_id = versions.active_version_of(connection, item_id)
+    results.insert(connection, VersionResults(model_id, {}, failed))
+    return True
 
 
 def _claims() -> Select[Any]:

@@ -13,7 +13,14 @@ from batchline.ml.examination.label_file import Names
 from batchline.ml.examination.report import ModelReport
 from batchline.registry.files import is_url
 from batchline.registry.model_file import ModelFile
-from batchline.registry.version import Version, read_model, read_versions, signature_text
+from batchline.registry.version import (
+    Version,
+    check_not_removed,
+    is_removed,
+    read_model,
+    read_versions,
+    signature_text,
+)
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 MAX_NAME_LENGTH = 64
@@ -72,24 +79,7 @@ def activate(database: Database, version: Version, actor: str) -> None:
     """
     name, model_id = version.name, version.id
     if not database.transaction(lambda c: versions.activate(c, name, model_id, actor)):
-        raise _is_removed(version)
-
-
-def check_not_removed(version: Version) -> None:
-    """Check that a version can still predict.
-
-    Raises:
-        ConfigurationError: its file was removed.
-    """
-    if version.is_removed:
-        raise _is_removed(version)
-
-
-def _is_removed(version: Version) -> ConfigurationError:
-    return ConfigurationError(
-        f"the file of {version} was removed",
-        hint=f"add it again: batchline models add {version.name} FILE",
-    )
+        raise is_removed(version)
 
 
 def remove(database: Database, version: Version, actor: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from batchline.db.cruds import versions
 from batchline.db.cruds.versions import VersionRow
 from batchline.db.database import Database
-from batchline.errors import SchemaNewer, UnknownModel, UnknownVersion
+from batchline.errors import ConfigurationError, SchemaNewer, UnknownModel, UnknownVersion
 from batchline.ml.batching import Batching
 from batchline.ml.signature import SIGNATURE_FORMAT, Signature
 
@@ -89,6 +89,24 @@ class Version:
             format=stored.get("format", 1),
             example=stored.get("example"),
         )
+
+
+def check_not_removed(version: Version) -> None:
+    """Check that a version can still predict.
+
+    Raises:
+        ConfigurationError: its file was removed.
+    """
+    if version.is_removed:
+        raise is_removed(version)
+
+
+def is_removed(version: Version) -> ConfigurationError:
+    """Return the error about a version that cannot predict any more."""
+    return ConfigurationError(
+        f"the file of {version} was removed",
+        hint=f"add it again: batchline models add {version.name} FILE",
+    )
 
 
 class KnownVersions:

@@ -114,24 +114,26 @@ class Hand:
         self.unreleased.update(claim.owner for claim in list(self.active))
         self._release_remaining()
 
-    def give_up(self, threads: Set[int], failure: Failure) -> None:
+    def give_up(self, threads: Set[int], failure: Failure) -> int:
         """End all claims, because these threads do not return and the process ends.
 
         An item that such a thread predicts in isolation fails. The other items of its claim are
-        suspects. The claims of the other threads are released.
+        suspects. The claims of the other threads are released. Return how many items failed.
         """
         held, isolated = dict(self._by_thread), dict(self._isolated)
 
-        def give_up_each(connection: Any) -> None:
+        def give_up_each(connection: Any) -> int:
+            failed = 0
             for thread, claim in held.items():
                 if thread in threads and thread not in isolated:
                     claims.expire(connection, claim.owner)
                     continue
                 if thread in threads:
-                    claims.fail(connection, isolated[thread], failure, claim.scope)
+                    failed += claims.fail(connection, isolated[thread], failure, claim.scope)
                 claims.release(connection, claim.owner)
+            return failed
 
-        self.database.transaction(give_up_each)
+        return self.database.transaction(give_up_each)
 
     def expire(self, prefix: str) -> None:
         """Make the items of a process that has ended suspects. Its owner began with `prefix`."""

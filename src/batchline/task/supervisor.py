@@ -9,8 +9,11 @@ import os
 import select
 import signal
 import socket
+import sys
+import threading
 import time
 import uuid
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,28 +45,60 @@ class Role(StrEnum):
 
 
 class Board:
-    """Messages of the children to their parent, in memory that they share."""
+    """Messages of the children to their parent, in memory that they share.
+
+    Each number is written by one process at a time.
+    """
+
+    _STARTED, _HAS_SUSPECTS, _LEFT = range(3)
+    _COUNTS: Mapping[Role, tuple[int, int]] = {Role.WORK: (3, 4), Role.SUSPECTS: (5, 6)}
+    _UNKNOWN = -1
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2)
+        self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+        self._numbers[self._LEFT] = self._UNKNOWN
+        self._lock = threading.Lock()
 
     @property
     def has_started(self) -> bool:
         """Whether a child has begun to predict. Until then its errors are those of the start."""
-        return bool(self._memory[0])
+        return bool(self._numbers[self._STARTED])
 
     def started(self) -> None:
-        self._memory[0] = 1
+        self._numbers[self._STARTED] = 1
 
     @property
     def has_suspects(self) -> bool:
-        return bool(self._memory[1])
+        return bool(self._numbers[self._HAS_SUSPECTS])
 
     def report_suspects(self) -> None:
-        self._memory[1] = 1
+        self._numbers[self._HAS_SUSPECTS] = 1
 
     def clear_suspects(self) -> None:
-        self._memory[1] = 0
+        self._numbers[self._HAS_SUSPECTS] = 0
+
+    def count(self, role: Role, *, succeeded: int = 0, failed: int = 0) -> None:
+        """Add items that a child with this role has predicted."""
+        with self._lock:
+            for place, more in zip(self._COUNTS[role], (succeeded, failed), strict=True):
+                self._numbers[place] += more
+
+    @property
+    def succeeded(self) -> int:
+        return sum(self._numbers[succeeded] for succeeded, _ in self._COUNTS.values())
+
+    @property
+    def failed(self) -> int:
+        return sum(self._numbers[failed] for _, failed in self._COUNTS.values())
+
+    @property
+    def left(self) -> int | None:
+        """The items that are still to be predicted, if the worker process has counted them."""
+        left = self._numbers[self._LEFT]
+        return None if left == self._UNKNOWN else left
+
+    def leave(self, items: int) -> None:
+        self._numbers[self._LEFT] = items
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +114,10 @@ class Assignment:
     owner: str
     predecessor: str | None
     board: Board
+
+    def count(self, *, succeeded: int = 0, failed: int = 0) -> None:
+        """Report items that were predicted."""
+        self.board.count(self.role, succeeded=succeeded, failed=failed)
 
 
 @dataclass(slots=True)
@@ -124,7 +163,7 @@ def process_name() -> str:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Starts the processes of one `batchline job`.
+    """Starts the processes of one `batchline job` or `backfill`.
 
     Args:
         once: whether the job ends when nothing is pending. Then each of its errors ends it.
@@ -137,32 +176,44 @@ class Supervisor:
     name: str = field(default_factory=process_name)
     _posts: dict[Role, Post] = field(default_factory=dict)
     _signal: int | None = None
+    _status: int | None = None
 
-    def run(self) -> Assignment | int:
-        """Return an assignment in each child, and the exit status of the job in this process."""
+    def run(self, work: Callable[[Assignment], None]) -> int:
+        """Do the work in children, and return the exit status of the job.
+
+        A child exits when its work is done.
+        """
         self._posts = {role: Post(role, self.name) for role in Role}
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, self._on_signal)
-        status: int | None = None
         while True:
             for post in self._posts.values():
-                if status is None and self._is_due(post) and not self._start(post):
-                    return self._assigned(post)
+                if self._is_due(post) and not self._start(post):
+                    work(self._assigned(post))
+                    sys.exit()
             self._wait()
             for post in self._posts.values():
                 code = post.ended()
-                found = None if code is None else self._note(post, code)
-                status = found if status is None else status
-            if self._signal is not None and status is None and not self._running():
-                return 0  # the signal came before a process was replaced
-            if status is not None and not self._stop_all():
-                return status
+                if code is not None:
+                    self._note(post, code)
+            if self._is_stopping and not self._running():
+                return self._exit_status()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._signal is not None or self._status is not None
+
+    def _exit_status(self) -> int:
+        """Return the status of the worker process, or that of a stop with work left."""
+        if self._status is None:  # the signal came before a worker process was replaced
+            self._status = STOPPED if self.once else 0
+        return 128 + self._signal if self._signal and self._status == STOPPED else self._status
 
     def _start(self, post: Post) -> bool:
         """Start the next process of a post. Return False in that process."""
         if not post.start():
             return False
-        if self._signal is not None:  # it came during the start
+        if self._is_stopping:  # a signal came during the start
             _send(self._running(), signal.SIGTERM)
         return True
 
@@ -170,7 +221,7 @@ class Supervisor:
         return [post.child for post in self._posts.values() if post.child]
 
     def _is_due(self, post: Post) -> bool:
-        if post.child is not None or self._signal is not None or time.monotonic() < post.due:
+        if post.child is not None or self._is_stopping or time.monotonic() < post.due:
             return False
         if post.role is Role.WORK:
             return True
@@ -195,29 +246,25 @@ class Supervisor:
             self.parent = None
             self._on_signal(signal.SIGTERM, None)
 
-    def _note(self, post: Post, code: int) -> int | None:
-        """Return the exit status of the job if the end of a process is the end of the job."""
-        if self._signal is not None and code == STOPPED:
-            return 128 + self._signal
-        if self._signal is not None or (post.role is Role.WORK and not self._is_replaced(code)):
-            return code if code >= 0 else 128 - code
-        if code != 0:
+    def _note(self, post: Post, code: int) -> None:
+        """Note the end of a process: it ends the job, or the process is replaced."""
+        if self._signal is not None:
+            if code != 0 or post.role is Role.WORK:
+                self._status = self._status or (STOPPED if code < 0 else code)
+        elif self._status is not None:
+            pass  # the work is done
+        elif post.role is Role.WORK and not self._is_replaced(code):
+            self._status = code if code >= 0 else 128 - code
+            _send(self._running(), signal.SIGTERM)
+        elif code != 0:
             post.failed()
             log.error("a process of the job died", role=post.role, end=_in_words(code))
             self.board.report_suspects()
-        return None
 
     def _is_replaced(self, code: int) -> bool:
         if code == 0 or not self.board.has_started:
             return False
         return code < 0 or code == STUCK or not self.once
-
-    def _stop_all(self) -> bool:
-        """Ask the children to stop. Return whether there are any."""
-        running = self._running()
-        if running and self._signal is None:
-            self._on_signal(signal.SIGTERM, None)
-        return bool(running)
 
     def _on_signal(self, number: int, frame: object) -> None:
         is_second, self._signal = self._signal is not None, number

@@ -24,6 +24,7 @@ from batchline.task.heartbeat import Heart
 from batchline.task.job import Job, Outcome
 from batchline.task.run import OnBatch, OnSuspects, Run
 from batchline.task.schedule import seconds_after_outage, seconds_until_next
+from batchline.task.supervisor import STOPPED
 
 log = structlog.get_logger(__name__)
 
@@ -194,7 +195,7 @@ def _exit_in_time(job: Job, returned: threading.Event) -> None:
     if returned.wait(DRAIN_TIMEOUT):
         return
     log.warning("batches not finished in time", claims=len(job.hand.active), seconds=DRAIN_TIMEOUT)
-    threading.Timer(RELEASE_TIMEOUT, os._exit, (1,)).start()  # the database may not respond
+    threading.Timer(RELEASE_TIMEOUT, os._exit, (STOPPED,)).start()  # the database may not respond
     with suppress(Unavailable):
         job.hand.release_all()
-    os._exit(1)
+    os._exit(STOPPED)
