@@ -30,9 +30,9 @@ from devservers.server import free_port
 CLIENTS = 8
 BAD_CLIENTS = 100
 MANY_CONNECTIONS = 3_000
-HEAD = b"GET /items HTTP/1.1\r\nHost: x\r\n"
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-UPLOAD = b"POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+HEAD = b"GET /items HTTP/1.1\r\nHost: localhost\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPLOAD = b"POST /items HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
 LARGE = '"' + "x" * (MAX_PAGE_BYTES - 1_000) + '"'
 BYTES_PER_SECOND = 1_200
 

@@ -146,7 +146,7 @@ def test_numbers_that_grow_when_they_are_written_out_are_413_not_a_late_failure(
 
 def test_a_client_that_hangs_up_in_the_middle_is_nobodys_error(api: Service) -> None:
     with socket.create_connection(("127.0.0.1", api.port)) as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
     assert api.register(IRIS) > 0
     assert "internal_error" not in api.output
 

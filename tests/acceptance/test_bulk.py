@@ -174,7 +174,7 @@ class Talk:
     def __init__(self, api: Service) -> None:
         self._socket = socket.create_connection(("127.0.0.1", api.port), timeout=PATIENCE)
         self._socket.sendall(
-            b"POST /items HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /items HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         self._file = self._socket.makefile("rb")
 

@@ -21,7 +21,7 @@ from batchline.constants import (
 )
 from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
 
-HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 REQUEST = HEAD + b"\r\n"
 LIMITS = {
     "CONNECTION_CHECK_INTERVAL": 0.05,
@@ -123,7 +123,7 @@ def test_a_head_within_its_limits_is_served(api: Service) -> None:
 
 @pytest.mark.parametrize("endless", [b"X: 1\r\n", b"x"], ids=["trailers", "one trailer"])
 def test_endless_trailers_end_the_request(api: Service, endless: bytes) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connect(api, head + b"1\r\n{\r\n0\r\n") as client:
         with suppress(ConnectionError):
             client.sendall(endless * 10 * MAX_HEAD_BYTES)
@@ -131,7 +131,7 @@ def test_endless_trailers_end_the_request(api: Service, endless: bytes) -> None:
 
 
 def test_endless_chunk_extensions_end_the_request(api: Service) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connect(api, head + b"1;x=") as client:
         with suppress(ConnectionError):
             client.sendall(b"x" * 10 * MAX_HEAD_BYTES)
@@ -183,7 +183,7 @@ def ask_for_large(api: Service, requests: int = 1, buffer: int = 4096) -> socket
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     client.connect(("127.0.0.1", api.port))
-    client.sendall(b"GET /items HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+    client.sendall(b"GET /items HTTP/1.1\r\nHost: localhost\r\n\r\n" * requests)
     return client
 
 
@@ -224,7 +224,7 @@ def test_a_client_that_reads_slowly_gets_all_of_its_response_and_the_next(api: S
 
 
 def test_a_slow_upload_makes_room_for_others_and_says_what_was_stored(url: str) -> None:
-    head = b"POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    head = b"POST /items HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     line = json.dumps({"data": [IRIS]}).encode() + b"\n"
     lines = line * (2 * UPLOAD_BLOCK_BYTES // len(line))
     with SmallService(url, UPLOAD_SLOW_AFTER=0.3, HEAD_TIMEOUT=0.2) as api, ExitStack() as stack:
@@ -253,7 +253,7 @@ def test_at_the_limit_of_connections_the_oldest_without_a_head_makes_room(url: s
 
 
 def test_health_checks_get_in_beside_requests_whose_bodies_never_end(url: str) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
     with SmallService(url, MAX_CONNECTIONS=20) as api, ExitStack() as stack:
         for _ in range(40):
             stack.enter_context(connect(api, head))

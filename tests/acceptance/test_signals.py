@@ -169,7 +169,7 @@ def test_a_second_signal_ends_the_api_at_once(tmp_path: Path) -> None:
         Service(url_of(tmp_path), "api") as api,
         socket.create_connection(("127.0.0.1", api.port)) as client,
     ):
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         wait_for(api.is_ready, "the request before it to be in flight")
         assert send_until_it_ends(api, signal.SIGTERM) == 128 + signal.SIGTERM
 

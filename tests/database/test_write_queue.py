@@ -13,6 +13,7 @@ from batchline.api.write_queue import WriteQueue
 from batchline.constants import DEFAULT_MODEL
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.new_items import Key
 from batchline.errors import IntakeFull, ShuttingDown
 
 T = TypeVar("T")
@@ -98,3 +99,24 @@ def test_a_queue_that_is_closing_says_so(database: Database) -> None:
 
     with pytest.raises(ShuttingDown):
         asyncio.run(close_and_register())
+
+
+def test_one_transaction_stores_the_items_of_different_keys(database: Database) -> None:
+    ids = [None, 1, None, 2, 1] * 50
+
+    async def register_all() -> list[int]:
+        queue = WriteQueue(database)
+        stored = await asyncio.gather(
+            *(
+                queue.register(NewItem(DEFAULT_MODEL, f"[[{place}]]"), Key("a", f"{of}"), of)
+                for place, of in enumerate(ids)
+            )
+        )
+        await queue.close()
+        return stored
+
+    stored = asyncio.run(register_all())
+    assert len(set(stored)) == 3
+    with database.read() as connection:
+        found = dict(map(tuple, connection.exec_driver_sql("SELECT id, key_id FROM items")))
+    assert [found[item_id] for item_id in stored] == ids

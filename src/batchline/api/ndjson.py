@@ -72,10 +72,16 @@ class Group:
     refused: dict[int, BatchlineError] = field(default_factory=dict)
     rejected: list[tuple[int, Rejection]] = field(default_factory=list)
 
-    def new_items(self) -> NewItems:
-        """Return the valid lines as items to store."""
+    def new_items(self, api_key_id: int | None) -> NewItems:
+        """Return the valid lines as items to store, with the API key of their upload."""
         return NewItems(
-            self.data, self.models, self.custom_ids, self.keys, self.refused, UPLOAD_LANE
+            self.data,
+            self.models,
+            self.custom_ids,
+            [None if key is None else key.owned_by(api_key_id) for key in self.keys],
+            [api_key_id] * len(self.data),
+            self.refused,
+            UPLOAD_LANE,
         )
 
 

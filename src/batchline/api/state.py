@@ -47,22 +47,22 @@ class ApiState:
         except (UnknownModel, NoModel):
             return await check_body(body, await self.signatures.latest(UNKNOWN_MODEL_LIFETIME))
 
-    async def find(self, key: str, body: bytes) -> int | None:
-        """Return the id that this key and this body registered, or None.
+    async def find(self, key: str, body: bytes, api_key_id: int | None) -> int | None:
+        """Return the id that these keys and this body registered, or None.
 
         Raises:
             InvalidIdempotencyKey: no request can have this key.
             DatabaseUnavailable: the database does not respond.
         """
-        return await asyncio.to_thread(self._find, key, body)
+        return await asyncio.to_thread(self._find, key, body, api_key_id)
 
-    def _find(self, key: str, body: bytes) -> int | None:
+    def _find(self, key: str, body: bytes, api_key_id: int | None) -> int | None:
         item = as_sent(*parse(body))
         known = None if item is None else to_key(key, item)
         if known is None:
             return None
         with self.database.read() as connection:
-            return idempotency.find(connection, known)
+            return idempotency.find(connection, known.owned_by(api_key_id))
 
     async def check_ready(self) -> None:
         """Check that requests can be served. This does not wait for the threads that read pages.

@@ -34,6 +34,7 @@ from batchline.constants import (
 )
 from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Registered
+from batchline.db.cruds.keys import ApiKey
 from batchline.db.database import Database
 from batchline.errors import (
     BatchlineError,
@@ -101,7 +102,7 @@ class UploadPool:
         check = partial(check_lines, lines, first, signatures, told)
         return await asyncio.get_running_loop().run_in_executor(self._checker, check)
 
-    async def store(self, group: Group) -> Sequence[Registered]:
+    async def store(self, group: Group, api_key_id: int | None) -> Sequence[Registered]:
         """Store a group. Return an id or an error for each of its lines.
 
         Raises:
@@ -114,7 +115,7 @@ class UploadPool:
         return await loop.run_in_executor(
             self._storer,
             self._database.transaction,
-            lambda c: idempotency.register(c, group.new_items()),
+            lambda c: idempotency.register(c, group.new_items(api_key_id)),
         )
 
     async def close(self) -> None:
@@ -128,6 +129,7 @@ class Upload(Response):
 
     Args:
         signatures: returns the active versions' signatures, which may change during an upload.
+        api_key: the key of the client, if one is required.
         timeout: seconds in which the client must send or read `UPLOAD_PROGRESS_BYTES`.
     """
 
@@ -137,12 +139,14 @@ class Upload(Response):
         self,
         bulk: UploadPool,
         signatures: Callable[[], Awaitable[Signatures]],
+        api_key: ApiKey | None = None,
         timeout: float = UPLOAD_TIMEOUT,
     ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._bulk = bulk
         self._signatures = signatures
+        self._api_key_id = None if api_key is None else api_key.id
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
         self._tried = 0  # the last line of the latest transaction
@@ -201,7 +205,7 @@ class Upload(Response):
             while group := await coming:
                 coming = asyncio.ensure_future(anext(groups, None))
                 self._tried = group.last
-                answers = await self._bulk.store(group)
+                answers = await self._bulk.store(group, self._api_key_id)
                 if not self._gives_way:
                     self._bulk.progressed(self)
                 if told := b"".join(map(_json_line, self._tell(group, answers))):

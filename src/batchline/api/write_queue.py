@@ -25,10 +25,11 @@ from batchline.errors import CommitUnknown, IntakeFull, ShuttingDown
 
 @dataclass(slots=True)
 class Registration:
-    """An item to store, with the key of its request."""
+    """An item to store, with the idempotency key and the API key of its request."""
 
     item: NewItem
     key: Key | None
+    api_key_id: int | None
 
 
 class WriteQueue:
@@ -41,7 +42,9 @@ class WriteQueue:
             "intake", self._store, bounds, _not_confirmed
         )
 
-    async def register(self, item: NewItem, key: Key | None = None) -> int:
+    async def register(
+        self, item: NewItem, key: Key | None = None, api_key_id: int | None = None
+    ) -> int:
         """Store one item and return its id. If the key is known, return the id of its item.
 
         Raises:
@@ -59,7 +62,8 @@ class WriteQueue:
                 f"the write queue is full: {waiting} are waiting to be stored",
                 hint="send the request again in a moment",
             )
-        return await self._coalescer.submit(Registration(item, key), len(item.data))
+        stored = None if key is None else key.owned_by(api_key_id)
+        return await self._coalescer.submit(Registration(item, stored, api_key_id), len(item.data))
 
     async def close(self) -> None:
         """Store the queued items, then end the thread."""
@@ -75,6 +79,7 @@ class WriteQueue:
             models=[each.item.model for each in group],
             custom_ids=[each.item.custom_id for each in group],
             keys=[each.key for each in group],
+            api_key_ids=[each.api_key_id for each in group],
         )
         return self._database.transaction(lambda c: idempotency.register(c, new))
 

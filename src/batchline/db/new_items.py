@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, Self
 
 from batchline.constants import DEFAULT_MODEL, SINGLE_LANE
@@ -14,6 +15,12 @@ class Key:
 
     key: str
     data: str
+
+    def owned_by(self, api_key_id: int | None) -> "Key":
+        """Return what is stored of it, so that each API key has idempotency keys of its own."""
+        if api_key_id is None:
+            return self
+        return Key(sha256(f"{api_key_id} {self.key}".encode()).hexdigest(), self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,7 @@ class NewItems:
     models: Sequence[str] = ()
     custom_ids: Sequence[str | None] = ()
     keys: Sequence[Key | None] = ()
+    api_key_ids: Sequence[int | None] = ()
     refused: Mapping[int, BatchlineError] = field(default_factory=dict)
     lane: int = SINGLE_LANE
 
@@ -39,6 +47,8 @@ class NewItems:
         columns: dict[str, Sequence[Any]] = {}
         if self.lane != SINGLE_LANE:
             columns["lane"] = [self.lane] * len(self.data)
+        if any(self.api_key_ids):
+            columns["key_id"] = self.api_key_ids
         if any(self.custom_ids):
             columns["custom_id"] = self.custom_ids
         if not set(self.models) <= {DEFAULT_MODEL}:
@@ -53,5 +63,6 @@ class NewItems:
             models=[self.models[place] for place in places] if self.models else (),
             custom_ids=[self.custom_ids[place] for place in places] if self.custom_ids else (),
             keys=(),
+            api_key_ids=[self.api_key_ids[place] for place in places] if self.api_key_ids else (),
             refused={},
         )
