@@ -247,6 +247,8 @@ DRAIN_TIMEOUT = 15.0
 """Time for a job that was asked to stop to finish its batches in progress."""
 RELEASE_TIMEOUT = 3.0
 """Time for the job to release the claims of unfinished batches after `DRAIN_TIMEOUT`."""
+REJECTION_MEMORY = 30.0
+"""Time for which an API process is not ready after the database has rejected what it stored."""
 SIGNATURE_LIFETIME = 2.0
 """Time for which an API process uses the signatures that it has read."""
 UNKNOWN_MODEL_LIFETIME = 0.25

@@ -148,8 +148,10 @@ def test_a_full_disk_is_503_tears_nothing_and_passes_with_it(tmp_path: Path) -> 
             (503, "database_unavailable")
         }
         assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+        assert api.http.get("/health/ready").status_code == 503
         resource.prlimit(api.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         acknowledged.append(wait_for(lambda: try_to_register(api), "the recovery"))
+        assert api.is_ready()
         page = api.http.get("/items?limit=1000").json()
         assert [item["id"] for item in page["items"]] == acknowledged
     with sqlite3.connect(tmp_path / "batchline.db") as connection:

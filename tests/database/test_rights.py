@@ -38,7 +38,21 @@ class Operator:
         head = rf"-- [a-z, ]*{self.kind}[a-z, ]*: {title}\n"
         block = re.search(rf"{head}(.*?)```", GUIDE.read_text(), re.DOTALL)
         assert block, title
-        for statement in filter(str.strip, self._renamed(block[1]).split(";")):
+        self.execute(self._renamed(block[1]))
+
+    def revoke(self) -> None:
+        """Take rights away from the user of `run`."""
+        user, name = f"batchline_{self._suffix}", name_of(self.url)
+        if self.kind == "postgresql":
+            self.execute(
+                f"REVOKE INSERT, UPDATE ON predictions, claims FROM {user};"
+                f"REVOKE USAGE ON SEQUENCE items_id_seq FROM {user}"
+            )
+        else:
+            self.execute(f"REVOKE INSERT, DELETE ON {name}.* FROM '{user}'@'%'")
+
+    def execute(self, statements: str) -> None:
+        for statement in filter(str.strip, statements.split(";")):
             with self._admin.write() as connection:
                 connection.execution_options(no_parameters=True).exec_driver_sql(statement)
 
@@ -112,6 +126,11 @@ def test_the_rights_of_the_guide_are_enough_and_no_more(operator: Operator) -> N
             NewItems(["[[1]]"]),
         ):
             database.transaction(partial(idempotency.register, new=new))
+    operator.revoke()
+    done = run_here("check", DATABASE_URL=runner)
+    assert done.returncode == 1
+    assert "lacks rights" in done.stdout
+    operator.execute(done.stdout.partition("as an administrator, run ")[2].partition("\n")[0])
     for words in COMMANDS:
         done = run_here(*words, DATABASE_URL=runner)
         assert done.returncode == 0, (words, done.stdout, done.stderr)

@@ -23,7 +23,11 @@ async def live() -> Response:
 
 @router.get("/health/ready", response_model=Health, responses=known_problems(503), tags=["health"])
 async def ready(request: Request) -> Response:
-    """Return 200 if the database responds and its schema fits this version."""
+    """Return 200 if the database responds, its schema fits this version, and it stores items.
+
+    It writes nothing. If the database has rejected what this process was to store, as one that is
+    read-only or full does, it returns 503 for half a minute, or until something is stored.
+    """
     state: ApiState = request.app.state.api
     await state.check_ready()
     return json_response({"status": "ok"})

@@ -7,6 +7,7 @@ from batchline.api.item_reader import ItemReader
 from batchline.api.keys import KeyReader
 from batchline.api.requests import NewItem, as_sent, check_body, parse, to_key
 from batchline.api.signatures import SignatureReader
+from batchline.api.store_health import StoreHealth
 from batchline.api.uploads import UploadPool
 from batchline.api.write_queue import WriteQueue
 from batchline.constants import UNKNOWN_MODEL_LIFETIME
@@ -27,10 +28,11 @@ class ApiState:
         self.database = database
         self.late_after = late_after
         self.insights = InsightsReader(database)
-        self.write_queue = WriteQueue(database)
+        self.store_health = StoreHealth()
+        self.write_queue = WriteQueue(database, self.store_health)
         self.item_reader = ItemReader(database)
         self.bodies = BodyReader()
-        self.uploads = UploadPool(database)
+        self.uploads = UploadPool(database, self.store_health)
         self.signatures = SignatureReader(database)
         self.keys = KeyReader(database)
 
@@ -68,9 +70,11 @@ class ApiState:
         """Check that requests can be served. This does not wait for the threads that read pages.
 
         Raises:
-            Unavailable: the database does not respond, or its schema does not fit this version.
+            Unavailable: the database does not respond, its schema does not fit this version, or it
+                has lately rejected what was to be stored.
         """
         await asyncio.to_thread(self._check_schema)
+        self.store_health.check()
 
     def _check_schema(self) -> None:
         with self.database.read() as connection:

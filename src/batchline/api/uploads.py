@@ -25,6 +25,7 @@ from starlette.types import Message, Receive, Scope, Send
 from batchline.api.ndjson import Group, blocks, check_lines, id_ranges, rejection, rejections, split
 from batchline.api.response_buffer import ResponseBuffer
 from batchline.api.signatures import Signatures
+from batchline.api.store_health import StoreHealth
 from batchline.constants import (
     MAX_UPLOADS,
     UPLOAD_MAX_EXPLAINED_LINES,
@@ -59,8 +60,9 @@ class UploadPool:
     place only until another upload needs it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, health: StoreHealth | None = None) -> None:
         self._database = database
+        self._health = health or StoreHealth()
         self._uploads: dict[Upload, float] = {}  # the time of the latest progress, oldest first
         self._checker = ThreadPoolExecutor(1, "bulk-check")
         self._storer = ThreadPoolExecutor(1, "bulk-store")
@@ -112,11 +114,13 @@ class UploadPool:
         if not group.numbers:
             return []
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._storer,
-            self._database.transaction,
-            lambda c: idempotency.register(c, group.new_items(api_key_id)),
-        )
+        return await loop.run_in_executor(self._storer, self._store, group, api_key_id)
+
+    def _store(self, group: Group, api_key_id: int | None) -> Sequence[Registered]:
+        with self._health.watching():
+            return self._database.transaction(
+                lambda c: idempotency.register(c, group.new_items(api_key_id))
+            )
 
     async def close(self) -> None:
         """Finish the groups in progress, then end the threads."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from batchline.api.coalescing import Bounds, Coalescer
 from batchline.api.requests import NewItem
+from batchline.api.store_health import StoreHealth
 from batchline.constants import (
     REQUEST_TIMEOUT,
     WRITE_QUEUE_GROUP_BYTES,
@@ -35,8 +36,9 @@ class Registration:
 class WriteQueue:
     """Registers items for the coroutines of one event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, health: StoreHealth | None = None) -> None:
         self._database = database
+        self._health = health or StoreHealth()
         bounds = Bounds(WRITE_QUEUE_GROUP_ITEMS, WRITE_QUEUE_GROUP_BYTES)
         self._coalescer = Coalescer[Registration, int](
             "intake", self._store, bounds, _not_confirmed
@@ -81,7 +83,8 @@ class WriteQueue:
             keys=[each.key for each in group],
             api_key_ids=[each.api_key_id for each in group],
         )
-        return self._database.transaction(lambda c: idempotency.register(c, new))
+        with self._health.watching():
+            return self._database.transaction(lambda c: idempotency.register(c, new))
 
 
 def _not_confirmed() -> CommitUnknown:

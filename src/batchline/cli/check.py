@@ -28,13 +28,18 @@ def findings(flags: dict[str, Any]) -> Iterator["str | BatchlineError"]:
 
 def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError"]:
     from batchline.constants import DEFAULT_MODEL
+    from batchline.db.cruds import schema
+    from batchline.db.dialects.server_settings import check_settings
+    from batchline.db.rehearsal import rehearse
     from batchline.errors import BatchlineError
 
     has_default = False
     try:
         with opened(settings) as database:
             yield f"database: {database.url}"
-            yield from _taken_ids(database)
+            yield from _found(database, schema.check_sequences)
+            yield from _found(database, check_settings)
+            yield _tried("storing: a registration, a claim and a result", rehearse, database)
             models = make_model_cache(database, settings)
             active = models.active()
             has_default = DEFAULT_MODEL in active
@@ -46,14 +51,14 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
         yield _tried(f"model file: {settings.model_filepath}", _examine_file, settings)
 
 
-def _taken_ids(database: "Database") -> "Iterator[BatchlineError]":
-    from batchline.db.cruds import schema
-    from batchline.errors import SequenceBehind
+def _found(database: "Database", check: Callable[..., object]) -> "Iterator[BatchlineError]":
+    """Return the error that a check of the database raises, if it raises one."""
+    from batchline.errors import BatchlineError
 
     try:
         with database.read() as connection:
-            schema.check_sequences(connection)
-    except SequenceBehind as error:
+            check(connection)
+    except BatchlineError as error:
         yield error
 
 

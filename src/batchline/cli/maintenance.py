@@ -34,8 +34,9 @@ def check(
 ) -> None:
     """Check the settings, the database and the models.
 
-    It connects to the database and loads the active version of each model. It prints a ✓ for each
-    part that works, and an error with a hint for each that does not.
+    It connects to the database, proves that items and results can be stored, and loads the active
+    version of each model. It prints a ✓ for each part that works, and an error with a hint for each
+    that does not.
     """
     flags = locals()
     reported: set[str] = set()

@@ -80,6 +80,13 @@ def claim_pending(
     return Claim(claim_id, owner, *ids, scope=scope)
 
 
+def claim_one(connection: Connection, item_id: int, *, owner: str, lease: float) -> Claim:
+    """Claim one item, whatever other jobs have claimed."""
+    expires_at = claim_lock.acquire_claim_lock(connection) + timedelta(seconds=lease)
+    claim_id = _insert(connection, owner, (item_id, item_id), expires_at, PENDING)
+    return Claim(claim_id, owner, item_id, item_id)
+
+
 def claim_backfill(
     connection: Connection, *, owner: str, max_items: int, lease: float
 ) -> Claim | None:

@@ -134,6 +134,14 @@ def is_outage(error: DBAPIError) -> bool:
     return "database is locked" in str(error.orig)
 
 
+def rejects_writes(error: BaseException | None) -> bool:
+    """Return whether the server responds and stores nothing: read-only, full, or a missing right.
+
+    Waiting for other transactions or for the server is another matter.
+    """
+    return isinstance(error, DBAPIError) and not is_outage(error) and not is_timeout(error)
+
+
 HINTS = {
     "database is locked": "stop the other program that is writing to the SQLite file",
     "file is not a database": "set DATABASE_URL to a SQLite file or to a new file",

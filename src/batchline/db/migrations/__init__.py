@@ -8,6 +8,7 @@ from batchline.db.cruds import schema
 from batchline.db.database import Database
 from batchline.db.dialects import sequences
 from batchline.db.dialects.locks import migration_lock
+from batchline.db.dialects.server_settings import check_settings
 from batchline.db.migrations import indexes, user_objects
 from batchline.db.models import metadata
 
@@ -21,7 +22,8 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     Raises:
         ForeignTables: another program created tables or views with our names. Nothing was changed.
-        ConfigurationError: a view or trigger of the user blocks the migration.
+        ConfigurationError: a view or trigger of the user blocks the migration, or a setting of the
+            server does.
         SchemaNewer: a newer Batchline has migrated this database. Nothing was changed.
         DatabaseUnavailable: the database does not respond, or another migration is running.
     """
@@ -37,6 +39,7 @@ def migrate(database: Database, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with database.write(patience=MIGRATION_TIMEOUT) as connection, migration_lock(connection):
+        check_settings(connection)
         state = schema.read_state(connection)
         schema.check_before_migrating(connection, state)
         schema.adopt_older_version(connection, state)

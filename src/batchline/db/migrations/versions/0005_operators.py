@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from batchline.db.dialects.types import TABLE_OPTIONS, Id, Json, Name, UtcDateTime, utc_now
+from batchline.db.models import metadata
 
 revision = "0005"
 down_revision = "0004"
@@ -71,6 +72,30 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         _time("checked_at", now=True),
     )
+    _keep_times()
+
+
+def _keep_times() -> None:
+    """Let no time change by itself.
+
+    With `explicit_defaults_for_timestamp=OFF`, MySQL and MariaDB gave the first TIMESTAMP of a
+    table without a default ON UPDATE. That is `claims.expires_at`: a claim expired as soon as
+    anything else of it was changed.
+    """
+    connection = op.get_bind()
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return
+    query = sa.text(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = DATABASE() AND extra LIKE '%on update%'"
+    )
+    for table, column in connection.execute(query).all():
+        ours = metadata.tables[table].c.get(column) if table in metadata.tables else None
+        if ours is not None and not ours.nullable:
+            op.execute(
+                f"ALTER TABLE {table} MODIFY {column} TIMESTAMP(6) NOT NULL"
+                " DEFAULT CURRENT_TIMESTAMP(6)"
+            )
 
 
 def _add_to_items(column: sa.Column[Any]) -> None:
