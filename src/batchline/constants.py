@@ -262,6 +262,11 @@ KEYS_LIFETIME_IN_OUTAGES = 300.0
 """Time for which known API keys stay valid while the database is unavailable."""
 UNKNOWN_KEY_INTERVAL = 1.0
 """Shortest time between two reads that requests with an unknown key cause."""
+USAGE_INTERVAL = 1.0
+"""Interval at which an API process saves the items that API keys have registered, and learns what
+other processes have counted."""
+KEY_USED_INTERVAL = 60.0
+"""Interval at which an API process saves that an API key is in use."""
 API_SWITCH_INTERVAL = 0.001
 """Time after which a thread that checks an upload's lines lets another thread run. A registration
 waits for several such switches, and Python's default of 0.005 adds up."""

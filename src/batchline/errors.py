@@ -243,6 +243,26 @@ class UnknownHost(BatchlineError):
     status = 421
 
 
+class RateLimited(BatchlineError):
+    """The API key has sent too many requests.
+
+    Send the request again after `Retry-After` seconds.
+    """
+
+    code = "rate_limited"
+    status = 429
+
+
+class QuotaExceeded(BatchlineError):
+    """The API key has registered its number of items for today.
+
+    Send the rest after `Retry-After` seconds, when the next UTC day begins.
+    """
+
+    code = "quota_exceeded"
+    status = 429
+
+
 class InvalidData(BatchlineError):
     """The data is invalid for the model.
 

@@ -23,7 +23,7 @@ ROW = {"data": [IRIS]}
 
 
 def test_every_route_has_a_declared_role() -> None:
-    assert {f"{method} {path}" for method, path in ROUTES} == set(NEEDS)
+    assert {f"{method} {path}" for method, path in ROUTES} - set(NEEDS) == set()
 
 
 def test_each_role_may_use_its_routes_and_no_others(iris_url: str) -> None:

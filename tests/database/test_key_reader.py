@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from batchline import api_keys
 from batchline.api.keys import KeyReader
+from batchline.api.quotas import Quotas
 from batchline.api_keys import Role
 from batchline.constants import KEYS_LIFETIME, KEYS_LIFETIME_IN_OUTAGES, UNKNOWN_KEY_INTERVAL
 from batchline.db.cruds import keys
@@ -49,9 +51,9 @@ def run(database: Database, test: Test) -> None:
     async def with_reader() -> None:
         reads = Reads(str(database.engine.url))
         clock = Clock()
-        reader = KeyReader(reads, clock)
-        await test(reader, reads, clock)
-        await reader.close()
+        with ThreadPoolExecutor(1) as thread:
+            reader = KeyReader(reads, thread, Quotas(reads, thread), clock)
+            await test(reader, reads, clock)
         reads.close()
 
     asyncio.run(with_reader())

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fastapi import FastAPI, Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchline.api import problems
 from batchline.api.browsers import check_origin
@@ -64,18 +65,24 @@ class Access:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                await self._check(scope)
+                key = await self._check(scope)
             except BatchlineError as error:
                 response = await problems.respond(Request(scope), error)
                 await response(scope, receive, send)
                 return
+            if key is not None and key.is_limited:
+                send = self._telling_limits(key, send)
         await self._inner(scope, receive, send)
 
-    async def _check(self, scope: Scope) -> None:
-        """Raise an error if the request is not allowed. Otherwise, add its key to the scope."""
+    async def _check(self, scope: Scope) -> ApiKey | None:
+        """Return the key of a request, which is also added to its scope, or None if it needs none.
+
+        Raises:
+            BatchlineError: the request is not allowed.
+        """
         need = self._needs.of(scope["method"], scope["path"])
         if need is Open.HEALTH:
-            return
+            return None
         fields = _fields(scope)
         keys: KeyReader = self._app.state.api.keys
         is_open = self._rules.auth is Auth.OFF or (
@@ -86,11 +93,23 @@ class Access:
         if scope["method"] not in SAFE_METHODS:
             check_origin(fields, self._rules.origins)
         if is_open or isinstance(need, Open):
-            return
+            return None
         key = await _key(keys, fields, scope)
         if need not in ALLOWED[key.role]:
             raise _forbidden(key, need)
+        self._app.state.api.quotas.admit(key, registers=need is Role.WRITE)
         scope[OF_SCOPE] = key
+        return key
+
+    def _telling_limits(self, key: ApiKey, send: Send) -> Send:
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message["headers"]))
+                headers.update(self._app.state.api.quotas.fields(key))
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        return send_with_limits
 
 
 def _fields(scope: Scope) -> Fields:

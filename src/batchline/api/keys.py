@@ -4,20 +4,22 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import structlog
 from starlette.types import Scope
 
+from batchline.api.quotas import Quotas
 from batchline.constants import (
     KEYS_LIFETIME,
     KEYS_LIFETIME_IN_OUTAGES,
     KEYS_READ_INTERVAL,
     UNKNOWN_KEY_INTERVAL,
 )
-from batchline.db.cruds import keys
+from batchline.db.cruds import keys, usage
 from batchline.db.cruds.keys import ApiKey
+from batchline.db.cruds.usage import Use
 from batchline.db.database import Database
 from batchline.errors import BatchlineError, DatabaseUnavailable
 
@@ -48,17 +50,26 @@ class KeyReader:
     is unavailable, the last known keys stay valid for `KEYS_LIFETIME_IN_OUTAGES` seconds.
 
     Args:
+        thread: reads the keys. It is the one that saves the counts of `quotas`.
+        quotas: learns what the database has counted.
         clock: returns the time in seconds.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        thread: Executor,
+        quotas: Quotas,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
+        self._thread = thread
+        self._quotas = quotas
         self._clock = clock
         self._keys: _Keys | None = None
         self._tried_at = -math.inf  # when the last read began that has ended
         self._failed = False
         self._reading: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "keys")
 
     async def exist(self) -> bool:
         """Return whether a key was ever created. Once it is true, it stays true.
@@ -85,10 +96,6 @@ class KeyReader:
             raise _unavailable()
         return key
 
-    async def close(self) -> None:
-        """Finish reading, then end the thread."""
-        await asyncio.to_thread(self._thread.shutdown)
-
     async def _latest(self, lifetime: float = KEYS_LIFETIME) -> _Keys:
         """Return the keys. Wait only if the last try to read them began `lifetime` seconds ago."""
         age = self._clock() - self._tried_at
@@ -104,11 +111,12 @@ class KeyReader:
         began = self._clock()
         try:
             loop = asyncio.get_running_loop()
-            found, exist = await loop.run_in_executor(self._thread, self._all)
+            found, exist, used = await loop.run_in_executor(self._thread, self._all)
         except Exception as error:
             self._fail(error)
         else:
             self._failed = False
+            self._quotas.learn(used)
             exist = exist or (self._keys is not None and self._keys.exist)
             valid = {each.sha256: each for each in found if each.revoked_at is None}
             self._keys = _Keys(valid, exist, began)
@@ -116,9 +124,12 @@ class KeyReader:
             self._tried_at = began
             self._reading = None
 
-    def _all(self) -> tuple[Sequence[ApiKey], bool]:
+    def _all(self) -> tuple[Sequence[ApiKey], bool, Use]:
         with self._database.read() as connection:
-            return keys.read(connection), keys.exist(connection)
+            found = keys.read(connection)
+            is_limited = any(key.items_per_day is not None for key in found)
+            used = usage.of_day(connection, self._quotas.today()) if is_limited else {}
+            return found, keys.exist(connection), used
 
     def _fail(self, error: Exception) -> None:
         if not self._failed:

@@ -84,6 +84,23 @@ class Group:
             UPLOAD_LANE,
         )
 
+    def before_item(self, count: int) -> "Group":
+        """Return the lines before the item with this place. All lines, if there are no more."""
+        if count >= len(self.numbers):
+            return self
+        first_left_out = self.numbers[count]
+        return Group(
+            self.first,
+            first_left_out - 1,
+            self.numbers[:count],
+            self.data[:count],
+            self.models[:count],
+            self.custom_ids[:count],
+            self.keys[:count],
+            {place: error for place, error in self.refused.items() if place < count},
+            [each for each in self.rejected if each[0] < first_left_out],
+        )
+
 
 async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the body in blocks of whole lines.

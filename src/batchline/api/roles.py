@@ -35,6 +35,8 @@ NEEDS: Mapping[str, Need] = {
     "GET /v2/health/ready": Open.HEALTH,
     "GET /health/live": Open.HEALTH,
     "GET /health/ready": Open.HEALTH,
+    "GET /health/batch": Open.HEALTH,
+    "GET /metrics": Role.READ,
     "GET /docs": Open.STATIC,
     "GET /openapi.json": Open.STATIC,
 }

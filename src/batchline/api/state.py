@@ -1,10 +1,14 @@
 """The objects that the endpoints share while the application runs."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.types import Scope
 
 from batchline.api.bodies import BodyReader
 from batchline.api.item_reader import ItemReader
-from batchline.api.keys import KeyReader
+from batchline.api.keys import KeyReader, key_of
+from batchline.api.quotas import Owner, Quotas
 from batchline.api.requests import NewItem, as_sent, check_body, parse, to_key
 from batchline.api.signatures import SignatureReader
 from batchline.api.store_health import StoreHealth
@@ -14,7 +18,8 @@ from batchline.constants import UNKNOWN_MODEL_LIFETIME
 from batchline.db.cruds import idempotency, schema
 from batchline.db.database import Database
 from batchline.db.insights import InsightsReader
-from batchline.errors import NoModel, UnknownModel
+from batchline.db.new_items import Key
+from batchline.errors import BatchlineError, CommitUnknown, NoModel, UnknownModel
 
 
 class ApiState:
@@ -34,7 +39,9 @@ class ApiState:
         self.bodies = BodyReader()
         self.uploads = UploadPool(database, self.store_health)
         self.signatures = SignatureReader(database)
-        self.keys = KeyReader(database)
+        self._keys_thread = ThreadPoolExecutor(1, "keys")
+        self.quotas = Quotas(database, self._keys_thread)
+        self.keys = KeyReader(database, self._keys_thread, self.quotas)
 
     async def check(self, body: bytes) -> NewItem:
         """Return the item that a request body asks for.
@@ -49,22 +56,47 @@ class ApiState:
         except (UnknownModel, NoModel):
             return await check_body(body, await self.signatures.latest(UNKNOWN_MODEL_LIFETIME))
 
-    async def find(self, key: str, body: bytes, api_key_id: int | None) -> int | None:
+    def owner_of(self, scope: Scope) -> Owner | None:
+        """Return for whom a request registers items. Without an API key this is unknown."""
+        api_key = key_of(scope)
+        return None if api_key is None else Owner(api_key, self.quotas)
+
+    async def register(self, item: NewItem, key: Key | None, owner: Owner | None) -> int:
+        """Store an item and return its id, or the id that the idempotency key has registered.
+
+        Raises:
+            QuotaExceeded: the owner has registered its number of items for today.
+            BatchlineError: see `WriteQueue.register`.
+        """
+        if owner is None:
+            return await self.write_queue.register(item, key)
+        if not owner.take(1):
+            raise owner.exceeded()
+        try:
+            return await self.write_queue.register(item, key, owner.key_id)
+        except BatchlineError as error:
+            if not isinstance(error, CommitUnknown):
+                owner.give_back(1)
+            raise
+
+    async def find(self, key: str, body: bytes, owner: Owner | None) -> int | None:
         """Return the id that these keys and this body registered, or None.
 
         Raises:
             InvalidIdempotencyKey: no request can have this key.
             DatabaseUnavailable: the database does not respond.
         """
-        return await asyncio.to_thread(self._find, key, body, api_key_id)
+        return await asyncio.to_thread(self._find, key, body, owner)
 
-    def _find(self, key: str, body: bytes, api_key_id: int | None) -> int | None:
+    def _find(self, key: str, body: bytes, owner: Owner | None) -> int | None:
         item = as_sent(*parse(body))
         known = None if item is None else to_key(key, item)
         if known is None:
             return None
         with self.database.read() as connection:
-            return idempotency.find(connection, known.owned_by(api_key_id))
+            return idempotency.find(
+                connection, known.owned_by(None if owner is None else owner.key_id)
+            )
 
     async def check_ready(self) -> None:
         """Check that requests can be served. This does not wait for the threads that read pages.
@@ -85,5 +117,6 @@ class ApiState:
         await self.uploads.close()
         await self.write_queue.close()
         await self.item_reader.close()
-        await self.keys.close()
+        await self.quotas.close()
+        await asyncio.to_thread(self._keys_thread.shutdown)
         self.database.close()

@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from batchline.api.ndjson import Group, blocks, check_lines, id_ranges, rejection, rejections, split
+from batchline.api.quotas import Owner
 from batchline.api.response_buffer import ResponseBuffer
 from batchline.api.signatures import Signatures
 from batchline.api.store_health import StoreHealth
@@ -35,13 +36,13 @@ from batchline.constants import (
 )
 from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Registered
-from batchline.db.cruds.keys import ApiKey
 from batchline.db.database import Database
 from batchline.errors import (
     BatchlineError,
     BodyTimeout,
     CommitUnknown,
     IntakeFull,
+    QuotaExceeded,
     SchemaOutdated,
     ShuttingDown,
     Unavailable,
@@ -133,7 +134,7 @@ class Upload(Response):
 
     Args:
         signatures: returns the active versions' signatures, which may change during an upload.
-        api_key: the key of the client, if one is required.
+        owner: for whom the items are registered, if this is known.
         timeout: seconds in which the client must send or read `UPLOAD_PROGRESS_BYTES`.
     """
 
@@ -143,14 +144,14 @@ class Upload(Response):
         self,
         bulk: UploadPool,
         signatures: Callable[[], Awaitable[Signatures]],
-        api_key: ApiKey | None = None,
+        owner: Owner | None = None,
         timeout: float = UPLOAD_TIMEOUT,
     ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._bulk = bulk
         self._signatures = signatures
-        self._api_key_id = None if api_key is None else api_key.id
+        self._owner = owner
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
         self._tried = 0  # the last line of the latest transaction
@@ -186,7 +187,7 @@ class Upload(Response):
         """Register the lines, and return the last line of the response."""
         try:
             await self._unless_cancelled(self._register(receive, outbox))
-        except (Unavailable, BodyTimeout) as error:
+        except (Unavailable, BodyTimeout, QuotaExceeded) as error:
             if not outbox.has_begun:
                 raise
             return self._broken_off(error)
@@ -208,15 +209,36 @@ class Upload(Response):
         try:
             while group := await coming:
                 coming = asyncio.ensure_future(anext(groups, None))
-                self._tried = group.last
-                answers = await self._bulk.store(group, self._api_key_id)
+                allowed = self._within_quota(group)
+                self._tried = allowed.last
+                answers = await self._store(allowed)
                 if not self._gives_way:
                     self._bulk.progressed(self)
-                if told := b"".join(map(_json_line, self._tell(group, answers))):
+                if told := b"".join(map(_json_line, self._tell(allowed, answers))):
                     await outbox.put(told)
+                if self._owner is not None and allowed.last < group.last:
+                    raise self._owner.exceeded()
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+
+    def _within_quota(self, group: Group) -> Group:
+        """Return the lines before the first one that the owner may not register today."""
+        if self._owner is None:
+            return group
+        return group.before_item(self._owner.take(len(group.numbers)))
+
+    async def _store(self, group: Group) -> Sequence[Registered]:
+        if self._owner is None:
+            return await self._bulk.store(group, None)
+        try:
+            answers = await self._bulk.store(group, self._owner.key_id)
+        except BatchlineError as error:
+            if not isinstance(error, CommitUnknown):
+                self._owner.give_back(len(group.numbers))
+            raise
+        self._owner.give_back(sum(not isinstance(answer, int) for answer in answers))
+        return answers
 
     async def _groups(self, receive: Receive) -> AsyncIterator[Group]:
         first, told = 1, 0
@@ -290,13 +312,16 @@ class Upload(Response):
 
     def _broken_off(self, error: BatchlineError) -> dict[str, Any]:
         """Return the last line of the response to an upload that was interrupted."""
-        log.warning(error.code, path="/items", detail=error.detail, hint=error.hint)
+        if error.status >= 500:
+            log.warning(error.code, path="/items", detail=error.detail, hint=error.hint)
         from_line = self._totals["lines"] + 1
         end: dict[str, Any] = {"done": False, **self._totals, "from_line": from_line}
         outcome = f"Nothing from line {from_line} on was stored"
         hint = f"send the lines from line {from_line} on again"
         if isinstance(error, SchemaOutdated):
             hint = f"{error.advice}, then {hint}"
+        if isinstance(error, QuotaExceeded):
+            hint += " on the next UTC day"
         if isinstance(error, CommitUnknown):
             hint += ", each with the same idempotency_key to avoid duplicates"
             end["maybe_stored"] = [from_line, self._tried]

@@ -39,6 +39,10 @@ class ApiKey:
     last_used_at: datetime | None
     revoked_at: datetime | None
 
+    @property
+    def is_limited(self) -> bool:
+        return self.rate is not None or self.items_per_day is not None
+
 
 def create(
     connection: Connection,

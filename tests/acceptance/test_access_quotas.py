@@ -1,0 +1,72 @@
+"""What a client with limits gets, and what the others notice of it."""
+
+import json
+
+from tests.api import add_key, api, bearer
+from tests.service import IRIS
+
+ROW = {"data": [IRIS]}
+LINE = json.dumps(ROW)
+
+
+def test_too_many_requests_are_refused_with_the_time_to_wait(iris_url: str) -> None:
+    busy, other = add_key(iris_url, rate=0.01, name="busy"), add_key(iris_url, name="other")
+    with api(iris_url) as client:
+        first = client.post("/predict", json=ROW, headers=bearer(busy))
+        assert first.status_code == 202
+        assert first.headers["ratelimit-policy"] == '"requests";q=1;w=100'
+        assert first.headers["ratelimit"] == '"requests";r=0;t=100'
+        second = client.get("/items", headers=bearer(busy))
+        assert (second.status_code, second.json()["code"]) == (429, "rate_limited")
+        assert second.headers["retry-after"] == "100"
+        assert second.headers["ratelimit"] == '"requests";r=0;t=100'
+        free = client.get("/items", headers=bearer(other))
+        assert free.status_code == 200
+        assert "ratelimit" not in free.headers
+
+
+def test_a_key_registers_its_items_of_the_day_and_no_more(iris_url: str) -> None:
+    key = add_key(iris_url, items_per_day=3)
+    with api(iris_url) as client:
+        for left in (2, 1, 0):
+            stored = client.post("/predict", json=ROW, headers=bearer(key))
+            assert stored.status_code == 202
+            assert stored.headers["ratelimit"].startswith(f'"items";r={left};t=')
+        assert stored.headers["ratelimit-policy"] == '"items";q=3;w=86400;qu="items"'
+        for path in ("/predict", "/items"):
+            refused = client.post(path, json=ROW, headers=bearer(key))
+            assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+            assert 0 < int(refused.headers["retry-after"]) <= 86_400
+        assert client.get("/predict/id/3", headers=bearer(key)).status_code == 200
+    with api(iris_url) as client:  # as another process, which reads what the first has counted
+        assert client.post("/predict", json=ROW, headers=bearer(key)).status_code == 429
+
+
+def test_what_is_not_stored_does_not_count(iris_url: str) -> None:
+    key = add_key(iris_url, items_per_day=1)
+    with api(iris_url) as client:
+        for body in ({"data": [[1]]}, {"data": [IRIS], "model": "none"}):
+            assert client.post("/predict", json=body, headers=bearer(key)).status_code != 202
+        sent = {**bearer(key), "Idempotency-Key": "a"}
+        assert client.post("/predict", json=ROW, headers=sent).status_code == 202
+
+
+def test_an_upload_stops_at_the_line_that_is_too_many(iris_url: str) -> None:
+    key = add_key(iris_url, items_per_day=5)
+    lines = [LINE, "{}", LINE, "", LINE, LINE, LINE, "{}", LINE, LINE]
+    with api(iris_url) as client:
+        response = client.post("/items", content="\n".join(lines), headers=bearer(key))
+        *told, end = map(json.loads, response.text.splitlines())
+        assert (end["done"], end["lines"], end["registered"], end["rejected"]) == (False, 8, 5, 2)
+        assert (end["from_line"], end["error"]["code"]) == (9, "quota_exceeded")
+        assert "from line 9" in end["error"]["hint"]
+        assert sum(part["ids"][1] - part["ids"][0] + 1 for part in told if "ids" in part) == 5
+        assert client.get("/items", headers=bearer(key)).json()["last_id"] == 5
+        assert client.post("/items", content=LINE, headers=bearer(key)).status_code == 429
+
+
+def test_an_upload_may_register_exactly_what_is_left(iris_url: str) -> None:
+    key = add_key(iris_url, items_per_day=5)
+    with api(iris_url) as client:
+        response = client.post("/items", content=f"{LINE}\n" * 5, headers=bearer(key))
+        assert json.loads(response.text.splitlines()[-1])["done"] is True
