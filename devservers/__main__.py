@@ -5,9 +5,12 @@ import shlex
 import signal
 import sys
 import time
+from functools import partial
 from urllib.parse import urlsplit
 
 from devservers import NAMES, PROGRAMS, Server, ServerUnavailable, start
+from devservers.clients import PACKAGES
+from devservers.fetch import fetched
 
 
 def main() -> None:
@@ -26,9 +29,11 @@ def main() -> None:
 def fetch() -> None:
     """Download every missing server, and exit with an error if one is not available."""
     missing = []
-    for name, kind in PROGRAMS.items():
+    find = {name: kind.find_program for name, kind in PROGRAMS.items()}
+    find |= {package.server: partial(fetched, package) for package in PACKAGES.values()}
+    for name, find_program in find.items():
         try:
-            print(f"{name}: {kind.find_program()}", flush=True)
+            print(f"{name}: {find_program()}", flush=True)
         except ServerUnavailable as error:
             missing.append(str(error))
     if missing:

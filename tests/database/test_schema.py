@@ -34,7 +34,8 @@ from batchline.errors import (
 )
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
-from tests.conftest import Servers
+from tests.conftest import SQLITE_AND_A_SERVER, Servers
+from tests.in_process import run_here
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
@@ -135,6 +136,47 @@ def test_results_of_the_user_in_a_database_of_an_older_batchline_are_named(
             migrations.upgrade(database)
         with database.read() as connection:
             assert connection.exec_driver_sql("SELECT id, model FROM results").all() == []
+
+
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
+@pytest.mark.parametrize("theirs", ["api_keys", "job_processes"])
+def test_a_foreign_table_with_the_name_of_a_newer_one_of_ours_is_named(
+    database_url: str, theirs: str
+) -> None:
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, "0004")
+        with database.write() as connection:
+            connection.exec_driver_sql(f"CREATE TABLE {theirs} (id INTEGER, secret VARCHAR(9))")
+        before = tables_of(database)
+        with pytest.raises(ForeignTables, match=theirs):
+            migrations.upgrade(database)
+        assert tables_of(database) == before
+
+
+@pytest.mark.parametrize("words", [("db", "upgrade"), ("up",)], ids=" ".join)
+def test_commands_name_a_foreign_table_and_a_newer_schema_and_write_nothing(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    with closing(Database(url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE items (id INTEGER, title VARCHAR(9))")
+        before = tables_of(database)
+        done = run_here(*words, DATABASE_URL=url)
+        assert done.returncode == 1
+        assert "that Batchline did not create: items" in done.stderr
+        assert tables_of(database) == before
+        with database.write() as connection:
+            connection.exec_driver_sql("DROP TABLE items")
+        migrations.upgrade(database)
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE batchline_version SET version_num = '9999'")
+        done = run_here(*words, DATABASE_URL=url)
+        assert done.returncode == 1
+        assert "error: a newer Batchline migrated this database" in done.stderr
+        assert "hint: upgrade Batchline" in done.stderr
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM models").scalar_one() == 0
 
 
 def test_a_materialized_view_of_another_program_is_named(servers: Servers) -> None:
