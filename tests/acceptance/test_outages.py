@@ -124,6 +124,7 @@ def test_a_restart_of_the_database_that_nobody_noticed_costs_no_request(
         first = service.register(IRIS)
         server.kill()
         server.restart()
+        assert service.read(first)["id"] == first
         assert service.register(IRIS) > first
     server.drop_database(url)
 

@@ -73,6 +73,12 @@ class Proxy:
             self._sessions.clear()
         return len(sessions)
 
+    def drop_silently(self) -> None:
+        """Swallow what goes over the present connections from now on, and leave them open."""
+        with self._lock:
+            for session in self._sessions:
+                session.is_silent = True
+
     def cut_at(self, pattern: bytes, *, chance: float = 1.0, times: float = 1) -> Fault:
         """Cut where a client sends the pattern, of which the server gets no more than half."""
         return self._add(Fault(re.compile(pattern, re.DOTALL), False, chance, times))
@@ -112,6 +118,7 @@ class _Session:
     def __init__(self, proxy: Proxy, client: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, socket.socket()
         self._keeps_reply = False
+        self.is_silent = False
         self._once = threading.Lock()
 
     def run(self) -> None:
@@ -139,6 +146,8 @@ class _Session:
     def _pass_requests(self) -> None:
         sent = b""
         while data := self._client.recv(65536):
+            if self.is_silent:
+                continue
             known, sent = len(sent), sent + data
             fault = self._proxy.strike(sent, known)
             if fault and not fault.lose_reply:
@@ -152,7 +161,8 @@ class _Session:
     def _pass_replies(self) -> None:
         try:
             while (data := self._server.recv(65536)) and not self._keeps_reply:
-                self._client.sendall(data)
+                if not self.is_silent:
+                    self._client.sendall(data)
         except OSError:
             pass
         finally:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RootTransaction, create_engine
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -104,10 +104,12 @@ class Database:
         Args:
             patience: seconds to wait for SQLite's lock, in addition to `SQLITE_BUSY_TIMEOUT`.
         """
-        with _translate_errors(self.url), self._turn, self._connect() as connection:
-            writer = connection.execution_options(writes=True, patience=patience)
-            with self._begin(writer):
-                yield writer
+        opened = self._connect(writes=True, patience=patience)
+        with _translate_errors(self.url), self._turn, opened as connection:
+            transaction = connection.get_transaction()
+            assert transaction is not None
+            with transaction:
+                yield connection
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in one write transaction, and repeat it if that is safe.
@@ -163,28 +165,44 @@ class Database:
         if self._write_queue:
             self._write_queue.close()
 
-    def _begin(self, connection: Connection) -> RootTransaction:
-        with self._write_queue.turn() if self._write_queue else nullcontext():
-            return connection.begin()
-
     @contextmanager
-    def _connect(self) -> Iterator[Connection]:
+    def _connect(self, **options: Any) -> Iterator[Connection]:
         if self._breaker and self._breaker.is_open:
             raise DatabaseUnavailable(
                 "the database has been unavailable for a while", hint="start the database server"
             )
         try:
-            connection = self.engine.connect()
-        except DBAPIError:
-            self._open_breaker()
-            raise
-        with connection:
-            try:
+            with self._begin(options) as connection:
                 yield connection
-            except DBAPIError as error:
-                if errors.is_timeout(error):
-                    self._open_breaker()
+        except DBAPIError as error:
+            if errors.is_timeout(error):
+                self._open_breaker()
+            raise
+
+    def _begin(self, options: dict[str, Any]) -> Connection:
+        """Return a connection whose transaction has begun.
+
+        Another one takes the place of a connection that was cut: nothing was sent on it yet. A
+        pooler may have kept several that its server has cut.
+        """
+        waits = "writes" in options
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                connection = self.engine.connect().execution_options(**options)
+            except DBAPIError:
+                self._open_breaker()
                 raise
+            try:
+                with self._write_queue.turn() if self._write_queue and waits else nullcontext():
+                    connection.begin()
+            except BaseException as error:
+                connection.close()
+                was_cut = isinstance(error, DBAPIError) and errors.is_cut(error)
+                if attempt == ATTEMPTS or not was_cut:
+                    raise
+            else:
+                return connection
+        raise AssertionError("the last attempt either returned or raised")
 
     def _open_breaker(self) -> None:
         if self._breaker:

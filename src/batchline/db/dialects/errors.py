@@ -91,6 +91,11 @@ def is_silent(error: DBAPIError) -> bool:
     return code in SILENT
 
 
+def is_cut(error: DBAPIError) -> bool:
+    """Return whether the connection is gone, and the next one may be better at once."""
+    return error.connection_invalidated and not is_timeout(error)
+
+
 def is_timeout(error: DBAPIError) -> bool:
     """Return whether the server stopped responding while the connection stayed open."""
     return bool(error.connection_invalidated and re.search("timed out|timeout", str(error.orig)))

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex
 
 from batchline.constants import INDEX_BUILD_INTERVAL, MIGRATION_TIMEOUT, TABLE_LOCK_WAIT
+from batchline.db.dialects import schemas
 from batchline.db.dialects.errors import LOCK_WAIT_TIMEOUT, error_code
 
 ONLINE = "ALGORITHM = INPLACE, LOCK = NONE"
@@ -28,13 +29,17 @@ def builder(holder: Connection) -> Iterator[Connection]:
     """Return the connection that builds indexes while `holder` has the migration lock.
 
     PostgreSQL builds an index without blocking writers only outside a transaction. It waits for all
-    transactions that have a snapshot. The holder's has none between its statements.
+    transactions that have a snapshot. The holder's has none between its statements. There, nothing
+    can set the `search_path`, so all names get their schema.
     """
-    if holder.dialect.name != "postgresql":
+    schema = schemas.current(holder)
+    if schema is None:
         yield holder
         return
     with holder.engine.connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection.execution_options(
+            isolation_level="AUTOCOMMIT", schema_translate_map={None: schema}
+        )
 
 
 def build(connection: Connection, index: Index) -> None:
@@ -47,6 +52,7 @@ def build(connection: Connection, index: Index) -> None:
     statement = str(CreateIndex(index).compile(dialect=connection.dialect))
     if connection.dialect.name == "postgresql":
         statement = statement.replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
+        statement = statement.replace(f" ON {table} ", f" ON {_qualified(connection, table)} ", 1)
     if connection.dialect.name in ("mysql", "mariadb"):
         columns = ", ".join(column.name for column in index.columns)
         _alter(connection, f"ALTER TABLE {table} ADD INDEX {name} ({columns}), {ONLINE}")
@@ -57,7 +63,9 @@ def build(connection: Connection, index: Index) -> None:
 def drop(connection: Connection, table: str, name: str) -> None:
     """Drop an index if it exists."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        connection.exec_driver_sql(
+            f"DROP INDEX CONCURRENTLY IF EXISTS {_qualified(connection, name)}"
+        )
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
     elif exists(connection, table, name):
@@ -66,7 +74,8 @@ def drop(connection: Connection, table: str, name: str) -> None:
 
 def exists(connection: Connection, table: str, name: str) -> bool:
     """Whether the table has an index of this name."""
-    return name in {index["name"] for index in inspect(connection).get_indexes(table)}
+    found = inspect(connection).get_indexes(table, schema=_schema(connection))
+    return name in {index["name"] for index in found}
 
 
 def _alter(connection: Connection, statement: str) -> None:
@@ -94,13 +103,24 @@ def _names(index: Index) -> tuple[str, str]:
     return index.table.name, index.name
 
 
+def _schema(connection: Connection) -> str | None:
+    names: dict[None, str] = connection.get_execution_options().get("schema_translate_map", {})
+    return names.get(None)
+
+
+def _qualified(connection: Connection, name: str) -> str:
+    schema = _schema(connection)
+    quote = connection.dialect.identifier_preparer.quote
+    return name if schema is None else f"{quote(schema)}.{name}"
+
+
 def _drop_interrupted(connection: Connection, table: str, name: str) -> None:
     """Drop an index that PostgreSQL has not completed.
 
     The server of a migration that was killed may still be building it. To drop it then would be a
     deadlock.
     """
-    while connection.execute(BUILDS, {"table": table}).scalar():
+    while connection.execute(BUILDS, {"table": _qualified(connection, table)}).scalar():
         time.sleep(INDEX_BUILD_INTERVAL)
-    if connection.execute(INVALID, {"name": name}).scalar():
+    if connection.execute(INVALID, {"name": _qualified(connection, name)}).scalar():
         drop(connection, table, name)

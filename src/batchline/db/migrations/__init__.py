@@ -1,12 +1,15 @@
 """Alembic migrations, run by `batchline db upgrade` and by `batchline up`."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from batchline.constants import MIGRATION_TIMEOUT
 from batchline.db.cruds import schema
 from batchline.db.database import Database
-from batchline.db.dialects import sequences
+from batchline.db.dialects import schemas, sequences
 from batchline.db.dialects.locks import migration_lock
 from batchline.db.dialects.server_settings import check_settings
 from batchline.db.migrations import indexes, user_objects
@@ -38,7 +41,7 @@ def migrate(database: Database, revision: str = "head") -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with database.write(patience=MIGRATION_TIMEOUT) as connection, migration_lock(connection):
+    with _locked(database) as connection:
         check_settings(connection)
         state = schema.read_state(connection)
         schema.check_before_migrating(connection, state)
@@ -47,7 +50,15 @@ def migrate(database: Database, revision: str = "head") -> None:
         with user_objects.kept(connection):
             command.upgrade(config, revision)
     if revision == "head":
-        with database.write(patience=MIGRATION_TIMEOUT) as holder, migration_lock(holder):
+        with _locked(database) as holder:
             indexes.complete(holder)
             schema.record_migration(holder)
             sequences.advance(holder, metadata.sorted_tables)
+
+
+@contextmanager
+def _locked(database: Database) -> Iterator[Connection]:
+    """Hold the migration lock in a transaction whose names are those of our schema."""
+    with database.write(patience=MIGRATION_TIMEOUT) as connection, migration_lock(connection):
+        schemas.use_only_ours(connection, schema.VERSION_TABLE)
+        yield connection
