@@ -26,8 +26,9 @@ from hypothesis import HealthCheck, settings
 
 import devservers
 from batchline.db.database import Database
+from tests.api_here import ServiceHere
 from tests.migrated import Template
-from tests.service import Service, migrate
+from tests.service import migrate
 
 Templates = Callable[[str], Template]
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
@@ -211,9 +212,9 @@ def iris_url(iris_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def service(database_url: str) -> Iterator[Service]:
-    """`batchline up` on a database of its own; its job runs every half second."""
-    with Service(database_url, BATCH_WAIT_TIME="0.5") as service:
+def service(database: Database, database_url: str) -> Iterator[ServiceHere]:
+    """The service on a database of its own; its job runs again and again."""
+    with ServiceHere(database_url) as service:
         yield service
 
 

@@ -116,34 +116,20 @@ class Command:
         self._log.close()
 
 
-class Service(Command):
-    """`batchline up`, or another command that serves HTTP, and a client for it."""
+class HttpApi:
+    """An API that listens on a port of its own, and a client for it."""
 
-    def __init__(self, database_url: str, *words: str, **settings: str) -> None:
+    def __init__(self, database_url: str) -> None:
         self.port, self.database_url = free_port(), database_url
-        settings = {"DATABASE_URL": database_url, **settings}
-        super().__init__(*(words or ("up",)), PORT=str(self.port), **settings)
         self.http = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE, trust_env=False
         )
-
-    def __enter__(self) -> Self:
-        wait_for(self._ready_or_ended, "the service's start")
-        assert self.process.poll() is None, self.output
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.http.close()
-        super().__exit__(*exception)
 
     def is_ready(self) -> bool:
         try:
             return self.http.get("/health/ready").status_code == 200
         except httpx.TransportError:
             return False
-
-    def _ready_or_ended(self) -> bool:
-        return self.process.poll() is not None or self.is_ready()
 
     def register(self, *rows: list[float]) -> int:
         response = self.http.post("/predict", json={"data": list(rows)})
@@ -163,3 +149,24 @@ class Service(Command):
             return None if item["status"] == "pending" else item
 
         return wait_for(finished, f"the end of item {item_id}")
+
+
+class Service(HttpApi, Command):
+    """`batchline up`, or another command that serves HTTP, as a process."""
+
+    def __init__(self, database_url: str, *words: str, **settings: str) -> None:
+        HttpApi.__init__(self, database_url)
+        settings = {"DATABASE_URL": database_url, **settings}
+        Command.__init__(self, *(words or ("up",)), PORT=str(self.port), **settings)
+
+    def __enter__(self) -> Self:
+        wait_for(self._ready_or_ended, "the service's start")
+        assert self.process.poll() is None, self.output
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.http.close()
+        super().__exit__(*exception)
+
+    def _ready_or_ended(self) -> bool:
+        return self.process.poll() is not None or self.is_ready()

@@ -11,19 +11,20 @@ from jsonpointer import resolve_pointer
 
 from batchline.constants import MAX_BODY_BYTES, MAX_ROWS_PER_ITEM
 from tests import models
-from tests.service import IRIS, Service, migrate
+from tests.api_here import ApiHere, ServiceHere
+from tests.service import IRIS, HttpApi, Service, migrate
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpApi]:
     folder: Path = tmp_path_factory.mktemp("bad-requests")
     url = f"sqlite:///{folder / 'batchline.db'}"
     migrate(url)
-    with Service(url, "api") as service:
+    with ApiHere(url) as service:
         yield service
 
 
-def post(api: Service, body: str) -> Any:
+def post(api: HttpApi, body: str) -> Any:
     return api.http.post(
         "/predict", content=body.encode(), headers={"Content-Type": "application/json"}
     )
@@ -82,7 +83,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("body", "pointer", "code"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_the_model_cannot_take_is_refused_with_a_pointer(
-    api: Service, body: str, pointer: str, code: str
+    api: HttpApi, body: str, pointer: str, code: str
 ) -> None:
     response = post(api, body)
     assert response.status_code == 422
@@ -93,18 +94,18 @@ def test_what_the_model_cannot_take_is_refused_with_a_pointer(
     assert problem["errors"][0]["detail"] in problem["detail"]
 
 
-def test_the_pointer_leads_to_the_value(api: Service) -> None:
+def test_the_pointer_leads_to_the_value(api: HttpApi) -> None:
     body = {"data": [IRIS, [5.1, "x", 1.4, 0.2]]}
     pointer = api.http.post("/predict", json=body).json()["errors"][0]["pointer"]
     assert resolve_pointer(body, pointer) == "x"
 
 
-def test_several_faults_are_told_at_once(api: Service) -> None:
+def test_several_faults_are_told_at_once(api: HttpApi) -> None:
     errors = api.http.post("/predict", json={"data": [[1, 2], [None, 1, 2, 3]]}).json()["errors"]
     assert [error["pointer"] for error in errors] == ["/data/0", "/data/1/0"]
 
 
-def test_missing_data_is_named(api: Service) -> None:
+def test_missing_data_is_named(api: HttpApi) -> None:
     errors = api.http.post("/predict", json={"dta": [IRIS]}).json()["errors"]
     assert [(e["pointer"], e["code"]) for e in errors] == [
         ("/data", "missing"),
@@ -113,7 +114,7 @@ def test_missing_data_is_named(api: Service) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "{", "hello", '{"data": [[1,2,3,4]]'])
-def test_what_is_no_json_is_400(api: Service, body: str) -> None:
+def test_what_is_no_json_is_400(api: HttpApi, body: str) -> None:
     response = post(api, body)
     assert (response.status_code, response.json()["code"]) == (400, "invalid_json")
     assert response.json()["detail"].startswith("the body is not valid JSON: ")
@@ -127,7 +128,7 @@ def test_what_is_no_json_is_400(api: Service, body: str) -> None:
         '{"data": [[1, 2, 3, 4]]}'.encode("utf-16"),
     ],
 )
-def test_what_only_looks_like_json_is_not_accepted(api: Service, body: bytes) -> None:
+def test_what_only_looks_like_json_is_not_accepted(api: HttpApi, body: bytes) -> None:
     response = api.http.post("/predict", content=body)
     assert (response.status_code, response.json()["code"]) == (400, "invalid_json")
 
@@ -138,50 +139,55 @@ def test_numbers_that_grow_when_they_are_written_out_are_413_not_a_late_failure(
     model = models.doubling(tmp_path / "wide.onnx", width=1_000)
     url = f"sqlite:///{tmp_path / 'batchline.db'}"
     migrate(url, MODEL_FILEPATH=str(model))
-    with Service(url, "api") as service:
+    with ApiHere(url) as service:
         rows = ",".join(["[" + ",".join(["1e15"] * 1_000) + "]"] * 600)
         response = post(service, f'{{"data": [{rows}]}}')
         assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
-def test_a_client_that_hangs_up_in_the_middle_is_nobodys_error(api: Service) -> None:
-    with socket.create_connection(("127.0.0.1", api.port)) as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
-    assert api.register(IRIS) > 0
-    assert "internal_error" not in api.output
+def test_a_client_that_hangs_up_in_the_middle_is_nobodys_error(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    migrate(url)
+    with Service(url, "api") as api:
+        with socket.create_connection(("127.0.0.1", api.port)) as client:
+            client.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+            )
+        assert api.register(IRIS) > 0
+        assert "internal_error" not in api.output
 
 
-def test_bytes_that_are_no_text_are_400(api: Service) -> None:
+def test_bytes_that_are_no_text_are_400(api: HttpApi) -> None:
     response = api.http.post("/predict", content=b'{"data": "\xff"}')
     assert (response.status_code, response.json()["code"]) == (400, "invalid_json")
 
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])
-def test_absurd_nesting_is_refused(api: Service, depth: int) -> None:
+def test_absurd_nesting_is_refused(api: HttpApi, depth: int) -> None:
     response = post(api, '{"data": ' + "[" * depth + "]" * depth + "}")
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"].startswith("/data")
 
 
-def test_a_body_too_large_is_413(api: Service) -> None:
+def test_a_body_too_large_is_413(api: HttpApi) -> None:
     response = post(api, '{"data": "' + "x" * MAX_BODY_BYTES + '"}')
     assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
-def test_a_body_too_large_of_unknown_length_is_413(api: Service) -> None:
+def test_a_body_too_large_of_unknown_length_is_413(api: HttpApi) -> None:
     chunks = (b"x" * 65536 for _ in range(MAX_BODY_BYTES // 65536 + 1))
     response = api.http.post("/predict", content=chunks)
     assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
 @pytest.mark.parametrize("item_id", ["0", "-1", "999999", "9" * 30])
-def test_an_unknown_id_is_404(api: Service, item_id: str) -> None:
+def test_an_unknown_id_is_404(api: HttpApi, item_id: str) -> None:
     response = api.http.get(f"/predict/id/{item_id}")
     assert (response.status_code, response.json()["code"]) == (404, "item_not_found")
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_an_unknown_path_is_a_problem_too(api: Service) -> None:
+def test_an_unknown_path_is_a_problem_too(api: HttpApi) -> None:
     response = api.http.get("/nothing/here")
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
     assert api.http.get("/predict").json()["code"] == "method_not_allowed"
@@ -193,24 +199,24 @@ def test_an_unknown_path_is_a_problem_too(api: Service) -> None:
     "query",
     ["limit=0", "limit=1001", "limit=x", f"after={2**63}", "after=" + "9" * 30, "status=done"],
 )
-def test_parameters_that_do_not_fit_are_named(api: Service, query: str) -> None:
+def test_parameters_that_do_not_fit_are_named(api: HttpApi, query: str) -> None:
     response = api.http.get(f"/items?{query}")
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
     assert query.split("=")[0] in response.json()["errors"][0]["pointer"]
 
 
-def test_nothing_of_a_refused_request_is_stored(api: Service) -> None:
+def test_nothing_of_a_refused_request_is_stored(api: HttpApi) -> None:
     before = len(api.http.get("/items").json()["items"])
     for body, _, _ in REFUSED.values():
         post(api, body)
     assert len(api.http.get("/items").json()["items"]) == before
 
 
-def test_integers_are_numbers_too(api: Service) -> None:
+def test_integers_are_numbers_too(api: HttpApi) -> None:
     assert api.http.post("/predict", json={"data": [[5, 3, 1, 0]]}).status_code == 202
 
 
-def test_the_documentation_describes_every_endpoint(api: Service) -> None:
+def test_the_documentation_describes_every_endpoint(api: HttpApi) -> None:
     assert api.http.get("/docs").status_code == 200
     paths = api.http.get("/openapi.json").json()["paths"]
     assert set(paths) == {
@@ -232,7 +238,7 @@ def test_the_documentation_describes_every_endpoint(api: Service) -> None:
 def test_items_that_sql_clients_left_without_a_prediction_can_be_read(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
     migrate(url)
-    with Service(url, "api") as service:
+    with ApiHere(url) as service:
         with sqlite3.connect(tmp_path / "x.db") as connection:
             for status in ("succeeded", "failed"):
                 connection.execute("INSERT INTO items (data, status) VALUES ('[]', ?)", (status,))
@@ -243,7 +249,9 @@ def test_items_that_sql_clients_left_without_a_prediction_can_be_read(tmp_path: 
 
 
 def test_a_text_of_bytes_that_are_none_fails_alone(tmp_path: Path) -> None:
-    with Service(f"sqlite:///{tmp_path / 'x.db'}", BATCH_WAIT_TIME="0.2") as service:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    migrate(url)
+    with ServiceHere(url) as service:
         with sqlite3.connect(tmp_path / "x.db") as connection:
             connection.execute(
                 "INSERT INTO items (data) VALUES (CAST(x'5bff5d' AS TEXT)), ('[[1, 2, 3, 4]]')"

@@ -26,9 +26,10 @@ from batchline.db.database import Database
 from batchline.errors import BatchlineError, CommitUnknown, DatabaseUnavailable, SchemaOutdated
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
+from tests.api_here import ApiHere
 from tests.conftest import SQLITE_AND_A_SERVER, Servers
 from tests.faults.proxy import COMMIT, Proxy
-from tests.service import IRIS, PATIENCE, Service, migrate, wait_for
+from tests.service import IRIS, PATIENCE, HttpApi, Service, migrate, wait_for
 
 LINE = json.dumps({"data": [IRIS]}).encode() + b"\n"
 GROUP = LINE * UPLOAD_GROUP_LINES
@@ -37,15 +38,15 @@ SERVERS = ["mysql", "mariadb", "postgresql"]
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpApi]:
     folder: Path = tmp_path_factory.mktemp("bulk")
     url = f"sqlite:///{folder / 'batchline.db'}"
     migrate(url)
-    with Service(url, "api") as service:
-        yield service
+    with ApiHere(url) as api:
+        yield api
 
 
-def upload(api: Service, body: bytes | Iterable[bytes]) -> list[dict[str, Any]]:
+def upload(api: HttpApi, body: bytes | Iterable[bytes]) -> list[dict[str, Any]]:
     response = api.http.post("/items", content=body, headers=NDJSON)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/x-ndjson"
@@ -79,7 +80,7 @@ def count_items(database: Database) -> int:
 def test_ids_come_in_the_order_of_the_lines(database_url: str) -> None:
     migrate(database_url)
     rows = [[n, 3.5, 1.4, 0.2] for n in range(2 * UPLOAD_GROUP_LINES)]
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         answer = upload(api, b"".join(json.dumps({"data": [row]}).encode() + b"\n" for row in rows))
     assert answer[-1] == {"done": True, "lines": len(rows), "registered": len(rows), "rejected": 0}
     ids = ids_of(answer)
@@ -93,7 +94,7 @@ def test_ids_come_in_the_order_of_the_lines(database_url: str) -> None:
     assert list(ids.values()) == sorted(ids.values())
 
 
-def test_a_bad_line_harms_no_other(api: Service) -> None:
+def test_a_bad_line_harms_no_other(api: HttpApi) -> None:
     *told, end = upload(api, LINE + b"{\n" + LINE + b'{"data": [[1]], "x": 1}\n' + LINE)
     assert [line["lines"] for line in told] == [[n, n] for n in range(1, 6)]
     assert told[1]["error"]["code"] == "invalid_json"
@@ -103,7 +104,7 @@ def test_a_bad_line_harms_no_other(api: Service) -> None:
     assert [api.read(item_id)["status"] for item_id in ids_of(told).values()] == ["pending"] * 3
 
 
-def test_lines_may_end_with_crlf_be_blank_and_the_last_one_without_an_end(api: Service) -> None:
+def test_lines_may_end_with_crlf_be_blank_and_the_last_one_without_an_end(api: HttpApi) -> None:
     one = LINE.strip()
     answer = upload(api, one + b"\r\n\r\n  \n" + one + b"\n\n" + one)
     assert list(ids_of(answer)) == [1, 4, 6]
@@ -111,26 +112,26 @@ def test_lines_may_end_with_crlf_be_blank_and_the_last_one_without_an_end(api: S
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"\r\n\r\n"])
-def test_a_body_without_lines_is_fine(api: Service, body: bytes) -> None:
+def test_a_body_without_lines_is_fine(api: HttpApi, body: bytes) -> None:
     lines = body.count(b"\n")
     assert upload(api, body) == [{"done": True, "lines": lines, "registered": 0, "rejected": 0}]
 
 
-def test_a_line_that_is_too_large_is_refused_alone(api: Service) -> None:
+def test_a_line_that_is_too_large_is_refused_alone(api: HttpApi) -> None:
     large = b'{"data": [' + b" " * (3 * MAX_BODY_BYTES) + b"]}\n"
     *told, end = upload(api, LINE + large + LINE)
     assert told[1]["error"]["code"] == "line_too_large"
     assert (end["registered"], end["rejected"]) == (2, 1)
 
 
-def test_bytes_that_are_no_text_are_refused_alone(api: Service) -> None:
+def test_bytes_that_are_no_text_are_refused_alone(api: HttpApi) -> None:
     *told, end = upload(api, b'{"data": "\xff"}\n\xff\xfe\n\x00\n' + LINE)
     assert {line["error"]["code"] for line in told[:-1]} == {"invalid_json"}
     assert list(ids_of(told)) == [4]
     assert (end["registered"], end["rejected"]) == (1, 3)
 
 
-def test_what_is_sent_as_something_else_is_read_as_lines_too(api: Service) -> None:
+def test_what_is_sent_as_something_else_is_read_as_lines_too(api: HttpApi) -> None:
     for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain", ""):
         response = api.http.post("/items", content=LINE, headers={"Content-Type": kind})
         assert response.status_code == 200
@@ -142,7 +143,7 @@ def test_what_is_sent_as_something_else_is_read_as_lines_too(api: Service) -> No
 def test_a_file_with_keys_may_be_sent_again(database_url: str) -> None:
     body = b"".join(keyed(n) for n in range(UPLOAD_GROUP_LINES + 1_000))
     migrate(database_url)
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         first, again = upload(api, body[: len(body) // 2]), upload(api, body)
         known = ids_of(first)
         known.popitem()  # its line was cut in two
@@ -158,7 +159,7 @@ def test_a_file_with_keys_may_be_sent_again(database_url: str) -> None:
         assert again[-1]["registered"] == UPLOAD_GROUP_LINES + 1_000
 
 
-def test_a_key_for_the_whole_body_is_refused(api: Service) -> None:
+def test_a_key_for_the_whole_body_is_refused(api: HttpApi) -> None:
     response = api.http.post("/items", content=LINE, headers={"Idempotency-Key": "x"})
     assert (response.status_code, response.json()["code"]) == (400, "invalid_idempotency_key")
     told = upload(api, LINE.replace(b"}", b', "idempotency_key": 5}'))
@@ -171,7 +172,7 @@ def test_a_key_for_the_whole_body_is_refused(api: Service) -> None:
 class Talk:
     """An upload that is sent piece by piece, and whose answer can be read in between."""
 
-    def __init__(self, api: Service) -> None:
+    def __init__(self, api: HttpApi) -> None:
         self._socket = socket.create_connection(("127.0.0.1", api.port), timeout=PATIENCE)
         self._socket.sendall(
             b"POST /items HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -249,7 +250,7 @@ def test_what_was_answered_is_stored_when_the_client_hangs_up_in_the_middle(
         assert "error" not in api.output
 
 
-def test_uploads_are_limited_and_keep_nobody_else_out(api: Service) -> None:
+def test_uploads_are_limited_and_keep_nobody_else_out(api: HttpApi) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(Talk(api)) for _ in range(MAX_UPLOADS)]
         for client in clients:
@@ -398,7 +399,7 @@ def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became
     migrate(url)
     database = Database(url)
     body = [b"".join(map(keyed, range(n, n + 1_000))) for n in range(0, 20_000, 1_000)]
-    with Proxy(url) as proxy, Service(proxy.url, "api") as api:
+    with Proxy(url) as proxy, ApiHere(proxy.url) as api:
         with Talk(api) as client:
             for part in body[:10]:
                 client.send(part)

@@ -6,15 +6,16 @@ from contextlib import closing
 import pytest
 
 from batchline.db.database import Database
+from tests.api_here import ApiHere, ServiceHere
 from tests.conftest import SQLITE_AND_A_SERVER
-from tests.service import IRIS, Service, migrate
+from tests.service import IRIS, migrate
 
 OWN = "Ünï-漢字 🌸 '\"%s\\"
 
 
 def test_it_comes_back_everywhere(database_url: str) -> None:
     migrate(database_url)
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         sent = {"data": [IRIS], "custom_id": OWN}
         first = api.http.post("/predict", json=sent).json()["id"]
         lines = [{"data": [IRIS], "custom_id": f"{OWN}{n}"} for n in range(150)]
@@ -29,7 +30,7 @@ def test_it_comes_back_everywhere(database_url: str) -> None:
 @pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_uploads_have_a_lane_of_their_own(database_url: str) -> None:
     migrate(database_url)
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         api.register(IRIS)
         api.http.post("/items", content=json.dumps({"data": [IRIS]}))
     with closing(Database(database_url)) as database, database.read() as connection:
@@ -41,7 +42,7 @@ def test_uploads_have_a_lane_of_their_own(database_url: str) -> None:
 def test_a_key_that_is_sent_with_another_custom_id_is_reused(database_url: str) -> None:
     migrate(database_url)
     key = {"Idempotency-Key": "k"}
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         answers = [
             api.http.post("/predict", json={"data": [IRIS], **own}, headers=key)
             for own in ({}, {"custom_id": "a"}, {"custom_id": None})
@@ -59,7 +60,8 @@ JSON_ROWS = {
 
 
 def test_sql_registers_a_table_with_its_own_keys(database_url: str, database_kind: str) -> None:
-    with Service(database_url, BATCH_WAIT_TIME="0.5") as service:
+    migrate(database_url)
+    with ServiceHere(database_url) as service:
         with closing(Database(database_url)) as database, database.write() as connection:
             connection.exec_driver_sql(
                 "CREATE TABLE flowers (id VARCHAR(9), a FLOAT, b FLOAT, c FLOAT, d FLOAT)"
@@ -76,7 +78,7 @@ def test_sql_registers_a_table_with_its_own_keys(database_url: str, database_kin
 def test_an_odd_value_of_sql_spoils_no_page(database_url: str, database_kind: str) -> None:
     odd = ["' x '", "''", "42"] + (["x'ff00'", "4.5"] if database_kind == "sqlite" else [])
     migrate(database_url)
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         with closing(Database(database_url)) as database, database.write() as connection:
             for value in odd:
                 connection.exec_driver_sql(

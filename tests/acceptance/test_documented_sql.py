@@ -10,13 +10,13 @@ from batchline.constants import IRIS_MODEL
 from batchline.db.database import Database
 from batchline.ml.examination.report import Choices
 from tests.jobs import add_model
-from tests.service import Service, wait_for
+from tests.service import HttpApi, wait_for
 
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "use-sql.md"
 NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 
 
-def test_each_row_of_a_table_becomes_a_record_with_its_own_id(service: Service) -> None:
+def test_each_row_of_a_table_becomes_a_record_with_its_own_id(service: HttpApi) -> None:
     with closing(Database(service.database_url)) as database:
         choices = Choices(features=NAMES)
         add_model(database, IRIS_MODEL, name="flowers", choices=choices)
@@ -35,6 +35,6 @@ def test_each_row_of_a_table_becomes_a_record_with_its_own_id(service: Service) 
     assert (second["custom_id"], second["label"]) == ("7002", "virginica")
 
 
-def finished(service: Service) -> list[dict[str, str | None]] | None:
+def finished(service: HttpApi) -> list[dict[str, str | None]] | None:
     found = service.http.get("/items", params={"status": "succeeded"}).json()["items"]
     return found if len(found) == 2 else None

@@ -8,6 +8,7 @@ from batchline.db.cruds import failures, items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests.acceptance.test_retry import ROW, statuses
+from tests.in_process import run_here
 from tests.service import run
 
 
@@ -17,7 +18,7 @@ def test_failures_are_grouped_and_a_group_can_be_retried(
     with database.write() as connection:
         items.register(connection, NewItems(["[[1]]", "oops", "[[1, 2]]", ROW]))
     settings = {"DATABASE_URL": database_url}
-    done = run("job", "--once", **settings)
+    done = run_here("job", "--once", **settings)
     assert (done.returncode, done.stdout) == (0, "1 item predicted, 3 failed\n")
     assert "hint: run `batchline failures`" in done.stderr
 
@@ -26,15 +27,15 @@ def test_failures_are_grouped_and_a_group_can_be_retried(
     widths, broken = shown["groups"]
     assert (widths["items"], widths["examples"], widths["model"]) == (2, [3, 1], "default")
     assert (broken["items"], broken["code"]) == (1, "invalid_json")
-    assert widths["message"] in run("failures", "--code", widths["code"], **settings).stdout
+    assert widths["message"] in run_here("failures", "--code", widths["code"], **settings).stdout
 
     group = ["--code", widths["code"], "--message", widths["message"]]
-    assert run("retry", *group, **settings).stdout == "2 items pending again\n"
+    assert run_here("retry", *group, **settings).stdout == "2 items pending again\n"
     assert statuses(database) == ["pending", "failed", "pending", "succeeded"]
-    again = run("retry", *group, **settings)
+    again = run_here("retry", *group, **settings)
     assert again.returncode == 1
     assert "no failed item has the code" in again.stderr
-    assert run("failures", "--model", "other", **settings).stdout == "no failed items\n"
+    assert run_here("failures", "--model", "other", **settings).stdout == "no failed items\n"
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,21 @@ from typing import Any
 
 import pytest
 
-from tests.service import IRIS, Service, migrate
+from tests.api_here import ApiHere
+from tests.service import IRIS, HttpApi, migrate
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpApi]:
     url = f"sqlite:///{tmp_path_factory.mktemp('filters') / 'batchline.db'}"
     migrate(url)
-    with Service(url, "api") as service:
+    with ApiHere(url) as service:
         for own in ("a", "b", "c"):
             service.http.post("/predict", json={"data": [IRIS], "custom_id": own})
         yield service
 
 
-def get(api: Service, query: str) -> Any:
+def get(api: HttpApi, query: str) -> Any:
     return api.http.get(f"/items?{query}")
 
 
@@ -39,7 +40,7 @@ def get(api: Service, query: str) -> Any:
         ("created_after=0001-01-01", [1, 2, 3]),
     ],
 )
-def test_a_filter_finds_its_items(api: Service, query: str, ids: list[int]) -> None:
+def test_a_filter_finds_its_items(api: HttpApi, query: str, ids: list[int]) -> None:
     response = get(api, query)
     assert response.status_code == 200, response.text
     assert [item["id"] for item in response.json()["items"]] == ids
@@ -61,14 +62,14 @@ def test_a_filter_finds_its_items(api: Service, query: str, ids: list[int]) -> N
         ("created_after=2020-01-01&after=99", "unknown_cursor"),
     ],
 )
-def test_what_no_index_answers_is_rejected(api: Service, query: str, code: str) -> None:
+def test_what_no_index_answers_is_rejected(api: HttpApi, query: str, code: str) -> None:
     response = get(api, query)
     assert (response.status_code, response.json()["code"]) == (422, code)
     if code != "invalid_parameter":
         assert response.json()["hint"]
 
 
-def test_an_unknown_parameter_of_an_item_is_rejected(api: Service) -> None:
+def test_an_unknown_parameter_of_an_item_is_rejected(api: HttpApi) -> None:
     assert api.http.get("/predict/id/1?version=1&x=2").status_code == 422
     assert api.http.get("/predict/id/1?x=2").json()["errors"][0]["pointer"] == "#/query/x"
     assert api.http.get("/predict/id/1").status_code == 200

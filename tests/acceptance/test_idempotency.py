@@ -11,14 +11,15 @@ import pytest
 
 from batchline.db.database import Database
 from tests import models
+from tests.api_here import ApiHere
 from tests.conftest import SQLITE_AND_A_SERVER
 from tests.jobs import add_model
-from tests.service import IRIS, Service, migrate
+from tests.service import IRIS, HttpApi, Service, migrate
 
 OTHER = [6.7, 3.0, 5.2, 2.3]
 
 
-def post(api: Service, key: str | bytes, *rows: list[float]) -> tuple[int, object]:
+def post(api: HttpApi, key: str | bytes, *rows: list[float]) -> tuple[int, object]:
     response = api.http.post(
         "/predict", json={"data": list(rows or [IRIS])}, headers={"Idempotency-Key": key}
     )
@@ -41,14 +42,14 @@ def add_version(url: str, model: Path) -> None:
 
 def test_the_same_key_and_data_answer_the_same_id(database_url: str) -> None:
     migrate(database_url)
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         first = post(api, "a")
         assert first[0] == 202
         assert post(api, "a") == first
         assert post(api, "A") != first  # keys are told apart by every byte, in any collation
         assert post(api, "b")[0] == 202
         assert post(api, "a", OTHER) == (422, "idempotency_key_reused")
-    with Service(database_url, "api") as restarted:
+    with ApiHere(database_url) as restarted:
         assert post(restarted, "a") == first
     assert count_items(database_url) == 3
 
@@ -66,7 +67,7 @@ def test_a_known_key_answers_its_id_after_a_version_with_other_inputs(
         for n, body in enumerate(bodies * 20)
     ]
 
-    def send(api: Service) -> tuple[list[Any], list[Any]]:
+    def send(api: HttpApi) -> tuple[list[Any], list[Any]]:
         headers = [{"Idempotency-Key": f"key-{n}"} for n in range(len(bodies))]
         sent = [
             api.http.post("/predict", json={**body, "model": "m"}, headers=header)
@@ -75,12 +76,12 @@ def test_a_known_key_answers_its_id_after_a_version_with_other_inputs(
         upload = api.http.post("/items", content="\n".join(lines)).text.splitlines()
         return [(each.status_code, each.json()) for each in sent], list(map(json.loads, upload))
 
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         first = send(api)
     assert {status for status, _ in first[0]} == {202}
     assert first[1][-1]["registered"] == len(lines)
     add_version(database_url, models.doubling(tmp_path / "triples.onnx", width=3))
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         assert send(api) == first
         new = {"model": "m", "data": [[1, 2]], "idempotency_key": "line-new"}
         other = {"model": "m", "data": [[1, 3]], "idempotency_key": "line-0"}
@@ -99,7 +100,7 @@ def test_one_key_sent_by_many_at_once_is_one_item(database_url: str) -> None:
     migrate(database_url)
     with (
         Service(database_url, "api") as one,
-        Service(database_url, "api") as other,
+        ApiHere(database_url) as other,
         ThreadPoolExecutor(16) as pool,
     ):
         sent = [pool.submit(post, api, f"key-{n}") for n in range(10) for api in (one, other) * 4]
@@ -112,7 +113,7 @@ def test_one_key_sent_by_many_at_once_is_one_item(database_url: str) -> None:
 @pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_registrations_with_and_without_keys_may_come_together(database_url: str) -> None:
     migrate(database_url)
-    with Service(database_url, "api") as api, ThreadPoolExecutor(16) as pool:
+    with ApiHere(database_url) as api, ThreadPoolExecutor(16) as pool:
         keyed = [pool.submit(post, api, f"key-{n}") for n in range(40)]
         plain = [pool.submit(api.register, IRIS) for _ in range(40)]
         ids = [future.result()[1] for future in keyed] + [future.result() for future in plain]
@@ -121,20 +122,20 @@ def test_registrations_with_and_without_keys_may_come_together(database_url: str
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpApi]:
     """For headers, of which no database knows."""
     url = f"sqlite:///{tmp_path_factory.mktemp('keys') / 'batchline.db'}"
     migrate(url)
-    with Service(url, "api") as api:
+    with ApiHere(url) as api:
         yield api
 
 
-def test_a_key_that_cannot_be_used_is_400(api: Service) -> None:
+def test_a_key_that_cannot_be_used_is_400(api: HttpApi) -> None:
     for key in ("", "x" * 256, b"caf\xc3\xa9", b"a\tb"):
         assert post(api, key) == (400, "invalid_idempotency_key"), key
 
 
-def test_spaces_around_a_header_are_not_part_of_its_key(api: Service) -> None:
+def test_spaces_around_a_header_are_not_part_of_its_key(api: HttpApi) -> None:
     def status_and_body(key: str) -> tuple[int, bytes]:
         client = http.client.HTTPConnection("127.0.0.1", api.port)  # httpx refuses such headers
         client.request("POST", "/predict", json.dumps({"data": [IRIS]}), {"Idempotency-Key": key})

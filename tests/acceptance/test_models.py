@@ -14,8 +14,9 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
+from tests.api_here import ApiHere
 from tests.in_process import run_here
-from tests.service import Command, Service, migrate, run, wait_for
+from tests.service import Command, HttpApi, migrate, run, wait_for
 
 IRIS = [5.1, 3.5, 1.4, 0.2]
 
@@ -28,20 +29,19 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def api(url: str) -> Iterator[Service]:
-    with Service(url, "api") as api:
+def api(url: str) -> Iterator[HttpApi]:
+    with ApiHere(url) as api:
         yield api
 
 
 def command(url: str, *words: str, status: int = 0) -> str:
-    execute = run if words[0] == "job" else run_here
-    done = execute(*words, DATABASE_URL=url)
+    done = run_here(*words, DATABASE_URL=url)
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr
 
 
 def test_a_model_is_added_asked_replaced_compared_and_read(
-    url: str, api: Service, tmp_path: Path
+    url: str, api: HttpApi, tmp_path: Path
 ) -> None:
     first, second = models.doubling(tmp_path / "a.onnx"), models.zeroed(tmp_path / "b.onnx")
     said = command(url, "models", "add", "pairs", str(first))
@@ -103,7 +103,7 @@ def count(database: Database, table: str) -> int:
         return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
-def test_the_request_that_show_prints_works(url: str, api: Service, tmp_path: Path) -> None:
+def test_the_request_that_show_prints_works(url: str, api: HttpApi, tmp_path: Path) -> None:
     command(url, "models", "add", "sums", str(models.two_inputs(tmp_path / "m.onnx")))
     said = command(url, "models", "show", "sums")
     [body] = re.findall(r"-d '(.*)'$", said, re.MULTILINE)
@@ -154,7 +154,7 @@ def test_the_request_that_show_prints_is_of_the_sample(url: str, tmp_path: Path)
 
 
 def test_what_may_be_missing_and_the_names_of_features_are_shown(
-    url: str, api: Service, tmp_path: Path
+    url: str, api: HttpApi, tmp_path: Path
 ) -> None:
     path = str(models.tracking(tmp_path / "m.onnx", 1, 0, 1))
     header = tmp_path / "rows.csv"
@@ -211,7 +211,7 @@ def test_names_of_features_that_a_new_version_lacks_are_told_with_what_keeps_the
     assert "warning" not in said
 
 
-def test_checking_stores_nothing(url: str, api: Service, tmp_path: Path) -> None:
+def test_checking_stores_nothing(url: str, api: HttpApi, tmp_path: Path) -> None:
     assert "batched" in command(url, "models", "check", str(models.doubling(tmp_path / "m.onnx")))
     assert [model["name"] for model in api.http.get("/models").json()["models"]] == ["default"]
 
@@ -227,10 +227,10 @@ def test_check_finds_a_version_that_no_job_could_load(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, HttpApi]]:
     shared_url = f"sqlite:///{tmp_path_factory.mktemp('models') / 'x.db'}"
     migrate(shared_url)
-    with Service(shared_url, "api") as service:
+    with ApiHere(shared_url) as service:
         yield shared_url, service
 
 
@@ -250,7 +250,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Serv
     ],
 )
 def test_what_cannot_be_done_ends_with_a_sentence_and_a_hint(
-    words: list[str], said: str, shared: tuple[str, Service]
+    words: list[str], said: str, shared: tuple[str, HttpApi]
 ) -> None:
     url, api = shared
     output = command(url, "models", *words, status=1)
@@ -261,7 +261,7 @@ def test_what_cannot_be_done_ends_with_a_sentence_and_a_hint(
 
 
 def test_a_request_for_a_model_that_there_is_not_names_those_that_there_are(
-    url: str, api: Service, tmp_path: Path
+    url: str, api: HttpApi, tmp_path: Path
 ) -> None:
     body = {"model": "pairs", "data": [[1, 2]]}
     answer = api.http.post("/predict", json=body)
@@ -278,16 +278,16 @@ def test_a_request_for_a_model_that_there_is_not_names_those_that_there_are(
 
 
 def test_the_default_model_is_that_of_the_setting_and_otherwise_stays(
-    url: str, api: Service, tmp_path: Path
+    url: str, api: HttpApi, tmp_path: Path
 ) -> None:
     mine = str(models.doubling(tmp_path / "m.onnx"))
-    assert run("job", "--once", DATABASE_URL=url, MODEL_FILEPATH=mine).returncode == 0
+    assert run_here("job", "--once", DATABASE_URL=url, MODEL_FILEPATH=mine).returncode == 0
     command(url, "job", "--once")
     [model] = api.http.get("/models").json()["models"]
     assert (model["name"], model["version"]) == ("default", 2)
 
 
-def test_clients_of_the_open_inference_protocol_read_the_inputs(api: Service) -> None:
+def test_clients_of_the_open_inference_protocol_read_the_inputs(api: HttpApi) -> None:
     assert api.http.get("/v2/health/live").json() == {"live": True}
     assert api.http.get("/v2/health/ready").json() == {"ready": True}
     assert api.http.get("/v2").json()["name"] == "batchline"
@@ -300,7 +300,7 @@ def test_clients_of_the_open_inference_protocol_read_the_inputs(api: Service) ->
 
 
 def test_an_idempotency_key_belongs_to_the_model_too(
-    url: str, api: Service, tmp_path: Path
+    url: str, api: HttpApi, tmp_path: Path
 ) -> None:
     command(url, "models", "add", "fours", str(models.doubling(tmp_path / "m.onnx", width=4)))
 
@@ -312,7 +312,7 @@ def test_an_idempotency_key_belongs_to_the_model_too(
     assert send(model="fours") == send(data={"X": [IRIS]}) == 422
 
 
-def test_lines_of_a_file_may_be_for_several_models(url: str, api: Service, tmp_path: Path) -> None:
+def test_lines_of_a_file_may_be_for_several_models(url: str, api: HttpApi, tmp_path: Path) -> None:
     command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "m.onnx")))
     lines = [{"data": [IRIS]}, {"data": [[1, 2]], "model": "pairs"}, {"data": [IRIS], "model": "x"}]
     body = "\n".join(map(json.dumps, lines))
@@ -323,7 +323,7 @@ def test_lines_of_a_file_may_be_for_several_models(url: str, api: Service, tmp_p
     assert [api.read(item_id)["model"] for item_id in (1, 2)] == ["default", "pairs"]
 
 
-def test_a_large_input_has_no_example_in_responses(url: str, api: Service, tmp_path: Path) -> None:
+def test_a_large_input_has_no_example_in_responses(url: str, api: HttpApi, tmp_path: Path) -> None:
     small, large = EXAMPLE_MAX_VALUES, EXAMPLE_MAX_VALUES + 1
     for name, width in (("small", small), ("large", large)):
         command(url, "models", "add", name, str(models.doubling(tmp_path / f"{name}.onnx", width)))

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from batchline.db.database import Database
-from tests.service import Service, migrate
+from tests.api_here import ApiHere
+from tests.service import migrate
 
 LAST_ID = 2**63 - 1
 ITEM = "INSERT INTO items (id, data, status) VALUES ({id}, '[]', '{status}')"
@@ -102,9 +103,9 @@ def test_an_odd_row_changes_no_other_and_its_own_answer_is_json(
     with database.read() as connection:
         ids = set(connection.execute(text("SELECT id FROM items")).scalars())
     database.close()
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         page = api.http.get("/items", params={"limit": 1000})
-        assert page.status_code == 200, api.output
+        assert page.status_code == 200, page.text
         shown = {item["id"]: item for item in json.loads(page.content)["items"]}
         assert shown.keys() == ids
         for item_id, item in shown.items():

@@ -10,8 +10,10 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.db.new_items import NewItems
+from tests.api_here import ApiHere
 from tests.conftest import Servers, first_of
-from tests.service import IRIS, Command, Service, migrate, run, wait_for
+from tests.in_process import run_here
+from tests.service import IRIS, Command, Service, migrate, wait_for
 
 SERVERS = ["mysql", "mariadb", "postgresql"]
 
@@ -52,7 +54,7 @@ def test_a_database_that_hangs_is_503_and_a_key_tells_what_became_of_it(
     server = servers.get(kind)
     url = server.create_database()
     migrate(url)
-    with Service(url, "api") as service:
+    with ApiHere(url) as service:
         first = service.register(IRIS)
         service.read(first)
         key = {"Idempotency-Key": "once"}
@@ -166,22 +168,22 @@ def try_to_register(api: Service) -> int | None:
 
 def test_a_read_only_file_is_503_for_those_who_write_and_can_be_read(tmp_path: Path) -> None:
     url = migrated(tmp_path)
-    with Service(url, "api") as api:
+    with ApiHere(url) as api:
         item_id = api.register(IRIS)
     read_only = url.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true"
-    with Service(read_only, "api") as api:
+    with ApiHere(read_only) as api:
         response = api.http.post("/predict", json={"data": [IRIS]})
         assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
         assert "Nothing was stored" in response.json()["detail"]
         assert api.read(item_id)["status"] == "pending"
-    job = run("job", "--once", DATABASE_URL=read_only)
+    job = run_here("job", "--once", DATABASE_URL=read_only)
     assert job.returncode == 1
     assert "hint: make the database writable for this user" in job.stderr
 
 
 def test_a_file_that_was_deleted_is_503_and_not_written_to(tmp_path: Path) -> None:
     url = migrated(tmp_path)
-    with Service(url, "api") as service:  # a job that is still starting would end with the file
+    with ApiHere(url) as service:
         assert service.register(IRIS) == 1
         for file in tmp_path.glob("batchline.db*"):
             file.unlink()
@@ -193,7 +195,7 @@ def test_a_file_that_was_deleted_is_503_and_not_written_to(tmp_path: Path) -> No
 
 
 def test_an_unmigrated_database_ends_the_api_with_a_hint(database_url: str) -> None:
-    done = run("api", DATABASE_URL=database_url)
+    done = run_here("api", DATABASE_URL=database_url)
     assert done.returncode == 1
     assert "batchline db upgrade" in done.stderr
     assert "Traceback" not in done.stderr
@@ -201,7 +203,7 @@ def test_an_unmigrated_database_ends_the_api_with_a_hint(database_url: str) -> N
 
 def test_a_schema_that_goes_away_is_503(database_url: str) -> None:
     migrate(database_url)
-    with Service(database_url, "api") as service:  # a job that is still starting would end
+    with ApiHere(database_url) as service:
         service.register(IRIS)
         database = Database(database_url)
         cascade = "CASCADE" if database_url.startswith("postgresql") else ""  # the view results
@@ -222,8 +224,8 @@ def test_without_a_published_model_registration_waits_for_one(tmp_path: Path) ->
     database = Database(url)
     upgrade(database)
     database.close()
-    with Service(url, "api") as api:
+    with ApiHere(url) as api:
         response = api.http.post("/predict", json={"data": [IRIS]})
         assert (response.status_code, response.json()["code"]) == (503, "no_model")
-        assert run("job", "--once", DATABASE_URL=url).returncode == 0
+        assert run_here("job", "--once", DATABASE_URL=url).returncode == 0
         assert api.register(IRIS) == 1

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, insert, text, update
 from batchline.constants import NO_VERSION, Status
 from batchline.db.database import Database
 from batchline.db.models import failures, items, models, predictions
-from tests.service import Service, migrate
+from tests.api_here import ApiHere
+from tests.service import migrate
 
 VERSIONS = (1, 2, 3)
 PREDICTED, FAILED, BOTH = "predicted", "failed", "both"
@@ -88,7 +89,7 @@ def test_the_active_version_counts_else_the_newest_and_only_for_its_status(
     database_url: str,
 ) -> None:
     migrate(database_url)
-    with closing(Database(database_url)) as database, Service(database_url, "api") as api:
+    with closing(Database(database_url)) as database, ApiHere(database_url) as api:
         with database.write() as connection:
             connection.execute(update(models).values(active=None))
             connection.execute(text("DELETE FROM models"))

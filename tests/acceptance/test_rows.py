@@ -14,7 +14,7 @@ from batchline.ml.examination.report import Choices
 from tests import models
 from tests.conftest import SQLITE_AND_A_SERVER
 from tests.jobs import add_model
-from tests.service import Service, wait_for
+from tests.service import HttpApi, wait_for
 
 OSLO = {"age": 47, "income": 1200.5, "height": 1.8, "city": "Oslo"}
 GAPS = {"age": None, "income": None, "height": 1.8, "city": None}
@@ -54,20 +54,20 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.fixture
-def people(tmp_path: Path, service: Service) -> Path:
+def people(tmp_path: Path, service: HttpApi) -> Path:
     """A model with named columns, of which age and income may be missing, and the city too."""
     file = models.imputing(tmp_path / "people.onnx")
     add(service, "people", file, Choices(missing_text=("nowhere",)))
     return file
 
 
-def add(service: Service, name: str, file: Path, choices: Choices) -> None:
+def add(service: HttpApi, name: str, file: Path, choices: Choices) -> None:
     database = Database(service.database_url)
     add_model(database, file, name=name, choices=choices)
     database.close()
 
 
-def insert(service: Service, texts: list[str]) -> list[int]:
+def insert(service: HttpApi, texts: list[str]) -> list[int]:
     """Insert items as an SQL client does, and return their ids."""
     engine = create_engine(service.database_url)
     statement = text("INSERT INTO items (data, model) VALUES (:data, 'people')")
@@ -94,7 +94,7 @@ def expected(model: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def done(service: Service, item_id: int) -> dict[str, Any]:
+def done(service: HttpApi, item_id: int) -> dict[str, Any]:
     return wait_for(
         lambda: item if (item := service.read(item_id))["status"] != "pending" else None,
         f"the prediction of item {item_id}",
@@ -110,7 +110,7 @@ def rows_of(data: Any) -> list[dict[str, Any]]:
 
 
 def test_rows_in_every_form_are_predicted_over_http_and_by_sql(
-    service: Service, people: Path
+    service: HttpApi, people: Path
 ) -> None:
     by_http = []
     for data in VALID.values():
@@ -128,7 +128,7 @@ def test_rows_in_every_form_are_predicted_over_http_and_by_sql(
 
 @pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_each_fault_of_a_row_names_its_place_over_http_in_a_file_and_by_sql(
-    service: Service, people: Path
+    service: HttpApi, people: Path
 ) -> None:
     bodies = [{"model": "people", "data": data} for data, _, _ in FAULTS.values()]
     good = {"model": "people", "data": OSLO}
@@ -152,7 +152,7 @@ def test_each_fault_of_a_row_names_its_place_over_http_in_a_file_and_by_sql(
 
 
 @pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
-def test_nan_is_null_over_http_and_no_json_by_sql(service: Service, people: Path) -> None:
+def test_nan_is_null_over_http_and_no_json_by_sql(service: HttpApi, people: Path) -> None:
     body = b'{"model": "people", "data": {"age": NaN, "income": 1, "height": 1, "city": "NaN"}}'
     sent = [service.http.post("/predict", content=body), service.http.post("/items", content=body)]
     ids = [sent[0].json()["id"], orjson.loads(sent[1].text.splitlines()[0])["ids"][0]]
@@ -172,7 +172,7 @@ def test_nan_is_null_over_http_and_no_json_by_sql(service: Service, people: Path
 
 @pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_names_beyond_those_of_the_model_are_left_out_of_what_is_stored(
-    service: Service, people: Path
+    service: HttpApi, people: Path
 ) -> None:
     body = {"model": "people", "data": [OSLO | {"id": 7, "note": "x"}]}
     assert service.http.post("/predict", json=body).status_code == 422
@@ -187,7 +187,7 @@ def test_names_beyond_those_of_the_model_are_left_out_of_what_is_stored(
 
 @pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
 def test_a_version_with_its_columns_in_another_order_reads_records_right(
-    service: Service, tmp_path: Path
+    service: HttpApi, tmp_path: Path
 ) -> None:
     first, second = (tmp_path / f"{name}.onnx" for name in ("first", "second"))
     models.doubling(first)

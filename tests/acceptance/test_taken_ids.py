@@ -3,7 +3,9 @@
 import pytest
 
 from batchline.db.database import Database
-from tests.service import IRIS, Service, migrate, run
+from tests.api_here import ApiHere
+from tests.in_process import run_here
+from tests.service import IRIS, migrate
 
 UPGRADE = "run `batchline db upgrade`"
 CHOSEN = [
@@ -20,19 +22,19 @@ def test_taken_ids_are_found_by_check_and_repaired_by_db_upgrade(database_url: s
     with database.write() as connection:
         for statement in CHOSEN:
             connection.exec_driver_sql(statement)
-    with Service(database_url, "api") as api:
+    with ApiHere(database_url) as api:
         refused = api.http.post("/predict", json={"data": [IRIS]})
         assert (refused.status_code, refused.json()["code"]) == (503, "sequence_behind")
         assert refused.json()["hint"] == UPGRADE
         lines = b"\n".join([b'{"data": [[1, 2, 3, 4]]}'] * 150)
         upload = api.http.post("/items", content=lines)
         assert (upload.status_code, upload.json()["code"]) == (503, "sequence_behind")
-        found = run("check", DATABASE_URL=database_url)
+        found = run_here("check", DATABASE_URL=database_url)
         assert found.returncode == 1
         assert "items up to 300, predictions up to 7" in found.stdout
         assert UPGRADE in found.stdout
-        assert run("db", "upgrade", DATABASE_URL=database_url).returncode == 0
-        assert run("check", DATABASE_URL=database_url).returncode == 0
+        assert run_here("db", "upgrade", DATABASE_URL=database_url).returncode == 0
+        assert run_here("check", DATABASE_URL=database_url).returncode == 0
         first = api.register(IRIS)  # `check` has assigned ids too, and taken them back
         assert first > 300
         with database.read() as connection:

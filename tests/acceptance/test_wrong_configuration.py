@@ -103,7 +103,7 @@ def test_a_server_that_cannot_be_reached_or_refuses(kind: str, servers: Servers)
 
 
 def test_check_lists_every_finding(tmp_path: Path) -> None:
-    done = run(
+    done = run_here(
         "check", DATABASE_URL="sqlite:////missing/folder/x.db", MODEL_FILEPATH=str(tmp_path / "m")
     )
     assert done.returncode == 1
@@ -116,7 +116,7 @@ def test_check_is_content_with_what_works(tmp_path: Path) -> None:
     settings = sqlite_in(tmp_path)
     assert "batchline db upgrade" in run_here("check", **settings).stdout
     migrate(settings["DATABASE_URL"])
-    done = run("check", **settings)
+    done = run_here("check", **settings)
     assert done.returncode == 0, done.stdout
 
 
@@ -151,7 +151,7 @@ def test_check_goes_on_after_a_model_that_cannot_be_loaded(tmp_path: Path) -> No
             "DELETE FROM model_files WHERE sha256 = (SELECT sha256 FROM models WHERE id = 1)"
         )
     database.close()
-    done = run("check", **settings)
+    done = run_here("check", **settings)
     assert (done.returncode, done.stderr) == (1, "")
     assert "✗ the file of version 1 of the model default" in done.stdout
     assert "✓ model pairs: version 1" in done.stdout
@@ -167,7 +167,7 @@ def test_check_goes_on_after_a_model_that_cannot_be_loaded(tmp_path: Path) -> No
 def test_an_option_that_cannot_work_is_named_as_it_was_given(
     words: tuple[str, ...], says: str, tmp_path: Path
 ) -> None:
-    done = run(*words, **sqlite_in(tmp_path))
+    done = run_here(*words, **sqlite_in(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {says}\nhint: correct {words[1]}")
 

@@ -9,6 +9,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def database_kind(kind: str) -> str:
     return kind
+
+
+@pytest.fixture
+def service(database_url: str) -> Iterator[Service]:
+    with Service(database_url, BATCH_WAIT_TIME="0.5") as service:
+        yield service
 
 
 def schemathesis(service: Service, folder: Path, **options: object) -> dict[str, Any]:

@@ -35,6 +35,14 @@ def serve(app: FastAPI, listener: socket.socket, rules: Rules) -> None:
 
     After that, requests in progress have `API_SHUTDOWN_TIMEOUT` seconds to finish.
     """
+    sys.setswitchinterval(API_SWITCH_INTERVAL)
+    _allow_open_files(3 * MAX_CONNECTIONS)
+    with listener:
+        server_for(app, rules).run(sockets=[listener])
+
+
+def server_for(app: FastAPI, rules: Rules) -> uvicorn.Server:
+    """Return uvicorn with Batchline's limits of connections and rules for access."""
     config = uvicorn.Config(
         guarded(app, rules),
         http=cast(Any, partial(Connection, Connections())),  # uvicorn calls it like a class
@@ -44,10 +52,7 @@ def serve(app: FastAPI, listener: socket.socket, rules: Rules) -> None:
         server_header=False,
         timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
     )
-    sys.setswitchinterval(API_SWITCH_INTERVAL)
-    _allow_open_files(3 * MAX_CONNECTIONS)
-    with listener:
-        _Server(config).run(sockets=[listener])
+    return _Server(config)
 
 
 def guarded(app: FastAPI, rules: Rules) -> ASGIApp:
