@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,57 +41,52 @@ def status(
     if watch and as_json:
         raise typer.BadParameter("--watch shows a screen; leave out --json")
     settings = configure({"database_url": database_url})
-    show = _print_json if as_json else _print_screen
     if watch:
         _watch(settings)
         return
-    raise typer.Exit(_look_in_time(settings, show))
+    found, assessment = _look_in_time(settings)
+    show = _print_json if as_json else _print_screen
+    show(found, assessment)
+    raise typer.Exit(EXIT_CODES[assessment.state])
 
 
-Show = Callable[["Insights | None", "Assessment"], None]
+Look = tuple["Insights | None", "Assessment"]
 
 
-def _look(settings: "Settings", show: Show) -> int:
-    """Show the state, and return the exit code."""
+def _look(settings: "Settings") -> Look:
+    """Return the state, and what to make of it."""
     from batchline.db.insights import Assessment, State, read
     from batchline.errors import BatchlineError
 
     try:
         with opened(settings) as database:
             found = read(database)
-            assessment = found.assess(settings.late_after_seconds)
     except BatchlineError as error:
-        found, assessment = None, Assessment(State.UNKNOWN, " ".join(error.detail.split()))
-    show(found, assessment)
-    return EXIT_CODES[assessment.state]
+        return None, Assessment(State.UNKNOWN, " ".join(error.detail.split()))
+    return found, found.assess(settings.late_after_seconds)
 
 
-def _look_in_time(settings: "Settings", show: Show) -> int:
+def _look_in_time(settings: "Settings") -> Look:
     """Do as `_look`, for at most `STATUS_TIMEOUT` seconds, whatever the database does."""
     from batchline.db.insights import Assessment, State
 
-    codes: list[int] = []
-    looking = threading.Thread(target=lambda: codes.append(_look(settings, show)), daemon=True)
+    looks: list[Look] = []
+    looking = threading.Thread(target=lambda: looks.append(_look(settings)), daemon=True)
     looking.start()
     looking.join(STATUS_TIMEOUT)
-    if not codes:
-        reason = f"the database did not answer within {STATUS_TIMEOUT:g} s"
-        show(None, Assessment(State.UNKNOWN, reason))
-        return EXIT_CODES[State.UNKNOWN]
-    return codes[0]
+    silent = f"the database did not answer within {STATUS_TIMEOUT:g} s"
+    return looks[0] if looks else (None, Assessment(State.UNKNOWN, silent))
 
 
 def _watch(settings: "Settings") -> None:
     import time
     from contextlib import suppress
 
-    def show(found: "Insights | None", assessment: "Assessment") -> None:
-        click.clear()
-        _print_screen(found, assessment)
-
     with suppress(KeyboardInterrupt):
         while True:
-            _look_in_time(settings, show)
+            look = _look_in_time(settings)
+            click.clear()
+            _print_screen(*look)
             time.sleep(WATCH_SECONDS)
 
 
