@@ -1,5 +1,7 @@
 """Who may send which request, and what everybody else gets."""
 
+import re
+
 import pytest
 
 from batchline.api.app import create_app
@@ -276,3 +278,30 @@ def test_an_allowed_page_may_send_a_key_and_read_the_response(iris_url: str) -> 
     with api(iris_url) as client:
         response = client.get("/items", headers=sent | bearer(key))
         assert "access-control-allow-origin" not in response.headers
+
+
+# /docs -------------------------------------------------------------------------------------------
+
+
+def test_the_docs_load_nothing_from_other_hosts(iris_url: str) -> None:
+    with api(iris_url) as client:
+        page = client.get("/docs")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        loaded = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page.text)
+        assert len(loaded) == 3
+        for address in loaded:
+            assert client.get(f"/{address}").status_code == 200, address
+        start = client.get("/docs/start.js").text
+        assert not re.search(r"https?:|//", page.text + start)
+        assert "SwaggerUIBundle" in client.get("/docs/swagger-ui-bundle.js").text
+
+
+def test_the_openapi_document_says_where_a_key_is_needed() -> None:
+    document = create_app(Settings()).openapi()
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            need = NEEDS[f"{method.upper()} {path}"]
+            needs_key = isinstance(need, Role)
+            assert ("security" in operation) is needs_key
+            assert ({"401", "403", "429"} <= set(operation["responses"])) is needs_key

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from batchline import __version__
 from batchline.api import problems
+from batchline.api.openapi import Application
 from batchline.api.routers import ROUTERS
 from batchline.api.state import ApiState
 from batchline.configurations import Settings
@@ -27,13 +28,13 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         await state.close()
 
-    app = FastAPI(
+    app = Application(
         title="Batchline",
         version=__version__,
         summary="Register rows now, read their predictions later.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
     )
     for router in ROUTERS:
         app.include_router(router)

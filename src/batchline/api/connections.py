@@ -95,7 +95,8 @@ class Connection(HttpToolsProtocol):
         is_free = self.cycle is None or self.cycle.response_complete
         if not self.pipeline and (is_free or not self.cycle.response_started):
             response = problems.of(error)
-            head = [b"%b: %b\r\n" % field for field in response.raw_headers]
+            fields = [*self.server_state.default_headers, *response.raw_headers]
+            head = [b"%b: %b\r\n" % field for field in fields]
             parts = [STATUS_LINE[error.status], *head, b"connection: close\r\n\r\n", response.body]
             self.transport.write(b"".join(map(bytes, parts)))
         self.pipeline.clear()

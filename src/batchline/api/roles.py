@@ -38,6 +38,8 @@ NEEDS: Mapping[str, Need] = {
     "GET /health/batch": Open.HEALTH,
     "GET /metrics": Role.READ,
     "GET /docs": Open.STATIC,
+    "GET /docs/start.js": Open.STATIC,
+    "GET /docs/{name}": Open.STATIC,
     "GET /openapi.json": Open.STATIC,
 }
 

@@ -1,5 +1,5 @@
 """The routers of the application."""
 
-from batchline.api import health, inference, items, models
+from batchline.api import docs, health, inference, items, models
 
-ROUTERS = (items.router, models.router, inference.router, health.router)
+ROUTERS = (items.router, models.router, inference.router, health.router, docs.router)

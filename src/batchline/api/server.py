@@ -21,6 +21,14 @@ from batchline.constants import (
     MAX_CONNECTIONS,
 )
 
+HEADERS = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+]
+"""Every response has them. Rows and predictions are nobody's but the client's."""
+
 
 class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: object) -> None:
@@ -50,6 +58,7 @@ def server_for(app: FastAPI, rules: Rules) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=HEADERS,
         timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
     )
     return _Server(config)
