@@ -1,7 +1,8 @@
 """MySQL."""
 
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,6 +95,22 @@ class MySQL(Server):
             cursor = connection.cursor()
             cursor.execute(sql)
             return list(cursor.fetchall())
+
+    @contextmanager
+    def encrypted(self, authority: bytes, certificate: bytes, key: bytes) -> Iterator[None]:
+        before = self.execute("SELECT @@ssl_ca, @@ssl_cert, @@ssl_key")[0]
+        files = self.write_files(ca=authority, cert=certificate, key=key)
+        self._reload(*map(str, files.values()))
+        try:
+            yield
+        finally:
+            self._reload(*before)
+
+    def _reload(self, authority: str, certificate: str, key: str) -> None:
+        names = zip(("ca", "cert", "key"), (authority, certificate, key), strict=True)
+        settings = ", ".join(f"GLOBAL ssl_{name} = '{value}'" for name, value in names)
+        self.execute(f"SET {settings}")
+        self.execute("ALTER INSTANCE RELOAD TLS")
 
     def url(self, database: str) -> str:
         account = f"{self.user}:{self.password}@{self.host}:{self.port}"

@@ -4,6 +4,9 @@ import os
 import pwd
 import shutil
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,6 +87,29 @@ class PostgreSQL(Server):
         ) as connection:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def encrypted(self, authority: bytes, certificate: bytes, key: bytes) -> Iterator[None]:
+        files = self.write_files(certificate=certificate, key=key)
+        for file in files.values():
+            file.chmod(0o600)  # PostgreSQL requires it
+            self._give_to_server(file)
+        self._set(ssl_cert_file=f"'{files['certificate']}'", ssl_key_file=f"'{files['key']}'")
+        self._set(ssl="on")
+        try:
+            yield
+        finally:
+            self._set(ssl="off")
+
+    def _set(self, **settings: str) -> None:
+        """Change settings of the running server. New connections have them."""
+        for name, value in settings.items():
+            self.execute(f"ALTER SYSTEM SET {name} = {value}")
+        loaded = "SELECT pg_conf_load_time()"
+        (before,) = self.execute(loaded)
+        self.execute("SELECT pg_reload_conf()")
+        while self.execute(loaded)[0] == before:
+            time.sleep(0.01)
 
     def url(self, database: str) -> str:
         account = f"{self.user}:{self.password}@{self.host}:{self.port}"

@@ -13,6 +13,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -83,6 +84,20 @@ class Server(ABC):
         name = f"test_{secrets.token_hex(6)}"
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
+
+    @abstractmethod
+    def encrypted(
+        self, authority: bytes, certificate: bytes, key: bytes
+    ) -> AbstractContextManager[None]:
+        """Offer encryption with this certificate during the block."""
+
+    def write_files(self, **contents: bytes) -> dict[str, Path]:
+        """Write files that the server can read."""
+        found = {}
+        for name, content in contents.items():
+            found[name] = self.home / f"{name}-{secrets.token_hex(4)}.pem"
+            found[name].write_bytes(content)
+        return found
 
     @property
     def running(self) -> bool:

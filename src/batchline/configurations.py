@@ -5,7 +5,7 @@ import re
 from collections.abc import Set
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import (
     BaseModel,
@@ -50,6 +50,18 @@ class Settings(BaseModel):
     mysql_user: str | None = Field(None, description="user on that server")
     mysql_password: SecretStr | None = Field(None, description="password of that user")
     mysql_database: str | None = Field(None, description="database on that server")
+    mysql_ssl_ca: Path | None = Field(
+        None,
+        description="file with the certificate authority of that server. Then its certificate and "
+        "its host are checked",
+    )
+    mysql_ssl_mode: (
+        Literal["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"] | None
+    ) = Field(
+        None,
+        description="how connections to that server are encrypted, as `ssl_mode` of MySQL's "
+        "clients. `VERIFY_IDENTITY` with `MYSQL_SSL_CA`, otherwise `PREFERRED`",
+    )
     database_wait: float = Field(
         60.0,
         ge=0,
@@ -148,7 +160,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _mysql_is_complete(self) -> Self:
-        given = [n for n in ("user", "password", "database") if getattr(self, f"mysql_{n}")]
+        names = ("user", "password", "database", "ssl_ca", "ssl_mode")
+        given = [name for name in names if getattr(self, f"mysql_{name}")]
         if given and not self.mysql_server and not self.database_url:
             raise ValueError(f"MYSQL_SERVER must be set with MYSQL_{given[0].upper()}")
         if self.mysql_server and not self.database_url:
@@ -212,7 +225,10 @@ class Settings(BaseModel):
         if self.mysql_password:
             user += ":" + quote(self.mysql_password.get_secret_value(), safe="")
         host = f"[{self.mysql_server}]" if ":" in self.mysql_server else self.mysql_server
-        return f"mysql+pymysql://{user}@{host}:{self.mysql_port}/{self.mysql_database}"
+        given = {"ssl_ca": self.mysql_ssl_ca, "ssl_mode": self.mysql_ssl_mode}
+        query = urlencode({name: value for name, value in given.items() if value})
+        url = f"mysql+pymysql://{user}@{host}:{self.mysql_port}/{self.mysql_database}"
+        return f"{url}?{query}" if query else url
 
     def source_url(self) -> str:
         """Return the URL of the database that `predict --query` reads."""

@@ -124,13 +124,20 @@ SILENT = {2002, 2003, 2006, 2013}
 """Those of a server that cannot be reached or stopped responding."""
 
 
-NOT_SILENT = r"resolve host|translate host|\[Errno -\d|support SSL|SSL negotiation"
-"""The messages for a name without an address, and for a server that answers without encryption.
-Python's errors of names are negative."""
+NOT_ENCRYPTED = (
+    "support SSL|SSL negotiation|SSL is required|(?i:certificate)|does not match host name"
+)
+"""The messages for a server that answers without encryption, or with another certificate."""
+
+
+NOT_SILENT = rf"resolve host|translate host|\[Errno -\d|{NOT_ENCRYPTED}"
+"""Those and the messages for a name without an address. Python's errors of names are negative."""
 
 
 def is_outage(error: DBAPIError) -> bool:
     """Return whether the same may succeed in a moment, on a new connection."""
+    if re.search(NOT_ENCRYPTED, str(error.orig)):
+        return False
     code = error_code(error)
     if error.connection_invalidated or code in OUTAGES or is_deadlock(error):
         return True
@@ -148,6 +155,10 @@ def rejects_writes(error: BaseException | None) -> bool:
 
 
 HINTS = {
+    "Hostname mismatch|IP address mismatch|does not match host name": "name the host as its "
+    "certificate does, or check only the authority: ssl_mode=VERIFY_CA, or sslmode=verify-ca",
+    "certificate verify failed|CERTIFICATE_VERIFY_FAILED|root certificate": "name the file of the "
+    "certificate authority that signed the server's certificate: ssl_ca, or sslrootcert",
     "database is locked": "stop the other program that is writing to the SQLite file",
     "file is not a database": "set DATABASE_URL to a SQLite file or to a new file",
     "disk|full|No space": "free space on the database's disk",
@@ -157,7 +168,7 @@ HINTS = {
     "command denied": "grant this user all privileges on the database",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
     "Unknown database|database .* does not exist": "create the database",
-    "support SSL|SSL negotiation": "correct the options of encryption in the URL",
+    "support SSL|SSL negotiation|SSL is required": "correct the options of encryption in the URL",
     "Can't connect|refused|timed out|timeout|resolve|translate host": "check the host and the port",
 }
 """A hint for each pattern of the driver's message. The first matching pattern is used."""

@@ -75,8 +75,9 @@ def _context(url: URL, mode: str) -> ssl.SSLContext:
         if certificate is not None:
             context.load_cert_chain(certificate, key)  # type: ignore[arg-type]
     except OSError as error:
+        files = ", ".join(str(url.query[name]) for name in FILES if name in url.query)
         raise ConfigurationError(
-            f"a certificate or a key for the database cannot be read: {error}",
+            f"the certificates for the database cannot be read from {files}: {error}",
             hint="correct ssl_ca, ssl_cert and ssl_key in DATABASE_URL, or MYSQL_SSL_CA",
         ) from error
     # MySQL's own certificates do not conform to it. Python requires it from 3.13 on.
