@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -158,6 +159,9 @@ class Settings(BaseModel):
         "console", description="`console` for people, `json` for machines"
     )
 
+    _in_files: Set[str] = PrivateAttr(frozenset())
+    """The secrets that come from files."""
+
     @model_validator(mode="after")
     def _mysql_is_complete(self) -> Self:
         names = ("user", "password", "database", "ssl_ca", "ssl_mode")
@@ -241,9 +245,24 @@ class Settings(BaseModel):
     def _other(self, given: SecretStr | None) -> str:
         return given.get_secret_value() if given else self.url()
 
+    def renewed(self) -> Self:
+        """Return these settings with the secrets that their files contain now.
+
+        Raises:
+            ConfigurationError: a file cannot be read.
+        """
+        found = _secrets_in_files()
+        return self.model_copy(
+            update={name: SecretStr(found[name]) for name in self._in_files & found.keys()}
+        )
+
     def environment(self) -> dict[str, str]:
-        """Return these settings as environment variables for a child process."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
+        """Return these settings as environment variables for a child process.
+
+        The child reads the files of secrets itself, so that it can read them again.
+        """
+        names = [name for name in type(self).model_fields if name not in self._in_files]
+        values = {name: getattr(self, name) for name in names}
         return {name.upper(): _plain(value) for name, value in values.items() if value is not None}
 
 
@@ -255,7 +274,10 @@ def read_settings(**flags: Any) -> Settings:
     """
     chosen = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{**_secrets_in_files(), **_environment(), **chosen})
+        in_files, in_variables = _secrets_in_files(), _environment()
+        settings = Settings(**{**in_files, **in_variables, **chosen})
+        settings._in_files = in_files.keys() - in_variables.keys() - chosen.keys()
+        return settings
     except ValidationError as error:
         given = set(chosen)
         wrong = [str(problem["loc"][0]) for problem in error.errors() if problem["loc"]]

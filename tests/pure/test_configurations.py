@@ -139,3 +139,17 @@ def test_settings_can_be_handed_to_a_child_process(monkeypatch: pytest.MonkeyPat
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
+
+
+def test_a_child_process_reads_the_files_of_secrets_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mysql://u:old@db/d")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(secret))
+    settings = read_settings()
+    secret.write_text("mysql://u:new@db/d")
+    assert "DATABASE_URL" not in settings.environment()
+    assert settings.url() == "mysql://u:old@db/d"
+    assert settings.renewed().url() == "mysql://u:new@db/d"
+    assert read_settings(database_url="sqlite:///x").renewed().url() == "sqlite:///x"

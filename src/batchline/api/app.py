@@ -21,7 +21,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = Database(settings.url(), timeout=API_STATEMENT_TIMEOUT, refuse_in_outages=True)
+        database = Database(
+            settings.url(),
+            timeout=API_STATEMENT_TIMEOUT,
+            renew=lambda: settings.renewed().url(),
+            refuse_in_outages=True,
+        )
         state = ApiState(database, settings.late_after_seconds)
         app.state.api = state
         to_thread.current_default_thread_limiter().total_tokens = PAGE_READERS

@@ -61,7 +61,12 @@ def connect(
     from batchline.db.database import Database
 
     pool_size = max(8, 2 * settings.worker_threads)
-    database = Database(settings.url(), pool_size=pool_size, must_exist=not create)
+    database = Database(
+        settings.url(),
+        pool_size=pool_size,
+        must_exist=not create,
+        renew=lambda: settings.renewed().url(),
+    )
     if wait is None:
         database.check_server()
     else:
@@ -74,8 +79,14 @@ def connect_to(settings: "Settings", url: str, variable: str) -> "Database":
     from batchline.db.database import Database
     from batchline.errors import ConfigurationError, SchemaOutdated
 
+    def renew() -> str:
+        now = settings.renewed()
+        others = {"SOURCE_DATABASE_URL": now.source_url, "TARGET_DATABASE_URL": now.target_url}
+        return others.get(variable, now.url)()
+
     try:
-        database = Database(url, pool_size=max(4, settings.worker_threads), must_exist=True)
+        pool_size = max(4, settings.worker_threads)
+        database = Database(url, pool_size=pool_size, must_exist=True, renew=renew)
         database.check_server()
     except (ConfigurationError, SchemaOutdated) as error:
         named = [text.replace("DATABASE_URL", variable) for text in (error.detail, error.hint)]

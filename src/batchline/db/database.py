@@ -42,6 +42,7 @@ class Database:
     Args:
         timeout: seconds that a statement may take, or None for no limit.
         must_exist: do not let SQLite create the file if it is missing.
+        renew: returns the URL again, with another password if it was changed meanwhile.
         refuse_in_outages: once the database is found to be unavailable, raise at once until it is
             available again, instead of waiting for it each time.
     """
@@ -53,9 +54,11 @@ class Database:
         pool_size: int = 8,
         timeout: float | None = STATEMENT_TIMEOUT,
         must_exist: bool = False,
+        renew: Callable[[], str] | None = None,
         refuse_in_outages: bool = False,
     ) -> None:
         parsed = self._parsed = connections.with_driver(url)
+        self._renew = renew
         self.url = connections.without_secrets(parsed)
         try:
             self.engine = create_engine(
@@ -74,7 +77,7 @@ class Database:
                 f"DATABASE_URL cannot be used: {error}",
                 hint="leave out the driver: mysql://…, postgresql://… or sqlite:///…",
             ) from error
-        connections.prepare(self.engine, parsed, timeout, must_exist=must_exist)
+        connections.prepare(self.engine, parsed, timeout, renew, must_exist=must_exist)
         self._breaker = CircuitBreaker(self._probe) if refuse_in_outages else None
         # SQLite lets one writer at a time, and lets the others ask again at ever longer intervals.
         # Those that wait for each other here are woken, and none of them starves.
@@ -155,7 +158,7 @@ class Database:
     def without_time_limit(self) -> "Database":
         """Return another engine for this database, for statements that may take long."""
         url = self._parsed.render_as_string(hide_password=False)
-        return Database(url, pool_size=1, timeout=None)
+        return Database(url, pool_size=1, timeout=None, renew=self._renew)
 
     def close(self) -> None:
         """Close the pooled connections."""

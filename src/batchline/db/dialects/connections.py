@@ -1,6 +1,7 @@
 """Connections to each database: driver, options, oldest supported version."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ POSTGRESQL_ARGUMENTS: dict[str, Any] = {
     "keepalives_count": KEEPALIVE_COUNT,
     "tcp_user_timeout": UNACKNOWLEDGED_TIMEOUT * 1000,
 }
+
+Connect = Callable[[Any, Any, Any, Any], Any]
+Renew = Callable[[], str]
 
 OLDEST = {"mysql": (8, 0, 1), "mariadb": (10, 6), "postgresql": (13,), "sqlite": (3, 35)}
 
@@ -124,12 +128,15 @@ def _unless_given(url: URL, arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name not in url.query}
 
 
-def prepare(engine: Engine, url: URL, timeout: float | None, *, must_exist: bool) -> None:
+def prepare(
+    engine: Engine, url: URL, timeout: float | None, renew: Renew | None, *, must_exist: bool
+) -> None:
     """Attach listeners that prepare each new connection of this engine.
 
     Args:
         url: the database's, as `with_driver` returns it.
         timeout: seconds for one statement, or None for no limit.
+        renew: returns the URL with the password of now, if it may change.
         must_exist: whether a missing file of SQLite is an error.
     """
     if engine.dialect.name == "sqlite":
@@ -139,13 +146,38 @@ def prepare(engine: Engine, url: URL, timeout: float | None, *, must_exist: bool
         event.listen(engine, "checkout", check_file)
         event.listen(engine, "begin", begin)
         return
-    event.listen(engine, "do_connect", _connector(engine, url, timeout))
+    connect = _connector(engine, url, timeout)
+    event.listen(engine, "do_connect", _renewing(connect, renew) if renew else connect)
     liveness.watch(engine)
     if engine.dialect.name == "postgresql":
         event.listen(engine, "do_executemany", copy_rows)
 
 
-def _connector(engine: Engine, url: URL, timeout: float | None) -> Callable[..., Any]:
+def _renewing(connect: Connect, renew: Renew) -> Connect:
+    """Return what reads the account again if a connection fails, and tries again if it changed."""
+    account: dict[str, Any] = {}
+
+    def try_again(dialect: Any, record: Any, words: Any, options: Any) -> Any:
+        before = {**options, **account}
+        try:
+            return connect(dialect, record, words, before)
+        except Exception:
+            with suppress(ConfigurationError):  # the file is being replaced, or is gone
+                account.update(_account(with_driver(renew())))
+            now = {**options, **account}
+            if now == before:
+                raise
+        return connect(dialect, record, words, now)
+
+    return try_again
+
+
+def _account(url: URL) -> dict[str, str]:
+    found = {"user": url.username, "password": url.password}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _connector(engine: Engine, url: URL, timeout: float | None) -> Connect:
     """Return what opens a connection to a server."""
     if engine.dialect.name == "postgresql":
         from batchline.db.dialects import postgresql  # slow to import
