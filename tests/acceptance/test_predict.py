@@ -371,6 +371,18 @@ def test_a_model_file_that_is_known_needs_no_database_and_no_second_validation(
     assert found.stdout == "[]\n"
 
 
+def test_a_name_that_is_no_model_is_named_as_a_file_and_as_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, database = flowers(tmp_path / "in.csv"), f"sqlite:///{tmp_path / 'no.db'}"
+    (tmp_path / "near.onnx").touch()
+    words = (source, "-o", tmp_path / "out.csv", "--database-url", database)
+    said = predict_here(*words, "--model", "near", status=1).stderr
+    assert "there is no file near, and no registry of models: the database" in said
+    assert "hint: give the file near.onnx" in said
+
+
 def test_options_that_could_not_be_followed_are_refused(tmp_path: Path) -> None:
     source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
     words = (source, "-o", target)
@@ -380,6 +392,10 @@ def test_options_that_could_not_be_followed_are_refused(tmp_path: Path) -> None:
     assert "--max-errors" in done.stderr
     done = predict_here(*words, "--model", "flowers", "--missing", "all", status=2)
     assert "batchline models add" in done.stderr
+    done = predict_here(*words, *IRIS, "--max-actors", "3", status=2)
+    assert "--max-actors: needs --engine ray" in done.stderr
+    done = predict_here(*words, *IRIS, "--engine", "spark", status=2)
+    assert "expected local or ray, got spark" in done.stderr
     done = predict_here(*words, *IRIS, "--query", "SELECT 1", status=2)
     assert "name one input: files or --query" in done.stderr
     done = predict_here("-o", target, *IRIS, "--query", "@no.sql", status=2)

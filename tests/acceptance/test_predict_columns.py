@@ -81,14 +81,15 @@ def test_a_name_that_two_columns_would_have_is_told_before_the_run(tmp_path: Pat
     words = (source, "-o", target, "--model", model)
     for more in ((), ("--check",)):
         said = predict_here(*words, *more, status=1).stderr
-        assert "two columns would be named 'sum'" in said
-        assert "two columns would be named 'error'" in said
+        assert "two columns each would be named 'sum', 'error'\n" in said
         assert "--rename" in said
         assert "--keep" in said
     predict_here(*words, "--rename", "sum=total", "--rename", "error=reason")
     assert target.read_text() == "a,b,sum,error,total,reason\n1,2,old,older,3.0,\n"
     predict_here(*words, "--keep", "b")
     assert target.read_text() == "b,sum,error\n2,3.0,\n"
+    said = predict_here(*words, "--keep", "bb", status=1).stderr
+    assert "'bb' is missing and cannot be kept. Is it 'b'?" in said
     said = predict_here(*words, "--rename", "sum=c", "--rename", "sum=d", status=2).stderr
     assert "sum has two new names" in said
 

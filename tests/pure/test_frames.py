@@ -17,6 +17,7 @@ import batchline
 from batchline.constants import FILE_BLOCK_ROWS, IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError
 from batchline.file_errors import InvalidColumns, TooManyErrors
+from batchline.scoring.python_words import python_words
 from tests import models
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -211,6 +212,33 @@ def test_wrong_columns_are_named_all_at_once(iris: batchline.Model) -> None:
         iris.predict(table(), rename={"lable": "class"})
 
 
+def test_a_string_is_no_list_of_names(iris: batchline.Model) -> None:
+    with pytest.raises(TypeError, match=r"got the string 'none'. None keeps all columns, and \[\]"):
+        iris.predict(table(), keep="none")
+    with pytest.raises(TypeError, match="columns must be a list of names, got the string 'a,b'"):
+        batchline.load_model(IRIS_MODEL, columns="a,b")
+
+
+@pytest.mark.parametrize(
+    ("of_the_command", "in_python"),
+    [
+        ("raise --max-errors", "raise max_errors"),
+        ("give it: add --sample ROWS.json", "give it: add sample=ROWS.json"),
+        ("name them with --missing", "name them with missing"),
+        ("--rename OLD=NEW, or to --keep", "rename=OLD=NEW, or to keep"),
+        ("add --encoding utf-16", "add read=ReadOptions(encoding='utf-16')"),
+        ("add --encoding with that", "add read=ReadOptions(encoding='…') with that"),
+        ("add --output-format csv", "add write=WriteOptions(format='csv')"),
+    ],
+)  # fmt: skip
+def test_an_error_in_python_names_arguments_instead_of_options(
+    of_the_command: str, in_python: str
+) -> None:
+    with pytest.raises(ConfigurationError) as raised, python_words():
+        raise ConfigurationError(of_the_command, hint=of_the_command)
+    assert [str(raised.value), raised.value.hint] == [in_python, in_python]
+
+
 def test_something_else_than_a_table_is_refused(iris: batchline.Model) -> None:
     with pytest.raises(TypeError, match=r"got builtins\.list"):
         iris.predict(FLOWERS)
@@ -239,8 +267,9 @@ def test_nothing_is_written_if_too_many_rows_have_errors(
 ) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text(f"{','.join(NAMES)}\n1,2,3,oops\n")
-    with pytest.raises(TooManyErrors):
+    with pytest.raises(TooManyErrors) as raised:
         batchline.predict_file(source, target, model=iris, max_errors=0)
+    assert raised.value.hint == "correct the rows, or raise max_errors"
     assert not target.exists()
     with pytest.raises(TypeError, match="takes no labels"):
         batchline.predict_file(source, target, model=iris, labels=CLASSES)

@@ -116,8 +116,12 @@ def _rows(summary: "Summary", began: float) -> str:
     return f"{summary.rows:,} rows, {rate:,.0f}/s{errors}"
 
 
-def show_summary(summary: "Summary", output: str, *, as_json: bool) -> None:
-    """Print the numbers of rows and the first errors; as JSON on stdout, if no rows go there."""
+def show_summary(summary: "Summary", output: str, replaced: int = 0, *, as_json: bool) -> None:
+    """Print the numbers of rows and the first errors; as JSON on stdout, if no rows go there.
+
+    Args:
+        replaced: rows of the input that are not in the output, since another has their id.
+    """
     if as_json:
         text = json.dumps({"output": output, **summary.to_json()})
         typer.echo(text, err=output == STDOUT)
@@ -131,7 +135,9 @@ def show_summary(summary: "Summary", output: str, *, as_json: bool) -> None:
     by_code = ", ".join(f"{number} {code}" for code, number in summary.errors.most_common())
     errors = f", {summary.failed} with errors ({by_code})" if summary.failed else ""
     where = "standard output" if output == STDOUT else output
-    typer.echo(f"{count(summary.rows, 'row')} in {where}{errors}", err=True)
+    typer.echo(f"{count(summary.rows - replaced, 'row')} in {where}{errors}", err=True)
+    if replaced:
+        typer.echo(f"{count(replaced, 'row')} replaced by a later row with the same id", err=True)
     if summary.blank_lines:
         typer.echo(f"{count(summary.blank_lines, 'blank line')} skipped", err=True)
 

@@ -30,7 +30,9 @@ def _option(text: str, **more: Any) -> Any:
     return typer.Option(help=text, rich_help_panel=RAY, **more)
 
 
-Engine = Annotated[EngineName, _option("Predict on this machine, or on a Ray cluster.")]
+Engine = Annotated[
+    str, _option("Predict on this machine, or on a Ray cluster.", metavar="local|ray")
+]
 RayAddress = Annotated[
     str | None,
     _option(
@@ -50,7 +52,7 @@ GpusPerActor = Annotated[
 
 
 def check_ray(
-    engine: EngineName, sources: Sequence[str], unfit: Mapping[str, object], options: "RayOptions"
+    engine: str, sources: Sequence[str], unfit: Mapping[str, object], options: "RayOptions"
 ) -> "RayOptions | None":
     """Return the options of the Ray engine, or None if the engine is local.
 
@@ -58,11 +60,17 @@ def check_ray(
         unfit: option → its value, of those for which there is only the local engine.
 
     Raises:
+        BadParameter: there is no such engine, or it does not take an option.
         ConfigurationError: Ray is not installed.
     """
     from batchline.errors import ConfigurationError
 
-    if engine is EngineName.LOCAL:
+    if engine not in [*EngineName]:
+        raise typer.BadParameter(
+            f"expected {' or '.join(EngineName)}, got {engine}", param_hint="--engine"
+        )
+    if engine == EngineName.LOCAL:
+        _check_unused(options)
         return None
     given = [name for name, value in unfit.items() if value]
     if "-" in sources:
@@ -86,6 +94,20 @@ def check_ray(
             hint='run: pip install "batchline[ray]"',
         )
     return options
+
+
+def _check_unused(options: "RayOptions") -> None:
+    """Check that no option about actors is given for the local engine, which would ignore it."""
+    names = {
+        "address": "--ray-address",
+        "least": "--min-actors",
+        "most": "--max-actors",
+        "cpus": "--cpus-per-actor",
+        "gpus": "--gpus-per-actor",
+    }
+    for field, name in names.items():
+        if getattr(options, field) != getattr(type(options)(), field):
+            raise typer.BadParameter("needs --engine ray", param_hint=name)
 
 
 @contextmanager

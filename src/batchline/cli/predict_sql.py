@@ -211,7 +211,7 @@ class SqlRun:
             ).run()
             complete()
         place = self.output or f"the table {self.sql.into}"
-        show_summary(summary, place, as_json=self.as_json)
+        show_summary(summary, place, target.replaced if target else 0, as_json=self.as_json)
         return summary.failed
 
     @contextmanager

@@ -73,6 +73,8 @@ class Target:
         self._is_complete = False
         self.stored = 0
         """How many rows are in the table itself, even if the run does not get any further."""
+        self.replaced = 0
+        """How many rows had the id of a later row of their transaction, which is in the table."""
 
     def check(self) -> None:
         """Check names and columns, and write nothing.
@@ -163,7 +165,8 @@ class Target:
         for start in range(0, len(rows), SQL_TRANSACTION_ROWS):
             part = rows[start : start + SQL_TRANSACTION_ROWS]
             if self._upserts:
-                part = self._last_of_each(part)
+                part = self._last_of_each(every := part)
+                self.replaced += len(every) - len(part)
             self._patiently(partial(self._write_in, rows=part), repeatable=self._upserts)
             self.stored += 0 if self._is_beside else len(part)
 

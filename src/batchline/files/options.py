@@ -79,7 +79,7 @@ class ReadOptions:
         Raises:
             FormatUnknown: neither this option nor the extension shows it.
         """
-        return self.format or format_of(path, "--input-format")
+        return self.format or format_of(path, input_name(path), "--input-format")
 
     def delimiter_of(self, path: str) -> str:
         return self.delimiter or default_delimiter(path)
@@ -107,7 +107,7 @@ class WriteOptions:
         check_delimiter(self.delimiter)
 
     def format_of(self, path: str) -> Format:
-        return self.format or format_of(path, "--output-format")
+        return self.format or format_of(path, output_name(path), "--output-format")
 
     def delimiter_of(self, path: str) -> str:
         return self.delimiter or default_delimiter(path)
@@ -148,18 +148,20 @@ def plain_name(path: str) -> PurePosixPath:
     return name.with_suffix("") if name.suffix.lower() in COMPRESSIONS else name
 
 
-def format_of(path: str, option: str) -> Format:
+def format_of(path: str, name: str, option: str) -> Format:
     """Return the format of a file by its extension.
 
     Args:
+        name: the file in errors.
         option: the one to add if the extension does not show it.
     """
     try:
         return EXTENSIONS[plain_name(path).suffix.lower()]
     except KeyError:
-        what = "standard input or output" if path == STANDARD_STREAM else path
         raise FormatUnknown(
-            f"the name does not show the format of {what}",
+            f"the name does not show the format of {name}"
+            if path != STANDARD_STREAM
+            else f"{name} has no name that shows its format",
             hint=f"add {option} csv, {option} jsonl or {option} parquet",
         ) from None
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from batchline.errors import Fault
 from batchline.file_errors import FileError, InvalidColumns, NotWritten
 from batchline.files.blocks import Kept
-from batchline.files.columns import CLASH_HINT
+from batchline.files.columns import CLASH_HINT, listed
 from batchline.files.compression import Compressed
 from batchline.files.csv_writer import CsvWriter, Stream
 from batchline.files.options import Format, WriteOptions
@@ -248,9 +248,11 @@ def _writer(
 
 
 def _faults(path: str, kept: pa.Schema, new: pa.Schema, format_: Format) -> Iterator[Fault]:
-    for name, count in Counter([*kept.names, *new.names]).items():
-        if count > 1 and (name or format_ is not Format.CSV):
-            yield Fault(path, "repeated_column", f"two columns would be named {name!r}")
+    counts = Counter([*kept.names, *new.names])
+    twice = [each for each in counts if counts[each] > 1 and (each or format_ is not Format.CSV)]
+    if twice:
+        verb = "would be named" if len(twice) == 1 else "each would be named"
+        yield Fault(path, "repeated_column", f"two columns {verb} {listed(twice)}")
     if format_ is Format.PARQUET:
         return
     for field in [*kept, *new]:

@@ -10,7 +10,7 @@ from batchline.constants import MAX_REPORTED_FAULTS
 from batchline.errors import Fault
 from batchline.file_errors import FormatUnknown, InvalidColumns
 from batchline.files.blocks import Block
-from batchline.files.columns import repeated
+from batchline.files.columns import repeated, suggested
 from batchline.files.csv_file import CsvFile
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
@@ -232,8 +232,11 @@ def _kept_faults(
     path, columns = file.location.path, Counter(file.columns)
     missing = [] if file.is_open_ended else [name for name in names if name not in known]
     twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name]
+    detail = "the column {!r} is missing and cannot be kept. {}"
     return [
-        Fault(path, "missing_column", f"the column {name!r} is missing and cannot be kept", hint)
+        Fault(
+            path, "missing_column", detail.format(name, suggested(name, file.columns, names)), hint
+        )
         for name in missing
     ] + [repeated(path, file.columns, name) for name in twice]
 

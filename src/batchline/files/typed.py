@@ -15,6 +15,11 @@ from batchline.files.kinds import Kind
 from batchline.files.lists import fixed_lists, items_of
 from batchline.files.value_texts import is_list
 
+TEXT_HINT = (
+    "convert the texts to numbers, or read them from CSV. What `predict` keeps from CSV is text in "
+    "other formats"
+)
+
 Report = Callable[[int, str, str, str], None]
 
 
@@ -25,7 +30,8 @@ def column_faults(path: str, schema: pa.Schema, features: Mapping[str, Kind]) ->
         if count > 1:
             yield repeated(path, tuple(schema.names), name)
         elif count == 1 and not can_become(type_ := schema.field(name).type, kind):
-            yield Fault(path, "wrong_type", f"{name!r} must be {kind}, but its type is {type_}")
+            detail = f"{name!r} must be {kind}, but its type is {type_}"
+            yield Fault(path, "wrong_type", detail, TEXT_HINT if _is_text(type_) else "")
         elif count == 0 and not kind.optional:
             detail = f"the column {name!r} is missing. {suggested(name, schema.names, features)}"
             yield Fault(path, "missing_column", detail)
@@ -62,11 +68,15 @@ def can_become(type_: pa.DataType, kind: Kind) -> bool:
     if kind.width is not None:
         return is_list(type_) and can_become(type_.value_type, Kind(kind.dtype))
     if kind.is_text:
-        checks = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
-    elif kind.dtype == "bool":
+        return _is_text(type_)
+    if kind.dtype == "bool":
         return bool(pa.types.is_boolean(type_))
-    else:
-        checks = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
+    checks = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
+    return any(check(type_) for check in checks)
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    checks = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
     return any(check(type_) for check in checks)
 
 

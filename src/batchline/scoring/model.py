@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchline.errors import ConfigurationError
+from batchline.errors import BatchlineError, ConfigurationError, UnknownModel
 from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
@@ -89,14 +89,28 @@ def load_version(
             f"the version in {model[:80]!r} must be a number",
             hint=f"use --model {name[:60]} for the active version, or {name[:60]}@1 for the first",
         )
-    database = open_database()
+    try:
+        database = open_database()
+    except BatchlineError as error:
+        error.detail = f"there is no file {model[:200]}, and no registry of models: {error.detail}"
+        error.hint = f"{_file_hint(model)}. For a model of the database, {error.hint}"
+        raise
     try:
         version = read_version(database, name, int(number) if number else None)
         predictor = ModelCache(database, runtime, max_bytes=1).predictor(version)
+    except UnknownModel as error:
+        error.detail = f"there is no file {model[:200]}, and {error.detail} in {database.url}"
+        error.hint = f"{_file_hint(model)}, or {error.hint}"
+        raise
     finally:
         database.close()
     content = partial(_stored_content, open_database, version)
     return ScoringModel(predictor, name, str(version.number), version.sha256, content)
+
+
+def _file_hint(model: str) -> str:
+    beside = Path(f"{model}.onnx")
+    return f"give the file {beside}" if beside.exists() else "give the path of an ONNX file"
 
 
 def _stored_content(open_database: "Callable[[], Database]", version: "Version") -> ModelContent:

@@ -30,6 +30,7 @@ from batchline.scoring.columns import (
 from batchline.scoring.frames import predict_stream, predict_table, table_of
 from batchline.scoring.local import LocalEngine
 from batchline.scoring.model import ScoringModel, is_file, load_file, load_version
+from batchline.scoring.python_words import python_words
 from batchline.scoring.scorer import Scorer
 from batchline.scoring.summary import ErrorLimit, Summary
 
@@ -118,6 +119,7 @@ class Model:
         columns = len(kinds_of(self._model.predictor.signature))
         return f"<Model {self.name}, version {self.version}, reads {columns} columns>"
 
+    @python_words()
     def predict(
         self, frame: Any, *, keep: Sequence[str] | None = None, **options: Unpack[OutputOptions]
     ) -> Any:
@@ -141,11 +143,13 @@ class Model:
             TooManyErrors: more rows have errors than `max_errors`, or one without `error_column`.
             TypeError: `frame` is no table.
         """
+        _check_names(keep=keep)
         scorer, limit = self._scorer(options), _limit(options)
         if isinstance(frame, pa.RecordBatchReader):
             return predict_stream(frame, scorer, keep, limit)
         return predict_table(table_of(frame), scorer, keep, limit, self._threads)
 
+    @python_words()
     def predict_file(
         self,
         sources: str | Path | Sequence[str | Path],
@@ -157,6 +161,7 @@ class Model:
         **options: Unpack[OutputOptions],
     ) -> Summary:
         """Predict every row of files, as `batchline predict` does. See `batchline.predict_file`."""
+        _check_names(keep=keep)
         given = [sources] if isinstance(sources, str | Path) else sources
         scorer, limit = self._scorer(options), _limit(options)
         with open_source([str(each) for each in given], read or ReadOptions()) as source:
@@ -184,6 +189,7 @@ class Model:
         return Scorer(model.predictor, kinds, added, model.name, model.version)
 
 
+@python_words()
 def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
     """Load a model: an ONNX file by path or URL, or `NAME` or `NAME@VERSION` of a database.
 
@@ -196,6 +202,10 @@ def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
         ConfigurationError: the model cannot be served.
         UnknownModel, UnknownVersion: the database has no such version.
     """
+    listed = {
+        name: options.get(name) for name in ("columns", "missing", "no_missing", "missing_text")
+    }
+    _check_names(**listed)
     threads = options.get("threads") or cores()
     providers = options.get("execution_providers", Runtime().providers)
     runtime = Runtime(providers=providers, parallel_calls=threads)
@@ -253,6 +263,18 @@ def predict_file(
     else:
         loaded = load_model(model, **given)
     return loaded.predict_file(sources, output, keep=keep, read=read, write=write, **adding)
+
+
+def _check_names(**lists: object) -> None:
+    """Check that lists of names are none of letters.
+
+    Raises:
+        TypeError: one is a string.
+    """
+    for argument, names in lists.items():
+        if isinstance(names, str):
+            none = ". None keeps all columns, and [] none" if argument == "keep" else ""
+            raise TypeError(f"{argument} must be a list of names, got the string {names!r}{none}")
 
 
 def _choices(options: ModelOptions) -> Choices:

@@ -229,6 +229,18 @@ def test_ids_of_a_file_become_those_of_an_existing_table(
     assert predicted(database) == [*doubled(1), (2, "[18.0,1.0]", None), *doubled(3)]
 
 
+@pytest.mark.parametrize("database_kind", SQLITE, indirect=True)
+def test_rows_with_the_id_of_another_row_are_not_counted_twice(
+    database_url: str, database: Database, model: Path, tmp_path: Path
+) -> None:
+    fill(database, 2)
+    (tmp_path / "twice.csv").write_text("id,x0,x1\n1,9,0.5\n2,3,0.5\n1,4,0.5\n")
+    words = (tmp_path / "twice.csv", "--into", "scores", "--id", "id", "--model", model)
+    result = predict(*words, DATABASE_URL=database_url)
+    said = "2 rows in the table scores\n1 row replaced by a later row with the same id\n"
+    assert result.stderr == said
+
+
 def test_names_and_texts_of_others_never_become_sql(
     database_url: str, database: Database, tmp_path: Path
 ) -> None:
