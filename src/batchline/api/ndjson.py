@@ -72,6 +72,21 @@ class Group:
     refused: dict[int, BatchlineError] = field(default_factory=dict)
     rejected: list[tuple[int, Rejection]] = field(default_factory=list)
 
+    def add(
+        self,
+        numbers: Sequence[int],
+        data: Sequence[str],
+        models: Sequence[str],
+        custom_ids: Sequence[str | None],
+        keys: Sequence[Key | None],
+    ) -> None:
+        """Add valid lines."""
+        self.numbers += numbers
+        self.data += data
+        self.models += models
+        self.custom_ids += custom_ids
+        self.keys += keys
+
     def new_items(self, api_key_id: int | None) -> NewItems:
         """Return the valid lines as items to store, with the API key of their upload."""
         return NewItems(
@@ -204,11 +219,7 @@ def _take_all(lines: Sequence[bytes], first: int, signatures: Signatures, group:
             keys = list(map(_to_key, sent_keys, map(NewItem, models, as_sent, custom_ids)))
     except (orjson.JSONDecodeError, KeyError, BatchlineError):
         return False
-    group.numbers += range(first, first + len(lines))
-    group.data += texts
-    group.models += models
-    group.custom_ids += custom_ids
-    group.keys += keys
+    group.add(range(first, first + len(lines)), texts, models, custom_ids, keys)
     return True
 
 
@@ -230,11 +241,7 @@ def _take_each(
         else:
             if refusal:
                 group.refused[len(group.numbers)] = refusal
-            group.numbers.append(number)
-            group.data.append(item.data)
-            group.models.append(item.model)
-            group.custom_ids.append(item.custom_id)
-            group.keys.append(key)
+            group.add([number], [item.data], [item.model], [item.custom_id], [key])
 
 
 def _check(

@@ -182,12 +182,12 @@ def predict(
         error_column=error_column,
         model_columns=model_columns or bool(into),
     )
-    rest = loaded, added, reading, writing, kept_names(keep), limit, as_json
+    both = loaded, added, reading, writing, kept_names(keep), limit, as_json
     if sql.is_used:
-        run = SqlRun(sources or [], output, sql, settings, *rest)
+        run = SqlRun(settings, sources or [], output, *both, sql)
         failed = run.check() if check else run.execute()
     else:
-        files = FileRun(settings, sources or [], output, *rest, only_errors, ray)
+        files = FileRun(settings, sources or [], output, *both, only_errors, ray)
         failed = files.execute(attempt, resume=resume) if attempt else files.check()
     if failed:
         raise typer.Exit(WITH_ERRORS)

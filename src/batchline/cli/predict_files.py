@@ -11,37 +11,24 @@ import typer
 from batchline.cli.predict_output import show_progress, show_summary
 from batchline.cli.predict_process import stopped_by_signals
 from batchline.cli.predict_ray import ray_engine
+from batchline.cli.predict_run import Run
 
 if TYPE_CHECKING:
-    from batchline.configurations import Settings
-    from batchline.files.options import ReadOptions, WriteOptions
+    from batchline.files.options import WriteOptions
     from batchline.files.sink import Encoder
     from batchline.files.source import Source
-    from batchline.scoring.columns import Added
     from batchline.scoring.local import LocalEngine
-    from batchline.scoring.model import ScoringModel
     from batchline.scoring.ray_options import RayOptions
     from batchline.scoring.scorer import Scorer
-    from batchline.scoring.summary import ErrorLimit
     from batchline.scoring.supervisor import Attempt
     from batchline.scoring.watched import Watch
 
 
 @dataclass(frozen=True)
-class FileRun:
-    """A run from files to a file, with everything that was asked for."""
+class FileRun(Run):
+    """A run from files to a file."""
 
-    settings: "Settings"
-    sources: list[str]
-    output: str | None
-    model: "ScoringModel"
-    added: "Added"
-    reading: "ReadOptions"
-    writing: "WriteOptions"
-    keep: list[str] | None
-    limit: "ErrorLimit"
-    as_json: bool
-    only_errors: str | None
+    only_errors: str | None = None
     ray: "RayOptions | None" = None
 
     def check(self) -> int:
@@ -49,10 +36,9 @@ class FileRun:
         from batchline.files import STANDARD_STREAM, open_source
         from batchline.files.outputs import check_place
         from batchline.files.sink import check_columns
-        from batchline.scoring.columns import kinds_of
         from batchline.scoring.rounding import rounded_integers
 
-        kinds = kinds_of(self.model.predictor.signature)
+        kinds = self.kinds
         with open_source(self.sources, self.reading) as source:
             kept = source.check(kinds, self.keep)
             path = self.output or STANDARD_STREAM
@@ -71,15 +57,12 @@ class FileRun:
     def execute(self, attempt: "Attempt", *, resume: bool) -> int:
         """Predict all rows, and return how many have errors."""
         from batchline.files import encoder_of, open_source
-        from batchline.scoring.columns import kinds_of
         from batchline.scoring.continued import facts_of, open_output
         from batchline.scoring.only_errors import check_earlier
-        from batchline.scoring.watched import Watch
 
         assert self.output is not None
-        kinds = kinds_of(self.model.predictor.signature)
+        kinds = self.kinds
         new, again = self.added.schema, attempt.number > 0
-        watch = Watch(attempt.board, attempt.case)
         with open_source(self.sources, self.reading) as source, self._earlier() as before:
             kept = source.check(kinds, self.keep)
             if not again:
@@ -101,7 +84,7 @@ class FileRun:
                     before,
                     sink,
                     partial(encoder_of, self.output, kept, new, options),
-                    watch=watch,
+                    attempt,
                     on_progress=on_progress,
                     journal=journal,
                 ) as engine,
@@ -126,14 +109,15 @@ class FileRun:
         before: "Source | None",
         sink: Any,
         encoder: "Callable[[], Encoder]",
-        *,
-        watch: "Watch",
+        attempt: "Attempt",
         **more: Any,
     ) -> "Iterator[LocalEngine]":
         """Return the engine that was asked for. See `LocalEngine` for the other arguments."""
         from batchline.scoring.local import LocalEngine
         from batchline.scoring.only_errors import paired
+        from batchline.scoring.watched import Watch
 
+        watch = Watch(attempt.board, attempt.case)
         scorer = self._scorer(watch)
         more |= {"watch": watch, "limit": self.limit}
         if self.ray:
@@ -159,14 +143,12 @@ class FileRun:
         return open_source([self.only_errors], reading)
 
     def _scorer(self, watch: "Watch") -> "Scorer":
-        from batchline.scoring.columns import kinds_of
         from batchline.scoring.scorer import Scorer
         from batchline.scoring.watched import WatchedPredictor
 
         model = self.model
         predictor = WatchedPredictor.of(model.predictor, watch)
-        kinds = kinds_of(predictor.signature)
-        return Scorer(predictor, kinds, self.added, model.name, model.version)
+        return Scorer(predictor, self.kinds, self.added, model.name, model.version)
 
     def _write_options(self, source: "Source") -> "WriteOptions":
         """Write as the input is written, as far as the options and the name leave it open."""

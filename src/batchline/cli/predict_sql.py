@@ -13,21 +13,16 @@ import typer
 from batchline.cli.output import count
 from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
 from batchline.cli.predict_process import stopped_by_signals
+from batchline.cli.predict_run import Run
 from batchline.cli.wiring import connect_to, runtime_of
 from batchline.constants import IfExists
 from batchline.errors import BatchlineError
 
 if TYPE_CHECKING:
-    from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.db.scoring_target import Target, Version
-    from batchline.files.kinds import Kind
-    from batchline.files.options import ReadOptions, WriteOptions
-    from batchline.scoring.columns import Added
-    from batchline.scoring.model import ScoringModel
     from batchline.scoring.scorer import Scorer
     from batchline.scoring.sql_source import SqlSource
-    from batchline.scoring.summary import ErrorLimit
 
 SQL = "SQL"
 
@@ -161,20 +156,10 @@ def _query_text(query: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class SqlRun:
-    """Everything that was asked for, with SQL on one side at least."""
+class SqlRun(Run):
+    """A run with SQL on one side at least."""
 
-    sources: list[str]
-    output: str | None
     sql: SqlOptions
-    settings: "Settings"
-    model: "ScoringModel"
-    added: "Added"
-    reading: "ReadOptions"
-    writing: "WriteOptions"
-    keep: list[str] | None
-    limit: "ErrorLimit"
-    as_json: bool
 
     def check(self) -> int:
         """Check the columns of both sides, and print what the output would have."""
@@ -182,7 +167,7 @@ class SqlRun:
             typer.echo(f"source: {self._source_name(source)}")
             if target is not None:
                 typer.echo(f"table: {self.sql.into}, --if-exists {self.sql.if_exists}")
-        kinds = self._kinds
+        kinds = self.kinds
         typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
         last = ["predicted_at"] if target is not None else []
         typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names, *last])}")
@@ -226,7 +211,7 @@ class SqlRun:
         )
         with closing(ModelProcesses(copy, self.settings.model_timeout)) as processes:
             predictor = IsolatedPredictor.of(own, processes)
-            yield Scorer(predictor, self._kinds, self.added, model.name, model.version)
+            yield Scorer(predictor, self.kinds, self.added, model.name, model.version)
 
     @contextmanager
     def _with_outcome(self, target: "Target | None") -> Iterator[None]:
@@ -247,18 +232,12 @@ class SqlRun:
             return f"{stored}, and a second run adds them again. Delete them first"
         return f"{stored}. Run the command again to complete it"
 
-    @property
-    def _kinds(self) -> "dict[str, Kind]":
-        from batchline.scoring.columns import kinds_of
-
-        return kinds_of(self.model.predictor.signature)
-
     @contextmanager
     def _opened(self) -> "Iterator[tuple[Any, Any, Target | None]]":
         """Open both sides and check their columns."""
         with ExitStack() as stack:
             source = self._open_source(stack)
-            kept = source.check(self._kinds, self._kept_names())
+            kept = source.check(self.kinds, self._kept_names())
             target = None
             if self.sql.into is not None:
                 target = self._target(kept)
