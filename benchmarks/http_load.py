@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import cycle
+from types import MappingProxyType
 from typing import Any
 
 import uvloop
@@ -54,9 +55,10 @@ class LoadFailed(Exception):
     """A client got an unexpected response, or none."""
 
 
-def post(path: str, body: str) -> str:
+def post(path: str, body: str, headers: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return a request with a JSON body as text."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}"
 
 

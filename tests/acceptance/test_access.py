@@ -54,6 +54,14 @@ def test_no_method_and_no_spelling_of_a_path_avoids_the_key(iris_url: str, metho
             assert response.status_code == 401, path
 
 
+def test_a_path_that_a_pattern_accepts_needs_the_role_of_its_route(iris_url: str) -> None:
+    read, write = add_key(iris_url, Role.READ), add_key(iris_url)
+    with api(iris_url) as client:
+        for path in ("/items%0A", "/predict%0A", "/items", "/predict"):
+            assert client.post(path, json=ROW, headers=bearer(read)).status_code == 403, path
+        assert client.post("/items%0A", json=ROW, headers=bearer(write)).status_code == 200
+
+
 def test_the_errors_say_what_to_send(iris_url: str) -> None:
     read = add_key(iris_url, Role.READ)
     with api(iris_url) as client:

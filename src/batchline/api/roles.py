@@ -53,20 +53,18 @@ class RouteNeeds:
         for route in routes:
             for method in methods_of(route):
                 need = NEEDS.get(f"{method} {route.path}", Role.ADMIN)
-                if "{" in route.path:
-                    self._by_pattern.append((method, route.path_regex, need))
-                else:
-                    self._by_path[method, route.path] = need
+                self._by_path[method, route.path] = need
+                self._by_pattern.append((method, route.path_regex, need))
 
     def of(self, method: str, path: str) -> Need:
         """Return what a request needs. Any key may learn that there is no such path or method."""
         if method == "HEAD":
             method = "GET"
-        need = self._by_path.get((method, path))
+        need = self._by_path.get((method, path))  # the quick way for paths without parameters
         if need is not None:
             return need
         for of_route, pattern, need in self._by_pattern:
-            if of_route == method and pattern.match(path):
+            if of_route == method and pattern.match(path):  # /items matches with a line feed, too
                 return need
         return Role.READ
 
