@@ -10,6 +10,7 @@ import httpx
 from batchline import api_keys
 from batchline.api.app import create_app
 from batchline.api.server import guarded
+from batchline.api.state import ApiState
 from batchline.api_keys import Role
 from batchline.cli.exposure import rules_of
 from batchline.configurations import read_settings
@@ -20,9 +21,10 @@ from batchline.db.database import Database
 class Client:
     """Sends one request after the other, with `Host: 127.0.0.1` unless another one is given."""
 
-    def __init__(self, http: httpx.AsyncClient, runner: asyncio.Runner) -> None:
+    def __init__(self, http: httpx.AsyncClient, runner: asyncio.Runner, state: ApiState) -> None:
         self._http = http
         self._runner = runner
+        self.state = state
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self._runner.run(self._http.request(method, path, **more))
@@ -44,9 +46,8 @@ def api(database_url: str, **settings: Any) -> Iterator[Client]:
         lifespan = app.router.lifespan_context(app)
         runner.run(lifespan.__aenter__())
         try:
-            yield Client(
-                httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1"), runner
-            )
+            http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+            yield Client(http, runner, app.state.api)
         finally:
             runner.run(lifespan.__aexit__(None, None, None))
 

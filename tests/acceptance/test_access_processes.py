@@ -99,6 +99,47 @@ def test_a_target_with_a_host_of_its_own_does_not_replace_the_header(api: Servic
     assert raw(api, b"GET /items HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 421 ")
 
 
+INNER = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 34\r\n\r\n"
+INNER += b'{"data": [[5.1, 3.5, 1.4, 0.2]]}  '
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        b"Content-Length: 5\r\nContent-Length: 0\r\n",
+        b"Content-Length: 0, 5\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length : 5\r\n",
+        b"Content-Length: 0x5\r\n",
+        b"Content-Length: 5\r\n 0\r\n",
+        b"Transfer-Encoding: identity, chunked, identity\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+    ],
+)
+def test_a_request_whose_end_is_ambiguous_hides_no_other_request(api: Service, head: bytes) -> None:
+    """Two servers could see different ends, and only one of them the second request."""
+    request = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n"
+    responses = raw(api, request + b"0\r\n\r\n" + INNER)
+    assert responses.startswith(b"HTTP/1.1 400 "), responses
+    assert responses.count(b"HTTP/1.1 ") == 1
+
+
+def test_the_body_of_a_refused_request_is_no_request(api: Service) -> None:
+    length = b"Content-Length: %d\r\n" % len(INNER)
+    for sent, status in (
+        (b"Host: evil.example\r\n", 421),
+        (b"Host: localhost\r\nOrigin: null\r\n", 403),
+    ):
+        head = b"POST /predict HTTP/1.1\r\n" + sent + length + b"Connection: close\r\n\r\n"
+        responses = raw(api, head + INNER)
+        assert responses.startswith(b"HTTP/1.1 %d " % status), responses
+        assert responses.count(b"HTTP/1.1 ") == 1
+
+
 def test_no_key_is_in_the_log(api: Service) -> None:
     """This test comes last, because from now on the API requires keys."""
     keys = [add_key(api.database_url, role) for role in Role] + ["bl_unknown-secret"]

@@ -1,12 +1,24 @@
 """What a client with limits gets, and what the others notice of it."""
 
 import json
+import time
+from collections.abc import AsyncIterator
 
-from tests.api import add_key, api, bearer
+from batchline.constants import KEYS_LIFETIME, UPLOAD_BLOCK_BYTES
+from tests.api import add_key, api, bearer, revoke_key
 from tests.service import IRIS
 
 ROW = {"data": [IRIS]}
 LINE = json.dumps(ROW)
+
+
+class Clock:
+    """A clock that the test sets forward."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
 
 
 def test_too_many_requests_are_refused_with_the_time_to_wait(iris_url: str) -> None:
@@ -70,3 +82,23 @@ def test_an_upload_may_register_exactly_what_is_left(iris_url: str) -> None:
     with api(iris_url) as client:
         response = client.post("/items", content=f"{LINE}\n" * 5, headers=bearer(key))
         assert json.loads(response.text.splitlines()[-1])["done"] is True
+
+
+def test_an_upload_ends_when_its_key_is_revoked(iris_url: str) -> None:
+    """It began with a valid key, so only its next group shows that this has changed."""
+    key = add_key(iris_url, name="shop")
+
+    async def lines() -> AsyncIterator[bytes]:
+        yield f"{LINE}\n".encode() * 2 * (UPLOAD_BLOCK_BYTES // len(LINE))
+        revoke_key(iris_url, "shop")
+        clock.ahead += KEYS_LIFETIME
+        yield f"{LINE}\n".encode() * 2 * (UPLOAD_BLOCK_BYTES // len(LINE))
+
+    clock = Clock()
+    with api(iris_url) as client:
+        client.state.keys._clock = clock
+        response = client.post("/items", content=lines(), headers=bearer(key))
+        end = json.loads(response.text.splitlines()[-1])
+        assert (end["done"], end["error"]["code"]) == (False, "unauthorized")
+        assert end["registered"] > 0
+        assert end["from_line"] == end["registered"] + 1

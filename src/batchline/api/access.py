@@ -61,6 +61,7 @@ class Access:
         self._app = app
         self._rules = rules
         self._needs = RouteNeeds(routes_of(app))
+        self._requires_keys = rules.auth is Auth.ON
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -85,9 +86,9 @@ class Access:
             return None
         fields = _fields(scope)
         keys: KeyReader = self._app.state.api.keys
-        is_open = self._rules.auth is Auth.OFF or (
-            self._rules.auth is Auth.AUTO and not await keys.exist()
-        )
+        if not self._requires_keys and self._rules.auth is Auth.AUTO:
+            self._requires_keys = await keys.exist()  # and from then on, whatever happens to it
+        is_open = not self._requires_keys
         if is_open:
             self._rules.hosts.check(fields.get(b"host", b""), scope["server"])
         if scope["method"] not in SAFE_METHODS:

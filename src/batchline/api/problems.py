@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
 from batchline.api.routers import ROUTERS
+from batchline.api_keys import KEY, PREFIX
 from batchline.errors import BatchlineError, Fault, InvalidData, StatementFailed, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     detail = error.detail
     if error.status >= 500:
         # Only the log gets the database's message, which may name hosts and users.
-        log.warning(error.code, path=request.url.path, detail=error.detail, hint=error.hint)
+        log.warning(error.code, path=_path(request), detail=error.detail, hint=error.hint)
         detail = error.title
     if isinstance(error, Unavailable) and request.method == "POST":
         detail = f"{detail}. {error.outcome}"
@@ -97,9 +98,14 @@ async def _hung_up(request: Request, error: Exception) -> Response:
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    log.error("internal_error", path=request.url.path, exc_info=error)
+    log.error("internal_error", path=_path(request), exc_info=error)
     bug = BatchlineError("The API logged the error and its traceback")
     return _problem(bug.status, bug.title, bug.detail, bug.code, hint=bug.public_hint)
+
+
+def _path(request: Request) -> str:
+    """Return the path for the log. A client may have put its API key there."""
+    return KEY.sub(f"{PREFIX}…", request.url.path)
 
 
 def _problem(

@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,7 +20,7 @@ from batchline.db.cruds import usage
 from batchline.db.cruds.keys import ApiKey
 from batchline.db.cruds.usage import Use
 from batchline.db.database import Database
-from batchline.errors import BatchlineError, CommitUnknown, QuotaExceeded, RateLimited
+from batchline.errors import BatchlineError, CommitUnknown, QuotaExceeded, RateLimited, Unauthorized
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +32,28 @@ def _now() -> datetime:
 
 
 class Owner:
-    """The API key for which a request registers items."""
+    """The API key for which a request registers items.
 
-    def __init__(self, key: ApiKey, quotas: "Quotas") -> None:
+    Args:
+        find: returns the key with a hash, unless it has been revoked.
+    """
+
+    def __init__(
+        self, key: ApiKey, quotas: "Quotas", find: Callable[[str], Awaitable[ApiKey | None]]
+    ) -> None:
         self.key_id = key.id
         self._key = key
         self._quotas = quotas
+        self._find = find
+
+    async def check(self) -> None:
+        """Check that a request that takes long may go on.
+
+        Raises:
+            Unauthorized: the key has been revoked since the request began.
+        """
+        if await self._find(self._key.sha256) is None:
+            raise Unauthorized("the API key has been revoked", hint="use another API key")
 
     def take(self, items: int) -> int:
         """Count items that are to be stored, and return how many of them may be."""
@@ -81,6 +97,7 @@ class Quotas:
         self._used: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._has_failed = False
 
     def admit(self, key: ApiKey, *, registers: bool) -> None:
         """Count a request before its body is read.
@@ -187,17 +204,23 @@ class Quotas:
             if items or used:
                 loop = asyncio.get_running_loop()
                 self.learn(await loop.run_in_executor(self._thread, self._write, items, used))
+            self._has_failed = False
         except CommitUnknown:
             pass  # it is stored, most likely, and a client must not be counted twice
         except Exception as error:
-            detail = error.detail if isinstance(error, BatchlineError) else repr(error)
-            log.warning("the use of API keys cannot be saved", detail=detail)
+            self._warn(error)
             self._unsaved.update(self._saving)
             self._used |= used
         self._saving = Counter()
         self._timer = None
         if self._unsaved or self._used:
             self._save_later()
+
+    def _warn(self, error: Exception) -> None:
+        if not self._has_failed:
+            detail = error.detail if isinstance(error, BatchlineError) else repr(error)
+            log.warning("the use of API keys cannot be saved", detail=detail)
+        self._has_failed = True
 
     def _write(self, items: Use, used: set[int]) -> Use:
         return self._database.transaction(lambda c: usage.save(c, items, used))

@@ -59,7 +59,7 @@ class ApiState:
     def owner_of(self, scope: Scope) -> Owner | None:
         """Return for whom a request registers items. Without an API key this is unknown."""
         api_key = key_of(scope)
-        return None if api_key is None else Owner(api_key, self.quotas)
+        return None if api_key is None else Owner(api_key, self.quotas, self.keys.find)
 
     async def register(self, item: NewItem, key: Key | None, owner: Owner | None) -> int:
         """Store an item and return its id, or the id that the idempotency key has registered.

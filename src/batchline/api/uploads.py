@@ -45,6 +45,7 @@ from batchline.errors import (
     QuotaExceeded,
     SchemaOutdated,
     ShuttingDown,
+    Unauthorized,
     Unavailable,
 )
 
@@ -187,7 +188,7 @@ class Upload(Response):
         """Register the lines, and return the last line of the response."""
         try:
             await self._unless_cancelled(self._register(receive, outbox))
-        except (Unavailable, BodyTimeout, QuotaExceeded) as error:
+        except (Unavailable, BodyTimeout, QuotaExceeded, Unauthorized) as error:
             if not outbox.has_begun:
                 raise
             return self._broken_off(error)
@@ -209,6 +210,8 @@ class Upload(Response):
         try:
             while group := await coming:
                 coming = asyncio.ensure_future(anext(groups, None))
+                if self._owner is not None:
+                    await self._owner.check()
                 allowed = self._within_quota(group)
                 self._tried = allowed.last
                 answers = await self._store(allowed)
