@@ -50,7 +50,12 @@ class Server(ABC):
 
     @classmethod
     def find_program(cls) -> Path:
-        """Return the installed or the downloaded program. DEVSERVERS_FETCH=1 forces the latter."""
+        """Return the installed or the downloaded program. DEVSERVERS_FETCH=1 forces the latter.
+
+        A variable such as DEVSERVERS_POSTGRESQL names another program, to test another release.
+        """
+        if given := os.environ.get(f"DEVSERVERS_{cls.name.upper()}"):
+            return Path(given)
         program = None if os.environ.get("DEVSERVERS_FETCH") == "1" else cls.installed()
         return program or next(fetched(cls.package).glob(cls.package.programs[0]))
 

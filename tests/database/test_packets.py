@@ -22,7 +22,7 @@ from batchline.db.dialects.upserts import write_rows
 from batchline.db.migrations import upgrade
 from batchline.db.new_items import Key, NewItems
 from batchline.db.work import Predicted
-from batchline.errors import ItemTooLarge
+from batchline.errors import ItemTooLarge, ValueRejected
 from batchline.task.hand import Hand
 from tests.conftest import Servers, first_of
 
@@ -133,3 +133,6 @@ def test_rows_of_a_table_of_predictions_are_written(small_packets: Database) -> 
     with small_packets.read() as connection:
         query = f"SELECT count(*) FROM mine WHERE length(text) = {len(text)}"
         assert connection.exec_driver_sql(query).scalar_one() == 7
+    too_large = [(8, quotes(limit(small_packets)))]
+    with pytest.raises(ValueRejected, match="max_allowed_packet leaves"):
+        small_packets.transaction(lambda c: write_rows(c, table, too_large, None))

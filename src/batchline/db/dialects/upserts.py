@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 
 from batchline.db.dialects import packets
+from batchline.errors import ValueRejected
 
 STATEMENT_ROWS = 1_000
 STATEMENT_PARAMETERS = 30_000
@@ -38,14 +39,36 @@ def write_rows(connection: Connection, table: Table, rows: Rows, key: str | None
         return
     is_sqlite = connection.dialect.name == "sqlite"
     most = max(1, min(STATEMENT_ROWS, STATEMENT_PARAMETERS // len(names)))
-    for part in _parts(rows, most, _max_characters(connection, most * len(names))):
+    limit = packets.max_values(connection)
+    left = None if limit is None else limit - len(head) - len(tail)
+    for part in _parts(rows, most, _max_characters(left, most * len(names))):
+        if left is not None and len(part) == 1:
+            _check_size(part[0], left)
         values, parameters = _marks(part) if is_sqlite else _with_literal_numbers(part)
         connection.exec_driver_sql(f"{head}VALUES {values}{tail}", parameters)
 
 
-def _max_characters(connection: Connection, values: int) -> int:
-    """Return how many characters a statement with this number of values may have."""
-    limit = packets.max_values(connection)
+def _check_size(row: Sequence[Any], limit: int) -> None:
+    """Check that a row fits into a statement, or the server would close the connection.
+
+    Raises:
+        ValueRejected: it does not.
+    """
+    size = packets.sent_size(row)
+    if size > limit:
+        raise ValueRejected(
+            f"a row takes {size} bytes in a statement, and the database server's "
+            f"max_allowed_packet leaves {limit}",
+            hint="raise max_allowed_packet on the server, or write to a file with -o",
+        )
+
+
+def _max_characters(limit: int | None, values: int) -> int:
+    """Return how many characters a statement with this number of values may have.
+
+    Args:
+        limit: bytes of the values as they are sent, or None for no limit of the server.
+    """
     if limit is None:
         return STATEMENT_BYTES
     left = max(0, limit - values * packets.VALUE_BYTES) // packets.CHARACTER_BYTES
