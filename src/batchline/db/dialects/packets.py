@@ -96,7 +96,10 @@ def sent_size(row: Sequence[Any]) -> int:
 def _length(column: Sequence[Any]) -> int:
     if not column or type(column[0]) is int:
         return 0
-    return sum(len(value) for value in column if isinstance(value, str | bytes))
+    try:
+        return sum(map(len, column))
+    except TypeError:  # there are other values too
+        return sum(len(value) for value in column if isinstance(value, str | bytes))
 
 
 def _sent_size(value: Any) -> int:
