@@ -131,6 +131,8 @@ def test_the_api_gets_requests_while_ready_and_is_restarted_only_when_it_does_no
     api = CONTAINERS["batchline-api"]
     assert api["readinessProbe"]["httpGet"]["path"] == "/health/ready"
     assert api["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    start = api["startupProbe"]
+    assert start["periodSeconds"] * start["failureThreshold"] > Settings().database_wait
 
 
 def test_the_service_finds_the_api_and_nothing_else() -> None:
