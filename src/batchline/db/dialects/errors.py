@@ -164,8 +164,7 @@ HINTS = {
     "disk|full|No space": "free space on the database's disk",
     "readonly|read-only": "make the database writable for this user",
     "unable to open database file": "create the folder of the SQLite file and make it writable",
-    "command denied|permission denied for (table|sequence)": "run `batchline check` for the missing "
-    "GRANT",
+    "command denied|permission denied for (table|sequence)": "run `batchline check`",
     "Access denied .* to database|permission denied": "grant this user access to the database",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
     "Unknown database|database .* does not exist": "create the database",
