@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from tests import models
-from tests.acceptance.test_predict import predict, read
+from tests.acceptance.test_predict import predict, predict_here, read
 from tests.service import Command, environment, wait_for
 
 KILLS = 20
@@ -94,13 +94,13 @@ ROWS = 60_000
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model that takes two seconds for a file, which has a row that is none."""
+    """A folder with a model that takes a second for a file, which has a row that is none."""
     folder = tmp_path_factory.mktemp("sources")
     models.slow(folder / "slow.onnx")
     with (folder / "in.csv").open("w") as file:
         file.write("id,x,note\n")
         for n in range(ROWS):
-            value = "oops" if n == 40_000 else 120_000 + n % 7
+            value = "oops" if n == 40_000 else 60_000 + n % 7
             file.write(f'{n},{value},"{n:0100}, {n:0100}"\n')
     return folder
 
@@ -113,7 +113,7 @@ def words(sources: Path, target: Path | str) -> list[str]:
 def undisturbed(sources: Path, ending: str) -> Path:
     target = sources / f"whole.{ending}"
     if not target.exists():
-        predict(*words(sources, f"{sources}/whole.{ending}"), status=3)
+        predict_here(*words(sources, f"{sources}/whole.{ending}"), status=3)
     return target
 
 
@@ -183,7 +183,7 @@ def saves(journal: Path) -> int:
 def test_a_run_that_is_killed_again_and_again_has_the_same_output(
     tmp_path: Path, sources: Path, long: bool
 ) -> None:
-    for ending in FORMATS if long else FORMATS[:2]:
+    for ending in FORMATS if long else FORMATS[:1]:
         kill_and_compare(tmp_path, sources, ending, KILLS if long else 3)
 
 
@@ -223,7 +223,7 @@ def test_ctrl_c_says_how_to_continue_and_that_command_does(
     url = ("--database-url", "postgresql://me:***@db/rows")
     again = [*words(sources, target), *url, "--resume"]
     assert command == shlex.join(["batchline", "predict", *again])
-    done = predict(*shlex.split(command)[2:], "--json", status=3)
+    done = predict_here(*shlex.split(command)[2:], "--json", status=3)
     assert json.loads(done.stdout)["rows"] == ROWS
     assert target.read_bytes() == undisturbed(sources, "csv").read_bytes()
     assert names(target.parent) == {"out.csv"}
@@ -242,19 +242,19 @@ def test_what_changed_since_a_run_was_interrupted_is_named(
     done = predict(*given[:-1], model, "--resume", status=1)
     assert "the run cannot be continued, since this changed:\nthe model: it was " in done.stderr
     text = (sources / "in.csv").read_text()
-    source.write_text(text.replace("\n0,120000,", "\n0,120001,", 1))
+    source.write_text(text.replace("\n0,60000,", "\n0,60001,", 1))
     done = predict(source, *given[1:], "--resume", status=1)
     assert f"changed:\nthe input: {source}, row 1 and after it" in done.stderr
     assert "hint: run the command without --resume to start over" in done.stderr
     source.write_text(text)  # the same bytes under another name
-    predict(source, *given[1:], "--resume", status=3)
+    predict_here(source, *given[1:], "--resume", status=3)
 
 
 def test_two_runs_do_not_write_the_same_output(tmp_path: Path, sources: Path) -> None:
     target = tmp_path / "out.csv"
     with Command("predict", *words(sources, target)) as command:
         wait_for_save(command.process, tmp_path / ".out.csv.batchline/journal.jsonl")
-        done = predict(*words(sources, target), "--resume", status=1)
+        done = predict_here(*words(sources, target), "--resume", status=1)
         assert "another run writes this output now" in done.stderr
         assert command.wait() == 3, command.output
     assert target.read_bytes() == undisturbed(sources, "csv").read_bytes()
@@ -262,9 +262,9 @@ def test_two_runs_do_not_write_the_same_output(tmp_path: Path, sources: Path) ->
 
 def test_streams_cannot_be_resumed(tmp_path: Path, sources: Path) -> None:
     given = words(sources, tmp_path / "out.csv")
-    done = predict("-", *given[1:], "--resume", status=2)
+    done = predict_here("-", *given[1:], "--resume", status=2)
     assert "standard input cannot be continued" in done.stderr
-    done = predict(*words(sources, "-"), "--resume", status=2)
+    done = predict_here(*words(sources, "-"), "--resume", status=2)
     assert "cannot be continued" in done.stderr
 
 
@@ -279,7 +279,7 @@ def test_streams_cannot_be_resumed(tmp_path: Path, sources: Path) -> None:
 def test_options_about_files_are_refused_for_queries_and_tables(
     words: list[str], hint: str
 ) -> None:
-    done = predict(*words, "--model", "model.onnx", status=2)
+    done = predict_here(*words, "--model", "model.onnx", status=2)
     said = " ".join(done.stderr.replace("│", "").split())
     name = words[-1] if words[-1][0] == "-" else words[-2]
     assert f"Invalid value for {name}: only a run from files to a file takes it" in said
@@ -330,7 +330,7 @@ def test_a_disk_that_is_full_leaves_yesterdays_output_and_what_can_be_continued(
     assert done.returncode == 1, done.stderr
     assert f"{target} cannot be written: File too large" in done.stderr
     assert target.read_text() == "yesterday"
-    predict(*words(sources, target), "--resume", status=3)
+    predict_here(*words(sources, target), "--resume", status=3)
     assert target.read_bytes() == undisturbed(sources, "csv").read_bytes()
 
 
@@ -350,17 +350,17 @@ def test_only_rows_with_errors_are_predicted_again_and_merged_in_place(
         path.write_text("id,x,note\n" + "".join(lines))
     first, again, whole = (tmp_path / f"{name}.{ending}" for name in ("first", "again", "whole"))
     given = ("--model", model)
-    predict(source, "-o", first, *given, status=3)
-    done = predict(
+    predict_here(source, "-o", first, *given, status=3)
+    done = predict_here(
         corrected, "-o", again, *given, "--only-errors", first, "--json", status=3
     )  # fmt: skip
     assert json.loads(done.stdout)["errors"] == {"model_error": 1}
-    predict(corrected, "-o", whole, *given, status=3)
+    predict_here(corrected, "-o", whole, *given, status=3)
     if ending == "parquet":
         assert parquet.read_table(again).equals(parquet.read_table(whole))
     else:
         assert content(again) == content(whole)
-    predict(corrected, "-o", first, *given, "--only-errors", first, status=3)  # in place
+    predict_here(corrected, "-o", first, *given, "--only-errors", first, status=3)  # in place
     if ending != "parquet":
         assert content(first) == content(whole)
 
@@ -368,10 +368,10 @@ def test_only_rows_with_errors_are_predicted_again_and_merged_in_place(
 def test_rows_that_succeeded_are_not_predicted_again(tmp_path: Path) -> None:
     model = models.picky(tmp_path / "picky.onnx")
     first, target = tmp_path / "first.csv", tmp_path / "out.csv"
-    predict(numbers(tmp_path / "in.csv", 2, 99, 3), "-o", first, "--model", model, status=3)
+    predict_here(numbers(tmp_path / "in.csv", 2, 99, 3), "-o", first, "--model", model, status=3)
     first.write_text(first.read_text().replace("0,2,4.0,", '0,2," 4.00",'))
     corrected = numbers(tmp_path / "corrected.csv", 2, 5, 3)
-    predict(corrected, "-o", target, "--model", model, "--only-errors", first)
+    predict_here(corrected, "-o", target, "--model", model, "--only-errors", first)
     assert target.read_text() == 'id,x,square,error\n0,2," 4.00",\n1,5,25.0,\n2,3,9.0,\n'
 
 
@@ -380,16 +380,16 @@ def test_an_earlier_output_that_does_not_belong_to_the_input_is_rejected(tmp_pat
     first, target = tmp_path / "first.csv", tmp_path / "out.csv"
     source = numbers(tmp_path / "in.csv", 1, 99, 3)
     given = ("-o", target, "--model", model, "--only-errors", first)
-    predict(source, "-o", first, "--model", model, status=3)
+    predict_here(source, "-o", first, "--model", model, status=3)
     before = first.read_bytes()
     other = numbers(tmp_path / "sorted.csv", 3, 1, 99)
-    done = predict(other, *given, status=1)
+    done = predict_here(other, *given, status=1)
     assert f"{other}, row 1: 'x' has another value than in the earlier output" in done.stderr
-    done = predict(numbers(tmp_path / "short.csv", 1, 99), *given, status=1)
+    done = predict_here(numbers(tmp_path / "short.csv", 1, 99), *given, status=1)
     assert "the input has 2 rows, and the earlier output has more" in done.stderr
-    done = predict(numbers(tmp_path / "long.csv", 1, 99, 3, 4), *given, status=1)
+    done = predict_here(numbers(tmp_path / "long.csv", 1, 99, 3, 4), *given, status=1)
     assert "the earlier output has 3 rows, and the input has more" in done.stderr
-    done = predict(source, *given, "--keep", "id", status=1)
+    done = predict_here(source, *given, "--keep", "id", status=1)
     assert f"{first} must have the columns id, square, error, got id, x, " in done.stderr
     assert first.read_bytes() == before
     assert not target.exists()
