@@ -6,9 +6,10 @@
 one representative. `make torture` gives `--long`, which runs them and the long forms of tests that
 ask for the fixture `long`.
 
-Tests of processes (`IN_TURN`) run on SQLite and on one server: on which one depends on the test, so
-that all of these tests together use each server. `make torture` and `DATABASES=mysql make test` run
-the others. A test whose behaviour differs by server is marked `every_server`.
+Tests of processes run on SQLite and on one server, and tests of statements on either MySQL or
+MariaDB: on which one depends on the test, so that all tests together use each server (`TURNS`).
+`make torture` and `DATABASES=mysql make test` run the others. A test whose behaviour differs by
+server is marked `every_server`.
 """
 
 import os
@@ -34,7 +35,13 @@ Templates = Callable[[str], Template]
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
 SERVERS = [kind for kind in KINDS if kind != "sqlite"]
 IN_CI = bool(os.environ.get("CI"))
-IN_TURN = ("tests/acceptance/", "tests/faults/", "tests/database/predict_sql/")
+TURNS = {
+    "tests/acceptance/": SERVERS,
+    "tests/faults/": SERVERS,
+    "tests/database/predict_sql/": SERVERS,
+    "tests/database/": ["mysql", "mariadb"],
+}
+"""The servers that take turns in the tests of a folder. The first folder that fits counts."""
 
 # The time that an example takes depends on the tests beside it.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,19 +87,21 @@ def take_turns(items: Sequence[pytest.Item]) -> None:
     """Mark as long what runs on a server although it is another server's turn."""
     tests = defaultdict[str, dict[str, pytest.Item]](dict)
     for item in filter(is_not_long, items):
-        if item.nodeid.startswith(IN_TURN) and not item.get_closest_marker("every_server"):
-            for server in servers_of(item):
-                tests[item.nodeid.replace(server, "")][server] = item
+        for server in servers_in_turn(item):
+            tests[item.nodeid.replace(server, "")][server] = item
     for name, by_server in tests.items():
         turn = sorted(by_server)[crc32(name.encode()) % len(by_server)]
         for server in by_server.keys() - {turn}:
             by_server[server].add_marker(pytest.mark.long)
 
 
-def servers_of(item: pytest.Item) -> set[str]:
-    """Return the server that a parameter of the test names, if there is one."""
+def servers_in_turn(item: pytest.Item) -> set[str]:
+    """Return the server that a parameter of the test names, if it takes turns with others."""
+    if item.get_closest_marker("every_server"):
+        return set()
+    of_folder = (each for folder, each in TURNS.items() if item.nodeid.startswith(folder))
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return {each for each in parameters if isinstance(each, str) and each in SERVERS}
+    return {each for each in parameters if isinstance(each, str)} & {*next(of_folder, ())}
 
 
 def is_not_long(item: pytest.Item) -> bool:

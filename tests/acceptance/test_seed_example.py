@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from batchline.db.database import Database
-from tests.conftest import KINDS, Servers, new_database
+from tests.conftest import SQLITE_AND_A_SERVER, Servers, new_database
 from tests.service import IRIS, Service, run, wait_for
 
 
@@ -37,7 +37,7 @@ def test_a_row_is_registered_waits_and_is_predicted(database_url: str) -> None:
         assert done["created_at"] <= done["finished_at"]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=SQLITE_AND_A_SERVER)
 def service(
     request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:

@@ -14,6 +14,8 @@ from batchline.db.database import Database
 from batchline.db.new_items import Key, NewItems
 from tests.database.test_interleavings import after_first, in_a_thread
 
+pytestmark = pytest.mark.every_server
+
 CLIENTS = 3
 KEYS = 1_200  # more than one statement has
 

@@ -15,6 +15,8 @@ from batchline.errors import SchemaOutdated
 from tests.conftest import Servers
 from tests.service import Command, wait_for
 
+pytestmark = pytest.mark.every_server
+
 NEW = "items_status_lane_id"
 INSERT = "INSERT INTO items (data) VALUES ('[[1, 2, 3, 4]]')"
 

@@ -25,6 +25,8 @@ from tests import models
 from tests.database.test_jobs import during_prediction, read, run
 from tests.jobs import ACTOR, add_model, make_job
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.fixture
 def job(database: Database, tmp_path: Path) -> Job:

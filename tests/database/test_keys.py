@@ -9,6 +9,8 @@ from batchline.db.cruds import audit, keys
 from batchline.db.database import Database
 from batchline.errors import Conflict
 
+pytestmark = pytest.mark.every_server
+
 
 def create(database: Database, name: str, key: str, role: Role = Role.WRITE) -> int:
     sha256 = api_keys.digest(key)

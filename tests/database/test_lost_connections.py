@@ -12,6 +12,8 @@ from batchline.task.worker import Worker
 from tests.conftest import KINDS
 from tests.jobs import make_job
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.fixture(params=[kind for kind in KINDS if kind != "sqlite"])
 def database_kind(request: pytest.FixtureRequest) -> str:

@@ -26,6 +26,8 @@ from batchline.errors import ItemTooLarge, ValueRejected
 from batchline.task.hand import Hand
 from tests.conftest import Servers, first_of
 
+pytestmark = pytest.mark.every_server
+
 MIB = 1024 * 1024
 
 

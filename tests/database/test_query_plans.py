@@ -26,6 +26,8 @@ from batchline.db.work import Predicted
 from batchline.errors import Failure
 from tests.conftest import KINDS, Servers, new_database
 
+pytestmark = pytest.mark.every_server
+
 SCALED_OBJECT = Path(__file__).parents[2] / "deploy" / "keda" / "scaledobject.yaml"
 HISTORY = 20_000
 PENDING = 200

@@ -19,6 +19,8 @@ from tests.in_process import run_here
 from tests.migrated import name_of
 from tests.service import IRIS
 
+pytestmark = pytest.mark.every_server
+
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "operations.md"
 USERS = ("batchline_owner", "batchline", "client")
 DATA = f"[{IRIS}]"

@@ -37,6 +37,8 @@ from batchline.ml.signature import Signature
 from tests.conftest import SQLITE_AND_A_SERVER, Servers
 from tests.in_process import run_here
 
+pytestmark = pytest.mark.every_server
+
 
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
     with database.read() as connection:

@@ -7,6 +7,8 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 
+pytestmark = pytest.mark.every_server
+
 
 def test_work_that_raises_is_rolled_back(database: Database) -> None:
     def work(connection: Connection) -> None:

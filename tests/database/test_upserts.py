@@ -12,6 +12,8 @@ from batchline.errors import ValueRejected
 from tests.conftest import KINDS
 from tests.predict_sql import execute, rows
 
+pytestmark = pytest.mark.every_server
+
 POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
 
 ODD = ["", "NULL", "null", " a ", 'a "b"', "\\", '\\"', "{x,y}", "%s", "%%", "a\nb\tc", "'", "é🙂"]

@@ -16,6 +16,8 @@ from batchline.db.database import Database
 from batchline.db.new_items import Key
 from batchline.errors import IntakeFull, ShuttingDown
 
+pytestmark = pytest.mark.every_server
+
 T = TypeVar("T")
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"

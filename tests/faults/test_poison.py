@@ -18,6 +18,7 @@ from tests import models
 from tests.conftest import SQLITE_AND_A_SERVER
 from tests.faults import load
 from tests.faults.conftest import Figures
+from tests.in_process import run_here
 from tests.service import Command, children_of, run
 
 BYSTANDERS = 300
@@ -65,6 +66,12 @@ def harmed(database: Database, poison: list[int]) -> int:
     return len({row[0] for row in unhappy} - set(poison))
 
 
+def run_job_here(**settings: str) -> str:
+    done = run_here("job", "--once", **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
 def run_job(**settings: str) -> str:
     done = run("job", "--once", timeout=110, **settings)
     assert done.returncode == 0, done.stderr
@@ -101,7 +108,8 @@ def test_rows_that_the_signature_rejects_harm_nobody(
     database: Database, database_url: str, database_kind: str, tmp_path: Path, figures: Figures
 ) -> None:
     poison = store_among(database, "[[1, 2]]", [data for data, _ in UNFIT.values()])
-    assert predict_all(database_url, models.doubling(tmp_path / "m.onnx")) == []
+    model = models.doubling(tmp_path / "m.onnx")
+    assert predict_all(database_url, model, run_job_here) == []
     expected = [code for _, code in UNFIT.values()]
     assert codes(database) == dict(zip(poison, expected, strict=True))
     assert harmed(database, poison) == 0
@@ -130,7 +138,7 @@ def test_rows_at_which_the_model_fails_harm_nobody(
     figures: Figures,
 ) -> None:
     poison = store_among(database, bystander, [bad] * 5)
-    assert predict_all(database_url, make(tmp_path / "m.onnx")) == []
+    assert predict_all(database_url, make(tmp_path / "m.onnx"), run_job_here) == []
     assert codes(database) == dict.fromkeys(poison, code)
     assert harmed(database, poison) == 0
     figures("poison", f"{database_kind}, {make.__name__}", poison=5, bystanders_harmed=0)
