@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tests import models
-from tests.acceptance.test_predict import predict, predict_here
+from tests.acceptance.test_predict import IRIS, predict, predict_here
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -92,6 +92,22 @@ def test_a_name_that_two_columns_would_have_is_told_before_the_run(tmp_path: Pat
     assert "'bb' is missing and cannot be kept. Is it 'b'?" in said
     said = predict_here(*words, "--rename", "sum=c", "--rename", "sum=d", status=2).stderr
     assert "sum has two new names" in said
+
+
+def test_the_output_has_only_the_columns_of_a_submission(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,sepal_length,sepal_width,petal_length,petal_width\n007,5.1,3.5,1.4,0.2\n")
+    words = (source, "-o", target, *IRIS, "--keep", "id", "--no-error-column")
+    predict_here(*words, "--add", "label", "--rename", "label=species")
+    assert target.read_text() == "id,species\n007,setosa\n"
+    predict_here(*words, "--add", "probability_virginica,label")
+    assert target.read_text().startswith("id,probability_virginica,label\n007,0.0")
+    said = predict_here(*words, "--add", "lable", status=1).stderr
+    assert "no column 'lable'\nhint: Is it 'label'?" in said
+    said = predict_here(*words, "--add", "none", status=1).stderr
+    assert "nothing would be added to the rows" in said
+    predict_here(*words[:-1], "--add", "none")
+    assert target.read_text() == "id,error\n007,\n"
 
 
 def test_columns_that_are_not_kept_may_have_one_name(tmp_path: Path) -> None:

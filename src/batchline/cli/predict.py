@@ -22,6 +22,7 @@ from batchline.cli.options import DatabaseUrl
 from batchline.cli.predict_files import FileRun
 from batchline.cli.predict_options import (
     ALL,
+    Add,
     AsJson,
     Check,
     Columns,
@@ -95,6 +96,7 @@ def predict(
     if_exists: IfExistsOption = None,
     only_new: OnlyNew = False,
     keep: Keep = ALL,
+    add: Add = ALL,
     columns: Columns = None,
     rename: Rename = None,
     error_column: ErrorColumn = True,
@@ -178,6 +180,7 @@ def predict(
     )
     added = _added(
         loaded,
+        kept_names(add),
         rename or [],
         error_column=error_column,
         model_columns=model_columns or bool(into),
@@ -216,12 +219,17 @@ def _load(
 
 
 def _added(
-    model: "ScoringModel", rename: list[str], *, error_column: bool, model_columns: bool
+    model: "ScoringModel",
+    chosen: list[str] | None,
+    rename: list[str],
+    *,
+    error_column: bool,
+    model_columns: bool,
 ) -> "Added":
-    from batchline.scoring.columns import ERROR, MODEL, VERSION, Added, predicted_columns
+    from batchline.scoring.columns import ERROR, MODEL, VERSION, added_columns
 
     extra = [ERROR] * error_column + [MODEL, VERSION] * model_columns
-    added = Added(predicted_columns(model.predictor), tuple(extra))
+    added = added_columns(model.predictor, extra, chosen)
     names = added.schema.names
     renamed = {}
     for text in rename:

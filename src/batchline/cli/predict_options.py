@@ -52,6 +52,10 @@ Keep = Annotated[
     str,
     _option("Keep these columns of the input: all, none, or names.", COLUMNS, metavar="NAMES"),
 ]
+Add = Annotated[
+    str,
+    _option("Add these columns of the prediction: all, none, or names.", COLUMNS, metavar="NAMES"),
+]
 Columns = Annotated[
     str | None,
     _option(

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import orjson
 import pyarrow as pa
 
 from batchline.errors import ConfigurationError, ModelFailed
+from batchline.files.columns import suggested
 from batchline.files.kinds import Kind
 from batchline.ml import arrow
 from batchline.ml.data_loader import load_batch
 from batchline.ml.inputs import Input
 from batchline.ml.predictor import Predictor
 from batchline.ml.signature import Signature
+
+Column = TypeVar("Column")
 
 ERROR, MODEL, VERSION = "error", "model", "version"
 ADDED = {ERROR: pa.string(), MODEL: pa.string(), VERSION: pa.string()}
@@ -26,16 +30,28 @@ class Added:
         predicted: the columns of the predictions, under their own names.
         extra: the columns after these, of `ADDED`.
         renamed: own name → name in the output.
+        chosen: which columns of the predictions the output has, in this order. None: all.
     """
 
     predicted: pa.Schema
     extra: tuple[str, ...] = (ERROR,)
     renamed: Mapping[str, str] = ()  # type: ignore[assignment]
+    chosen: tuple[str, ...] | None = None
+
+    def choose(self, predicted: Sequence[Column]) -> list[Column]:
+        """Return the chosen ones of something for each column of the predictions."""
+        if self.chosen is None:
+            return list(predicted)
+        by_name = dict(zip(self.predicted.names, predicted, strict=True))
+        return [by_name[name] for name in self.chosen]
 
     @property
     def schema(self) -> pa.Schema:
         """Return the columns under the names of the output."""
-        fields = [*self.predicted, *(pa.field(name, ADDED[name]) for name in self.extra)]
+        fields = [
+            *self.choose(list(self.predicted)),
+            *(pa.field(name, ADDED[name]) for name in self.extra),
+        ]
         names = dict(self.renamed)
         return pa.schema([each.with_name(names.get(each.name, each.name)) for each in fields])
 
@@ -90,6 +106,34 @@ def _kind(of: Input) -> Kind:
             hint="register the rows instead: POST /items, or INSERT INTO items (data)",
         )
     return Kind(of.dtype) if sizes in ([], [1]) else Kind(of.dtype, width=sizes[0])
+
+
+def added_columns(
+    predictor: Predictor, extra: Sequence[str], chosen: Sequence[str] | None = None
+) -> Added:
+    """Return the columns that the rows get.
+
+    Args:
+        chosen: names of those of the prediction. None: all.
+
+    Raises:
+        ConfigurationError: a chosen one does not exist, there is none at all, and as for
+            `predicted_columns`.
+    """
+    predicted = predicted_columns(predictor)
+    for name in chosen or ():
+        if name not in predicted.names:
+            raise ConfigurationError(
+                f"the predictions of this model have no column {name!r}",
+                hint=suggested(name, predicted.names, chosen or ()),
+            )
+    if chosen is not None and not (chosen or extra):
+        raise ConfigurationError(
+            "nothing would be added to the rows",
+            hint="name some columns of the prediction to --add",
+        )
+    unique = None if chosen is None else tuple(dict.fromkeys(chosen))
+    return Added(predicted, tuple(extra), chosen=unique)
 
 
 def predicted_columns(predictor: Predictor) -> pa.Schema:

@@ -22,10 +22,9 @@ from batchline.scoring.columns import (
     ERROR,
     MODEL,
     VERSION,
-    Added,
+    added_columns,
     kinds_of,
     named_columns,
-    predicted_columns,
 )
 from batchline.scoring.frames import predict_stream, predict_table, table_of
 from batchline.scoring.local import LocalEngine
@@ -85,12 +84,14 @@ class OutputOptions(TypedDict, total=False):
     """Which columns a prediction adds. They mean what the options of `batchline predict` mean.
 
     Args:
+        add: names of the predictions' columns to add. None: all.
         rename: other names of added columns: old → new.
         error_column: add the column `error`. Without it, the first row with an error raises.
         model_columns: add the columns `model` and `version`.
         max_errors: raise if more rows have errors: a number, or as a float a share of the rows.
     """
 
+    add: Sequence[str] | None
     rename: Mapping[str, str]
     error_column: bool
     model_columns: bool
@@ -177,7 +178,8 @@ class Model:
         model = self._model
         extra = [ERROR] * options.get("error_column", True)
         extra += [MODEL, VERSION] * options.get("model_columns", False)
-        added = Added(predicted_columns(model.predictor), tuple(extra))
+        _check_names(add=(chosen := options.get("add")))
+        added = added_columns(model.predictor, extra, chosen)
         renamed, names = options.get("rename", {}), added.schema.names
         if unknown := [name for name in renamed if name not in names]:
             raise ConfigurationError(

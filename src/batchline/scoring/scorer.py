@@ -78,7 +78,8 @@ class Scorer:
             errors = {row: _with_id(each, block.ids[row]) for row, each in errors.items()}
         if len(called) < block.rows:
             predicted = _spread(predicted, called, block.rows)
-        return Scored([*predicted, *self._extra(errors, block.rows)], errors)
+        chosen = self.added.choose(predicted)
+        return Scored([*chosen, *self._extra(errors, block.rows)], errors)
 
     def _fault(self, block: Block, place: int) -> tuple[str, str, str, str]:
         """Return what is wrong with the values of a row: code, sentence, column and value."""
