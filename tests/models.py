@@ -183,6 +183,16 @@ def slow(path: Path) -> Path:
     return _save(path, nodes, [x], [make_tensor_value_info("y", INT64, ["n", 1])], constants)
 
 
+def endless(path: Path) -> Path:
+    """Rows of one integer, at none of which it returns: it counts for days."""
+    slow(path)
+    model = load(path)
+    model.graph.node[0].CopyFrom(make_node("Identity", ["days"], ["trips"]))
+    model.graph.initializer.append(make_tensor("days", INT64, [], [10**13]))
+    save(model, path)
+    return path
+
+
 def unstoppable(path: Path) -> Path:
     """Rows of one integer, and gives it; compares as many boxes as the largest with each other.
 

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from batchline.constants import IRIS_LABELS, IRIS_MODEL
+from batchline.constants import IRIS_LABELS, IRIS_MODEL, MODEL_TIMEOUT
 from batchline.errors import ConfigurationError
 from batchline.machine import cores
 
@@ -107,12 +107,13 @@ class Settings(BaseModel):
         description="Paths of shared libraries with custom ONNX operators, separated by commas",
     )
     model_timeout: float = Field(
-        300.0,
+        MODEL_TIMEOUT,
         gt=0,
         le=86_400,
         allow_inf_nan=False,
-        description="seconds for one call of a model. An item, or a row of a file, that takes "
-        "longer by itself fails with `timed_out`. The trial run of a new model ends",
+        description="seconds for one call of a model, and for loading one. An item, or a row of a "
+        "file, that takes longer by itself fails with `timed_out`. The trial run of a new model "
+        "ends",
     )
     model_threads: int = Field(
         0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"

@@ -172,6 +172,8 @@ RETRY_ITEMS = 5_000
 """Items that one transaction of `batchline retry` makes pending again."""
 
 # Times, in seconds.
+MODEL_TIMEOUT = 300.0
+"""Time for one call of a model, and for loading one."""
 MODEL_RETRY_INTERVAL = 30.0
 """Time until a job tries again to load a model that it could not load."""
 END_CALL_TIMEOUT = 2.0

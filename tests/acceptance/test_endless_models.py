@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from batchline.errors import ConfigurationError
 from batchline.scoring.python_api import load_model
 from tests import models
 from tests.in_process import run_here
-from tests.service import Command, migrate, run, wait_for
+from tests.service import Command, environment, migrate, run, wait_for
 
 
 @pytest.fixture
@@ -81,6 +83,42 @@ def test_a_trial_run_that_never_ends_is_ended(
     model = endless(tmp_path)
     done = run_here("models", *words, *model, DATABASE_URL=migrated, MODEL_TIMEOUT="0.2")
     assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("words", [["check"], ["db", "upgrade"], ["job", "--once"]], ids=" ".join)
+def test_a_model_of_the_settings_that_never_ends_is_ended(
+    words: list[str], migrated: str, tmp_path: Path
+) -> None:
+    settings = {
+        "DATABASE_URL": migrated,
+        "MODEL_FILEPATH": str(models.endless(tmp_path / "endless.onnx")),
+        "MODEL_TIMEOUT": "0.2",
+    }
+    done = run_here(*words, **settings)
+    said = done.stdout + done.stderr
+    assert (done.returncode, TOO_LONG.partition("\n")[0].partition(" ")[2] in said) == (1, True)
+    if words == ["check"]:
+        assert "✓ database" in done.stdout
+
+
+@pytest.mark.timeout(60)
+def test_load_model_ends_a_trial_run_that_never_ends(tmp_path: Path) -> None:
+    model, _, sample = endless(tmp_path, models.unstoppable)
+    program = (
+        "import batchline, batchline.scoring.python_api as api; api.MODEL_TIMEOUT = 0.2\n"
+        f"try: batchline.load_model({model!r}, sample={sample!r})\n"
+        "except batchline.BatchlineError as error: print(error.detail)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert done.stdout == "the trial run took longer than 0.2 s (MODEL_TIMEOUT)\n"
 
 
 @pytest.mark.timeout(30)

@@ -73,6 +73,7 @@ def _tried(part: str, check: Callable[..., object], *arguments: object) -> "str 
 
 
 def _examine_file(settings: "Settings") -> None:
+    from batchline.cli.trial import examined
     from batchline.registry.model_file import ModelFile
 
-    ModelFile.read(str(settings.model_filepath), settings.labels).examine(None, None)
+    examined(settings, ModelFile.read(str(settings.model_filepath), settings.labels))

@@ -30,10 +30,15 @@ def supervise(settings: "Settings", work: Work, *, once: bool, title: str = "") 
 
     configure_logging(settings)
     supervisor = Supervisor(once, processes.parent_pipe())
-    # Ctrl-C reaches this process, which passes it on as SIGTERM.
-    status = supervisor.run(lambda assignment: work(assignment, stop_event([signal.SIGTERM])))
+    board = supervisor.board
+
+    def work_until_stopped(assignment: "Assignment") -> None:
+        # Ctrl-C reaches the supervisor, which passes it on as SIGTERM.
+        work(assignment, stop_event([signal.SIGTERM], lambda: board.has_started))
+
+    status = supervisor.run(work_until_stopped)
     if once:
-        _report(supervisor.board, status, title)
+        _report(board, status, title)
     raise typer.Exit(status)
 
 

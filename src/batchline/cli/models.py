@@ -298,10 +298,9 @@ def _print_known(known: "Version", *, activate: bool) -> None:
 
 
 def _examined(model: "ModelFile", sample: Path | None, settings: "Settings") -> "ModelReport":
-    from batchline.cli.trial import trial_runtime
+    from batchline.cli.trial import examined
 
     rows = read_sample(sample)
     if sys.stderr.isatty():
         typer.echo("validating …", err=True)
-    with trial_runtime(settings) as runtime:
-        return model.examine(rows, runtime)
+    return examined(settings, model, rows)

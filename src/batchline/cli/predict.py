@@ -199,15 +199,18 @@ def predict(
 def _load(
     settings: "Settings", model: str, choices: Any, labels: Any, sample: Any
 ) -> "ScoringModel":
-    from batchline.cli.trial import trial_runtime
+    from batchline.ml.background import try_in_time
     from batchline.ml.examination.report import Choices
     from batchline.registry.model_file import ModelFile
     from batchline.scoring.model import is_file, load_file, load_version
 
+    runtime = runtime_of(settings)
     if is_file(model):
         file = ModelFile.read(model, labels, choices)
-        with trial_runtime(settings) as runtime:
-            return load_file(file, sample, runtime)
+        return try_in_time(
+            settings.model_timeout,
+            lambda limit: load_file(file, sample, replace(runtime, limit=limit)),
+        )
     if labels or sample or replace(choices, features=None) != Choices():
         raise typer.BadParameter(
             "options about a model file were chosen by `batchline models add` for a model of the "
@@ -215,7 +218,7 @@ def _load(
             param_hint="--model",
         )
     configure_logging(settings)
-    return load_version(partial(connect, settings), model, runtime_of(settings))
+    return load_version(partial(connect, settings), model, runtime)
 
 
 def _added(

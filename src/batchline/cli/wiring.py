@@ -6,7 +6,7 @@ Functions import what they need when they run, so that `--help` is quick.
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from batchline.cli.database_wait import DatabaseWait
     from batchline.configurations import Settings
     from batchline.db.database import Database
+    from batchline.ml.examination.report import ModelReport
     from batchline.ml.session import Runtime
     from batchline.ml.time_limit import TimeLimit
     from batchline.registry.loaded import ModelCache
+    from batchline.registry.model_file import ModelFile
     from batchline.registry.publish import Replacement
     from batchline.registry.renewal import Renewal
     from batchline.task.job import Job
@@ -157,8 +159,13 @@ def ensure_default_model(database: "Database", settings: "Settings") -> "Replace
             return None
     from batchline.registry.publish import publish_default
 
+    def examine(file: "ModelFile") -> "ModelReport":
+        from batchline.cli.trial import examined  # it imports ONNX Runtime
+
+        return examined(settings, file)
+
     path, labels = settings.model_filepath, settings.labels
-    return publish_default(database, DEFAULT_MODEL, path, labels, actor())
+    return publish_default(database, DEFAULT_MODEL, path, labels, examine, actor())
 
 
 def make_job(
@@ -199,12 +206,19 @@ class StopEvent(threading.Event):
     signal: int = 0
 
 
-def stop_event(signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> StopEvent:
-    """Return an event that the first of these signals sets. A second one exits immediately."""
+def stop_event(
+    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+    has_started: Callable[[], bool] = lambda: True,
+) -> StopEvent:
+    """Return an event that the first of these signals sets. A second one exits immediately.
+
+    Args:
+        has_started: whether there is anything to finish. Otherwise the first signal exits, too.
+    """
     stop = StopEvent()
 
     def on_signal(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() or not has_started():
             os._exit(128 + number)  # SystemExit would wait for the threads
         stop.signal = number
         stop.set()
@@ -224,4 +238,5 @@ def runtime_of(settings: "Settings") -> "Runtime":
         parallel_calls=settings.worker_threads,
         optimization=settings.graph_optimization,
         operator_libraries=settings.libraries,
+        load_timeout=settings.model_timeout,
     )

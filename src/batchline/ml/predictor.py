@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from batchline.ml.prediction_texts import RowResults, to_results
 from batchline.ml.rows import RowTensors
 from batchline.ml.session import Runtime, Session
 from batchline.ml.signature import Signature
+from batchline.ml.time_limit import TimeLimit
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Predictor:
         predictor = cls(session, signature, batching, allow_non_finite)
         predictor.warm_up()
         return predictor
+
+    def limited(self, limit: TimeLimit | None) -> "Predictor":
+        """Return the same model with another time for one call."""
+        return replace(self, session=self.session.limited(limit))
 
     def warm_up(self) -> None:
         """Predict one row, so that one-time work does not slow down the first batch."""

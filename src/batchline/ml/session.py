@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
+from batchline.constants import MODEL_TIMEOUT
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.machine import cores
 from batchline.ml import bfloat16
@@ -59,7 +61,8 @@ class Runtime:
         optimization: graph optimization level, a key of `OPTIMIZATIONS`.
         operator_libraries: paths of shared libraries with custom operators. They run code, so they
             come from the operator's settings and never from the database.
-        limit: the time for one call, or None for any.
+        limit: the time for one call, and for loading a model that is tried, or None for any.
+        load_timeout: seconds for loading a model that was added.
     """
 
     providers: Sequence[str] = ("CPUExecutionProvider",)
@@ -68,6 +71,7 @@ class Runtime:
     optimization: str = "all"
     operator_libraries: Sequence[str] = ()
     limit: TimeLimit | None = field(default=None, repr=False)
+    load_timeout: float = field(default=MODEL_TIMEOUT, repr=False)
 
 
 class Session:
@@ -97,9 +101,10 @@ class Session:
             )
         try:
             options = _options(runtime, content.external)
-            session = ort.InferenceSession(
-                content.model, options, providers=list(runtime.providers)
-            )
+            with runtime.limit.call() if runtime.limit else nullcontext():
+                session = ort.InferenceSession(
+                    content.model, options, providers=list(runtime.providers)
+                )
         except Exception as error:  # ONNX Runtime has no base class for its errors
             raise ConfigurationError(
                 f"{name} is not a model that ONNX Runtime {ort.__version__} can load: "
@@ -112,6 +117,10 @@ class Session:
             )
         _check_outputs(session, name)
         return cls(session, runtime.limit)
+
+    def limited(self, limit: TimeLimit | None) -> "Session":
+        """Return the same model with another time for one call."""
+        return Session(self._session, limit)
 
     @property
     def metadata(self) -> Mapping[str, str]:

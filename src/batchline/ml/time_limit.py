@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import onnxruntime as ort
 
 from batchline.constants import END_CALL_TIMEOUT
-from batchline.errors import BatchlineError, TimedOut
+from batchline.errors import BatchlineError, ConfigurationError, TimedOut
 
 LONGEST_POLL = 0.5
 
@@ -83,3 +83,15 @@ class TimeLimit:
             stuck = {call.thread for call in late if call.late_at + END_CALL_TIMEOUT <= now}
             if stuck:
                 self._on_stuck(stuck, self.error())
+
+
+class TrialLimit(TimeLimit):
+    """The time for one call of a model that is tried. The first late call ends the trial run."""
+
+    def error(self) -> ConfigurationError:
+        """Return an error that the examination does not take for one about the rows it tried."""
+        return ConfigurationError(
+            f"the trial run took longer than {self.seconds:g} s (MODEL_TIMEOUT)",
+            hint="give rows that the model predicts sooner with --sample ROWS.json, or raise "
+            "MODEL_TIMEOUT",
+        )

@@ -3,6 +3,8 @@
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import structlog
@@ -11,6 +13,7 @@ from batchline.constants import MODEL_RETRY_INTERVAL
 from batchline.db.cruds import versions
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
+from batchline.ml.background import in_background
 from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
@@ -20,8 +23,41 @@ from batchline.registry.version import KnownVersions, Version
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """A model that is being loaded.
+
+    Args:
+        late_at: when that has taken too long, in seconds of a monotonic clock.
+        late: the error that is raised then.
+    """
+
+    outcome: Future[Predictor]
+    late_at: float
+    late: ModelUnavailable
+
+    @property
+    def has_ended(self) -> bool:
+        return self.outcome.done()
+
+    def wait(self) -> Predictor:
+        """Return the model.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded, or takes too long.
+        """
+        try:
+            return self.outcome.result(max(0.0, self.late_at - time.monotonic()))
+        except TimeoutError:
+            if self.has_ended:
+                raise  # an error of the load itself
+            raise self.late from None
+
+
 class ModelCache:
     """Loads a model when its first items are claimed. The threads of a job share it.
+
+    A model that takes longer than `runtime.load_timeout` is left to load, and is used once it has.
 
     Args:
         max_bytes: bytes of all loaded model files together. Beyond that, the least recently used
@@ -34,6 +70,7 @@ class ModelCache:
         self._max_bytes = max_bytes
         self._known = KnownVersions(database)
         self._loaded: OrderedDict[int, tuple[Predictor, int]] = OrderedDict()
+        self._loading: dict[int, _Loading] = {}
         self._failed: dict[int, tuple[float, ModelUnavailable]] = {}
         self._lock = threading.Lock()
 
@@ -59,15 +96,40 @@ class ModelCache:
             failed_at, error = self._failed.get(version.id, (0.0, None))
             if error is not None and time.monotonic() - failed_at < MODEL_RETRY_INTERVAL:
                 raise error
-            try:
-                predictor = self._load(version)
-            except ModelUnavailable as error:
-                self._failed[version.id] = time.monotonic(), error
-                log.error("model cannot be loaded", model=str(version), detail=error.detail)
-                raise
+            loading = self._loading.get(version.id) or self._begin_to_load(version)
+            self._loading[version.id] = loading
+        try:
+            predictor = loading.wait()
+        except ModelUnavailable as error:
+            self._note_failure(version, error)
+            raise
+        finally:
+            with self._lock:
+                if loading.has_ended:
+                    self._loading.pop(version.id, None)
+        with self._lock:
             self._loaded[version.id] = predictor, version.size
             self._evict()
-            return predictor
+        return predictor
+
+    def _begin_to_load(self, version: Version) -> "_Loading":
+        """Load it in a thread, so that models that load at once do not wait for this one."""
+        seconds = self._runtime.load_timeout
+        return _Loading(
+            in_background(lambda: self._load(version)),
+            time.monotonic() + seconds,
+            ModelUnavailable(
+                f"{version} was not loaded within {seconds:g} s (MODEL_TIMEOUT)",
+                hint="export the model again, or raise MODEL_TIMEOUT",
+            ),
+        )
+
+    def _note_failure(self, version: Version, error: ModelUnavailable) -> None:
+        with self._lock:
+            is_known = self._failed.get(version.id, (0.0, None))[1] is error
+            self._failed[version.id] = time.monotonic(), error
+        if not is_known:
+            log.error("model cannot be loaded", model=str(version), detail=error.detail)
 
     def _load(self, version: Version) -> Predictor:
         if version.is_removed:
@@ -86,13 +148,13 @@ class ModelCache:
                 str(version),
                 version.signature,
                 version.batching,
-                runtime=self._runtime,
+                runtime=replace(self._runtime, limit=None),  # `load_timeout` is for all of it
                 allow_non_finite=version.allow_non_finite,
             )
         except ConfigurationError as error:
             raise ModelUnavailable(error.detail, hint=error.hint) from error
         log.debug("model loaded", model=str(version), bytes=version.size)
-        return predictor
+        return predictor.limited(self._runtime.limit)
 
     def _evict(self) -> None:
         while len(self._loaded) > 1 and self._bytes() > self._max_bytes:

@@ -1,6 +1,7 @@
 """Add versions of models to the database."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,11 +143,19 @@ class Replacement:
 
 
 def publish_default(
-    database: Database, name: str, location: Path, labels: Path | None, actor: str
+    database: Database,
+    name: str,
+    location: Path,
+    labels: Path | None,
+    examine: Callable[[ModelFile], ModelReport],
+    actor: str,
 ) -> Replacement | None:
-    """Make this file the model's active version. It is examined only if it is new.
+    """Make this file the model's active version.
 
     Return what it replaced, or None if it was active before or is the first version.
+
+    Args:
+        examine: called if the file is new.
 
     Raises:
         ConfigurationError: the file cannot be served.
@@ -155,7 +164,7 @@ def publish_default(
     stored = read_versions(database, name)
     known = next((each for each in stored if is_version(file, each)), None)
     if known is None:
-        known = add(database, name, file, file.examine(None, None), active=True, actor=actor)
+        known = add(database, name, file, examine(file), active=True, actor=actor)
     elif not known.active:
         activate(database, known, actor)
     old = next((each for each in stored if each.active), known)

@@ -8,6 +8,7 @@ from typing import Any
 from batchline.db.cruds import versions
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
+from batchline.ml.background import try_in_time
 from batchline.ml.batching import Batching
 from batchline.ml.examination.report import ModelReport
 from batchline.ml.session import Runtime
@@ -47,7 +48,10 @@ def _renew(database: Database, version: Version, runtime: Runtime, actor: str) -
     try:
         content = read_version_content(database, version)
         file = ModelFile(version.location or "", content, choices)
-        found = _examined(file, version, runtime)
+        found = try_in_time(
+            runtime.load_timeout,
+            lambda limit: _examined(file, version, replace(runtime, limit=limit)),
+        )
     except (ConfigurationError, ModelUnavailable) as error:
         return Renewal(version, problem=error)
     if _form(version.signature, version.batching) != _form(found.signature, found.batching):

@@ -50,8 +50,8 @@ def is_file(model: str) -> bool:
 def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime) -> ScoringModel:
     """Validate and load an ONNX file.
 
-    The time limit of the runtime is for the trial run. Afterwards, each way to run a model has a
-    limit of its own.
+    The time limit of the runtime is for the trial run and for loading. Afterwards, each way to run
+    a model has a limit of its own.
 
     Raises:
         ConfigurationError: it cannot be served.
@@ -62,9 +62,9 @@ def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtim
         f"the model file {file.location}",
         found.signature,
         found.batching,
-        runtime=replace(runtime, limit=None),
+        runtime=runtime,
         allow_non_finite=file.choices.allow_non_finite,
-    )
+    ).limited(None)
     content = partial(read_content, file.location)
     version = file.sha256[:FILE_DIGITS]
     return ScoringModel(predictor, Path(file.location).stem, version, file.sha256, content)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import pyarrow as pa
 import structlog
 
+from batchline.constants import MODEL_TIMEOUT
 from batchline.errors import BatchlineError, ConfigurationError
 from batchline.file_errors import TooManyErrors
 from batchline.files import open_sink, open_source
 from batchline.files.options import Format, ReadOptions, WriteOptions
 from batchline.machine import cores
+from batchline.ml.background import try_in_time
 from batchline.ml.examination.report import Choices
 from batchline.ml.session import Runtime
 from batchline.registry.files import read_sample
@@ -215,7 +217,10 @@ def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
     if is_file(name):
         labels = options.get("labels")
         path = Path(labels) if isinstance(labels, str | Path) else None
-        loaded = load_file(ModelFile.read(name, path, _choices(options)), _sample(options), runtime)
+        file, sample = ModelFile.read(name, path, _choices(options)), _sample(options)
+        loaded = try_in_time(
+            MODEL_TIMEOUT, lambda limit: load_file(file, sample, replace(runtime, limit=limit))
+        )
     else:
         if not structlog.is_configured():  # a library prints no debug messages
             level = structlog.make_filtering_bound_logger(logging.WARNING)

@@ -1,0 +1,84 @@
+"""Models that take their time to load, or never have loaded."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from batchline.constants import DEFAULT_MODEL
+from batchline.db.cruds import items
+from batchline.db.database import Database
+from batchline.db.new_items import NewItems
+from batchline.errors import ModelUnavailable
+from batchline.ml.predictor import Predictor
+from batchline.ml.session import Runtime
+from batchline.registry.loaded import ModelCache
+from batchline.registry.version import Version
+from batchline.task.hand import Hand
+from batchline.task.job import Job
+from batchline.task.worker import Worker
+from tests import models
+from tests.jobs import EVERYTHING, add_model
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+
+
+class Loader(ModelCache):
+    """A cache of which one model does not load before it may."""
+
+    def __init__(self, database: Database, slow: Version, seconds: float) -> None:
+        super().__init__(database, Runtime(load_timeout=seconds), EVERYTHING)
+        self.slow, self.may_load, self.loads = slow, threading.Event(), 0
+
+    def _load(self, version: Version) -> Predictor:
+        if version == self.slow:
+            self.loads += 1
+            self.may_load.wait()
+        return super()._load(version)
+
+
+@contextmanager
+def loader(database: Database, folder: Path, seconds: float) -> Iterator[Loader]:
+    slow = add_model(database, models.doubling(folder / "slow.onnx"), name="slow")
+    found = Loader(database, slow, seconds)
+    yield found
+    found.may_load.set()
+
+
+def test_a_model_that_never_loads_fails_its_own_items_only(
+    database: Database, tmp_path: Path
+) -> None:
+    add_model(database, models.negated(tmp_path / "quick.onnx"))
+    new = NewItems(["[[1, 2]]"] * 4, ["slow", DEFAULT_MODEL] * 2)
+    database.transaction(lambda connection: items.register(connection, new))
+    with loader(database, tmp_path, seconds=0.5) as cache:
+        job = Job(database, cache, Hand(database, "me"), threading.Event())
+        outcome = Worker(job, threads=2).run_once()
+    assert (outcome.succeeded, outcome.failed) == (2, 2)
+    with database.read() as connection:
+        failures = connection.exec_driver_sql("SELECT code, detail FROM failures").all()
+    reason = "version 1 of the model slow was not loaded within 0.5 s (MODEL_TIMEOUT)"
+    assert [tuple(each) for each in failures] == [("model_unavailable", reason)] * 2
+
+
+def test_other_models_load_while_one_takes_its_time(database: Database, tmp_path: Path) -> None:
+    quick = add_model(database, models.negated(tmp_path / "quick.onnx"))
+    with loader(database, tmp_path, seconds=60) as cache:
+        first = threading.Thread(target=lambda: cache.predictor(cache.slow), daemon=True)
+        first.start()
+        assert cache.predictor(quick).signature == quick.signature
+        assert first.is_alive()
+
+
+def test_a_model_that_has_loaded_late_is_used(database: Database, tmp_path: Path) -> None:
+    with loader(database, tmp_path, seconds=0.1) as cache:
+        for _ in range(2):
+            with pytest.raises(ModelUnavailable, match=r"was not loaded within 0\.1 s"):
+                cache.predictor(cache.slow)
+        cache.may_load.set()
+        cache._loading[cache.slow.id].outcome.result(timeout=30)
+        cache._failed.clear()  # as after MODEL_RETRY_INTERVAL
+        assert cache.predictor(cache.slow).signature == cache.slow.signature
+        assert cache.loads == 1
