@@ -190,6 +190,9 @@ INSIGHTS_LIFETIME = 3.0
 """Time for which all who ask how the service is doing get the same answer."""
 BATCH_SECONDS = 1.0
 """Target duration of a batch. Batches of a slow model get fewer items."""
+BATCH_LONGEST = 5.0
+"""Time after which a batch stores its results and releases its remaining items, as the first batch
+of a slow model does."""
 SUSPECTS_INTERVAL = 0.5
 """Interval at which a run looks for suspect items."""
 WAIT_FOR_OTHER_JOBS = 0.25

@@ -317,6 +317,19 @@ def test_a_batch_whose_results_are_too_large_is_stored_in_parts(
     assert count(database, "predictions") == 20
 
 
+def test_a_batch_that_takes_long_is_stored_in_parts_of_an_item_at_least(
+    database: Database, tmp_path: Path
+) -> None:
+    twelve_rows = json.dumps([[1, 2]] * 12)
+    register(database, twelve_rows, *["[[1, 2]]"] * 100)
+    late = replace(make_job(database, models.doubling(tmp_path / "m.onnx")), batch_seconds=-1.0)
+    batches: list[Outcome] = []
+    Run(late, 1, batches.append).execute()
+    first, second, *_ = (each.items for each in batches if each.items)
+    assert (first, second) == (29, 72)  # calls of 8 and 32 rows, and one of the rest
+    assert sum(batches, Outcome()).succeeded == 101
+
+
 def test_the_rest_of_a_suspect_claim_that_is_too_large_stays_suspect(database: Database) -> None:
     ids = [i for _ in range(10) for i in register(database, *["y" * (CLAIM_MAX_BYTES // 3)] * 4)]
     die_with(database)

@@ -70,6 +70,8 @@ def test_other_models_load_while_one_takes_its_time(database: Database, tmp_path
         first.start()
         assert cache.predictor(quick).signature == quick.signature
         assert first.is_alive()
+        cache.may_load.set()
+        first.join()
 
 
 def test_a_model_that_has_loaded_late_is_used(database: Database, tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ class BatchResults:
         """Return one result for each row. It is None if the row was left out."""
         return RowResults(self._results, self._labels if self._has_labels else None)
 
+    @property
+    def has_first_item(self) -> bool:
+        """Whether all rows of the first item have a result."""
+        return None not in self._results[: self._ends[1]]
+
     def put(self, places: Sequence[int], found: RowResults) -> None:
         """Keep the results of rows at these places."""
         _put(self._results, places, found.results)

@@ -66,21 +66,21 @@ class Predictor:
             self.predict(part.rows)
 
     def predict_batch(
-        self, batch: Batch, wants_more: Callable[[int], bool] = lambda size: True
+        self, batch: Batch, wants_more: Callable[[BatchResults], bool] = lambda found: True
     ) -> RowResults:
         """Predict all rows of a batch, in calls of up to `batching.call_rows` rows.
 
         If a call takes too long, all items with rows in it fail, and their other rows are left out.
 
         Args:
-            wants_more: asked before each call, with the characters of the results so far. If it
-                returns False, the remaining rows are left out.
+            wants_more: asked before each call, with the results so far. If it returns False, the
+                remaining rows are left out.
         """
         found = BatchResults(batch.row_counts)
         for part in batch.parts:
             start = 0
             while start < len(part.rows):
-                if not wants_more(found.size):
+                if not wants_more(found):
                     return found.all
                 rows = slice(start, start + self._next_rows())
                 self._predict_into(found, part.rows[rows], part.places[rows])

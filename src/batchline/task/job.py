@@ -6,12 +6,13 @@ results.
 """
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from batchline.constants import DEFAULT_MODEL, NO_VERSION, RESULTS_MAX_BYTES
+from batchline.constants import BATCH_LONGEST, DEFAULT_MODEL, NO_VERSION, RESULTS_MAX_BYTES
 from batchline.db import work
 from batchline.db.claims import Claim
 from batchline.db.cruds.pending import ModelItems
@@ -27,6 +28,7 @@ from batchline.errors import (
     UnknownModel,
     ValueRejected,
 )
+from batchline.ml.batch_results import BatchResults
 from batchline.ml.data_loader import ItemResults, Stored, load_batch, to_item_results
 from batchline.ml.predictor import Predictor
 from batchline.registry.loaded import ModelCache
@@ -89,6 +91,18 @@ class _ModelBatch:
         return replace(self, results=_all_failed([item_id], failure))
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The bounds of the results of one batch: their characters, and when it ends."""
+
+    max_bytes: int
+    ends_at: float
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() > self.ends_at
+
+
 @dataclass(slots=True)
 class Guess:
     """Which model the items of the next claim have: the only one of the last claim, if so."""
@@ -102,7 +116,11 @@ class Guess:
 
 @dataclass(frozen=True)
 class Job:
-    """The batch job of one process. Its worker threads call `predict` concurrently."""
+    """The batch job of one process. Its worker threads call `predict` concurrently.
+
+    Args:
+        batch_seconds: time after which a batch stores what it has, if that is an item at least.
+    """
 
     database: Database
     models: ModelCache
@@ -110,6 +128,7 @@ class Job:
     stop: threading.Event
     pace: Pace = field(default_factory=Pace)
     guess: Guess = field(default_factory=Guess)
+    batch_seconds: float = BATCH_LONGEST
 
     def predict(self, claim: Claim) -> Outcome:
         """Predict the claimed items and store the results. This completes the claim.
@@ -170,12 +189,12 @@ class Job:
         return self._store(claim, [each.up_to(until) for each in batches])
 
     def _predict_all(self, claimed: ClaimedItems) -> list[_ModelBatch]:
-        """Predict the items of each model, until the results exceed `RESULTS_MAX_BYTES`."""
+        """Predict the items of each model, until there are enough results, or time is up."""
         versions = self._versions_for(claimed.claim)
         batches: list[_ModelBatch] = []
-        size = 0
+        size, limit = 0, _Limit(RESULTS_MAX_BYTES, time.monotonic() + self.batch_seconds)
         for each in claimed.items:  # in the order of their first items
-            if size > RESULTS_MAX_BYTES:
+            if size > RESULTS_MAX_BYTES or (batches and limit.is_late):
                 nothing = ItemResults({}, {}, until=min(each.texts) - 1)
                 batches.append(_ModelBatch(each, NO_VERSION, nothing))
                 continue
@@ -187,7 +206,8 @@ class Job:
                 continue
             if not isinstance(claimed.claim.scope, Backfill):
                 version = self._loadable(version)
-            batch = self._predict_model(each, version, RESULTS_MAX_BYTES - size, claimed.claim)
+            rest = replace(limit, max_bytes=RESULTS_MAX_BYTES - size)
+            batch = self._predict_model(each, version, rest, claimed.claim)
             size += sum(map(len, batch.results.predictions.values()))
             batches.append(batch)
         return batches
@@ -201,7 +221,7 @@ class Job:
         return version
 
     def _predict_model(
-        self, items: ModelItems, version: Version, max_bytes: int, claim: Claim
+        self, items: ModelItems, version: Version, limit: _Limit, claim: Claim
     ) -> _ModelBatch:
         try:
             predictor = self.models.predictor(version)
@@ -209,21 +229,22 @@ class Job:
             failure = Failure(error.code, error.detail)
             return _ModelBatch(items, version.id, _all_failed(items.texts, failure))
         if claim.suspect:
-            return self._predict_isolated(items, version, predictor, max_bytes)
-        results, rows = self._predict_texts(items.texts, predictor, max_bytes)
+            return self._predict_isolated(items, version, predictor, limit)
+        results, rows = self._predict_texts(items.texts, predictor, limit)
         late = _late(results)
         return _ModelBatch(items, version.id, results.without(late), rows, tuple(late))
 
     def _predict_isolated(
-        self, items: ModelItems, version: Version, predictor: Predictor, max_bytes: int
+        self, items: ModelItems, version: Version, predictor: Predictor, limit: _Limit
     ) -> _ModelBatch:
         """Predict suspect items one by one, so that the one that takes too long is known."""
         found, rows, size = ItemResults({}, {}), 0, 0
         for item_id, text in items.texts.items():
-            if size > max_bytes:
+            if size > limit.max_bytes or (found.item_ids and limit.is_late):
                 break
             with self.hand.isolating(item_id):
-                one, count = self._predict_texts({item_id: text}, predictor, RESULTS_MAX_BYTES)
+                alone = replace(limit, max_bytes=RESULTS_MAX_BYTES)
+                one, count = self._predict_texts({item_id: text}, predictor, alone)
             found.add(one)
             rows += count
             size += sum(map(len, one.predictions.values()))
@@ -233,15 +254,15 @@ class Job:
         return _ModelBatch(items, version.id, found, rows)
 
     def _predict_texts(
-        self, texts: Stored, predictor: Predictor, max_bytes: int
+        self, texts: Stored, predictor: Predictor, limit: _Limit
     ) -> tuple[ItemResults, int]:
         """Return the results of items, and the number of predicted rows."""
         batch = load_batch(texts, predictor.signature)
 
-        def wants_more(size: int) -> bool:
+        def wants_more(found: BatchResults) -> bool:
             if self.stop.is_set():
                 raise Stopped
-            return size <= max_bytes
+            return found.size <= limit.max_bytes and not (limit.is_late and found.has_first_item)
 
         found = predictor.predict_batch(batch, wants_more)
         rows = len(found.results) - found.results.count(None)
