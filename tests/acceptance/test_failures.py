@@ -38,12 +38,29 @@ def test_failures_are_grouped_and_a_group_can_be_retried(
     assert run_here("failures", "--model", "other", **settings).stdout == "no failed items\n"
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_an_item_counts_once_although_several_versions_failed(database: Database) -> None:
+    with database.write() as connection:
+        items.register(connection, NewItems([ROW, ROW]))
+        connection.exec_driver_sql("UPDATE items SET status = 'failed'")
+        for item_id, model_id in [(1, 1), (1, 2), (2, 1), (2, 2)]:
+            connection.exec_driver_sql(
+                "INSERT INTO failures (item_id, model_id, code, detail) "
+                f"VALUES ({item_id}, {model_id}, 'model_error', 'no memory for {model_id} bytes')"
+            )
+        [group], read = failures.groups(connection, code=None, model=None, limit=10)
+    assert (group.items, group.examples, read) == (2, [2, 1], 4)
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
         ("expected 4 values, got 12", "expected * values, got *"),
         ("'setosa' is not in [\"a\", -1.5e3]", "* is not in [*, *]"),
         ("input float_input2 of v1", "input float_input2 of v1"),
+        ("data/7/1: expected a number, got 'x'", "data/*/1: expected a number, got *"),
+        ("row 3: data/a/7/10: got 1", "row *: data/a/*/10: got *"),
+        ("data/7: expected 2 values", "data/*: expected * values"),
     ],
 )
 def test_values_in_messages_are_masked(message: str, expected: str) -> None:

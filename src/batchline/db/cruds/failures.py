@@ -13,7 +13,11 @@ from batchline.db.models import Record, failures, items
 
 EXAMPLES = 3
 """Ids of items that a group shows."""
-VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<!\w)[-+]?\d[\d.,_]*(?:[eE][-+]?\d+)?""")
+POINTER = r"\bdata(?:/[^/\s:]+)+"
+VALUE = r"""'[^']*'|"[^"]*"|(?<!\w)[-+]?\d[\d.,_]*(?:[eE][-+]?\d+)?"""
+POINTERS_AND_VALUES = re.compile(f"(?P<pointer>{POINTER})|{VALUE}")
+ROW = re.compile(r"/(\d+|\*)(?=/|$)")
+"""The first number in a pointer. The others say which value of a row it is."""
 MASK = "*"
 
 
@@ -33,8 +37,16 @@ class Group:
 
 
 def masked(message: str) -> str:
-    """Return a message with an asterisk instead of each number and each quoted value."""
-    return VALUE.sub(MASK, message)
+    """Return a message with an asterisk instead of each number and each quoted value.
+
+    In a pointer, only the number of the row is masked.
+    """
+
+    def mask(found: re.Match[str]) -> str:
+        pointer = found["pointer"]
+        return MASK if pointer is None else ROW.sub(f"/{MASK}", pointer, count=1)
+
+    return POINTERS_AND_VALUES.sub(mask, message)
 
 
 def groups(
@@ -46,15 +58,18 @@ def groups(
         limit: how many failures are read at most.
     """
     found: dict[tuple[str, str, str], Group] = {}
+    last_item: dict[tuple[str, str, str], int] = {}
     read = 0
     for row in islice(_newest_first(connection, code, model), limit):
         read += 1
         key = row.code, masked(row.detail), row.model
         group = found.setdefault(key, Group(*key, newest=row.created_at))
-        group.items += 1
         group.newest = max(filter(None, [group.newest, row.created_at]), default=None)
-        if len(group.examples) < EXAMPLES:
-            group.examples.append(row.item_id)
+        if row.item_id != last_item.get(key):  # else another version failed in the same way
+            last_item[key] = row.item_id
+            group.items += 1
+            if len(group.examples) < EXAMPLES:
+                group.examples.append(row.item_id)
     return sorted(found.values(), key=lambda each: -each.items), read
 
 
