@@ -356,6 +356,16 @@ def test_an_upgrade_says_that_the_model_file_of_the_settings_replaces_the_defaul
     ]
 
 
+def test_a_job_says_that_the_model_file_of_the_settings_replaces_the_default(
+    url: str, tmp_path: Path
+) -> None:
+    mine = str(models.doubling(tmp_path / "mine.onnx"))
+    settings = {"DATABASE_URL": url, "MODEL_FILEPATH": mine}
+    first, second = (run_here("job", "--once", **settings) for _ in range(2))
+    assert "default model replaced by MODEL_FILEPATH" in first.stdout + first.stderr
+    assert "replaced" not in second.stdout + second.stderr
+
+
 def test_the_first_upgrade_replaces_no_default_model(tmp_path: Path) -> None:
     new = f"sqlite:///{tmp_path / 'new.db'}"
     assert command(new, "db", "upgrade") == "database migrated\n"

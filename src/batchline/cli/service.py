@@ -22,6 +22,7 @@ from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
 from batchline.cli.wiring import (
     configure,
     ensure_default_model,
+    log_replacement,
     log_start,
     opened,
     prepare_database,
@@ -53,7 +54,8 @@ def up(
     Ctrl-C or SIGTERM stops both.
     """
     settings = configure(locals())
-    prepare_database(settings, DatabaseWait(settings.database_wait))
+    _, replacement = prepare_database(settings, DatabaseWait(settings.database_wait))
+    log_replacement(replacement)
     with opened(settings) as database:  # a taken port ends it before the job runs
         listen_if_allowed(settings, database, "up").close()
     from batchline.processes import ChildProcesses
@@ -116,7 +118,8 @@ def job(
             if assignment.role == "suspects":
                 run_suspects(database, settings, stop, assignment)
                 return
-            ensure_default_model(database, settings)
+            if assignment.predecessor is None:  # else a version was activated since, perhaps
+                log_replacement(ensure_default_model(database, settings))
             if once and _is_idle(database):
                 return
             if not once:

@@ -146,6 +146,18 @@ def log_start(role: str, database: "Database", **facts: Any) -> None:
     structlog.get_logger(__name__).info("starting", role=role, database=database.url, **facts)
 
 
+def log_replacement(replacement: "Replacement | None") -> None:
+    """Log that the settings have changed which version is the default model."""
+    if replacement is not None:
+        import structlog
+
+        structlog.get_logger(__name__).warning(
+            "default model replaced by MODEL_FILEPATH",
+            active=str(replacement.new),
+            before=str(replacement.old),
+        )
+
+
 def ensure_default_model(database: "Database", settings: "Settings") -> "Replacement | None":
     """Make the model file of the settings the active version of the default model.
 
