@@ -1,5 +1,6 @@
 """A server that accepts connections and then says nothing ends a command soon."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +10,8 @@ import pytest
 
 from batchline.db.database import Database
 from batchline.errors import DatabaseUnavailable
-from tests.conftest import Servers
+from tests.conftest import SERVERS, Servers, first_of
+from tests.faults.proxy import Proxy
 from tests.service import run
 
 Talk = Callable[[socket.socket], object]
@@ -76,6 +78,17 @@ def test_postgresql_that_answers_no_statement_ends_a_command() -> None:
     """MySQL's driver sends its first statements while it connects."""
     with server(let_in) as port:
         assert_says_so(("models", "list"), f"postgresql://me:secret@127.0.0.1:{port}/rows")
+
+
+@pytest.mark.parametrize("database_kind", first_of(SERVERS), indirect=True)
+def test_a_server_that_falls_silent_in_the_middle_ends_a_command(
+    database: Database, database_url: str
+) -> None:
+    with Proxy(database_url) as proxy:
+        proxy.fall_silent_at(rb"FROM models")
+        done = run("models", "list", timeout=LIMIT, DATABASE_URL=proxy.url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search("does not respond|did not complete a statement in time", done.stderr)
 
 
 def refuse_encryption(client: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """What the batch job does with good items, bad items, other jobs and its own past."""
 
 import json
+import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -309,7 +310,8 @@ def test_a_batch_whose_results_are_too_large_is_stored_in_parts(
 ) -> None:
     eighth = RESULTS_MAX_BYTES // 8 // len("1.0,")
     register(database, *["[[1]]"] * 20)
-    job = make_job(database, models.repeating(tmp_path / "m.onnx", eighth))
+    model = models.repeating(tmp_path / "m.onnx", eighth)
+    job = replace(make_job(database, model), batch_seconds=math.inf)
     batches: list[Outcome] = []
     Run(job, 1, batches.append).execute()
     two_calls = 2 * job.models.predictor(active(job)).batching.call_rows

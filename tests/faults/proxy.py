@@ -24,6 +24,7 @@ class Fault:
     lose_reply: bool
     chance: float
     times: float
+    silent: bool = False
     struck: int = 0
 
     def strikes(self, sent: bytes, known: int, dice: random.Random) -> bool:
@@ -86,6 +87,10 @@ class Proxy:
     def lose_reply_to(self, pattern: bytes, *, chance: float = 1.0, times: float = 1) -> Fault:
         """Let the pattern through, wait for the server's reply, and cut instead of passing it."""
         return self._add(Fault(re.compile(pattern, re.DOTALL), True, chance, times))
+
+    def fall_silent_at(self, pattern: bytes) -> Fault:
+        """Swallow the pattern and all that follows, and leave the connection open."""
+        return self._add(Fault(re.compile(pattern, re.DOTALL), False, 1.0, 1, silent=True))
 
     def heal(self) -> None:
         """Pass everything from now on."""
@@ -150,6 +155,9 @@ class _Session:
                 continue
             known, sent = len(sent), sent + data
             fault = self._proxy.strike(sent, known)
+            if fault and fault.silent:
+                self.is_silent = True
+                continue
             if fault and not fault.lose_reply:
                 self._server.sendall(data[: len(data) // 2])
                 return

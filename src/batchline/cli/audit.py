@@ -8,7 +8,7 @@ import typer
 
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.output import printable, time_text
-from batchline.cli.wiring import configure, opened
+from batchline.cli.wiring import configure, opened_for_a_moment
 
 if TYPE_CHECKING:
     from batchline.db.cruds.audit import Entry
@@ -33,7 +33,10 @@ def audit(
     """
     from batchline.db.cruds import audit
 
-    with opened(configure({"database_url": database_url})) as database, database.read() as reading:
+    with (
+        opened_for_a_moment(configure({"database_url": database_url})) as database,
+        database.read() as reading,
+    ):
         found = audit.newest(reading, limit)
     if as_json:
         entries = [_as_json(each) for each in found]

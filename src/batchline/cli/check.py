@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from batchline.cli.wiring import make_model_cache, opened
+from batchline.cli.wiring import make_model_cache, opened_for_a_moment
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -35,7 +35,7 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
 
     has_default = False
     try:
-        with opened(settings) as database:
+        with opened_for_a_moment(settings) as database:
             yield f"database: {database.url}"
             yield from _found(database, schema.check_sequences)
             yield from _found(database, check_settings)

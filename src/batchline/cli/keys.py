@@ -11,7 +11,7 @@ from batchline.api_keys import Role
 from batchline.cli.actor import actor
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.output import printable, time_text
-from batchline.cli.wiring import configure, opened
+from batchline.cli.wiring import configure, opened_for_a_moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def create(
 
     _check_name(name)
     who = actor()
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_for_a_moment(configure({"database_url": database_url})) as database:
         key = api_keys.generate() if key_file is None else _of_file(database, name, key_file)
         new = NewKey(name, role, api_keys.digest(key), rate, items_per_day)
         known = database.transaction(lambda c: keys.add(c, new, who))
@@ -103,7 +103,10 @@ def list_keys(
     """List the API keys, their roles and limits, and when each was last used."""
     from batchline.db.cruds import keys
 
-    with opened(configure({"database_url": database_url})) as database, database.read() as reading:
+    with (
+        opened_for_a_moment(configure({"database_url": database_url})) as database,
+        database.read() as reading,
+    ):
         found = keys.read(reading)
     if as_json:
         typer.echo(json.dumps({"keys": [_as_json(each) for each in found]}, ensure_ascii=False))
@@ -123,7 +126,7 @@ def revoke(name: KeyName, database_url: DatabaseUrl = None) -> None:
 
     _check_name(name)
     who = actor()
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_for_a_moment(configure({"database_url": database_url})) as database:
         is_new = database.transaction(lambda c: keys.revoke(c, name, who))
         with database.read() as connection:
             found = keys.find(connection, name)

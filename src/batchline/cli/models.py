@@ -28,7 +28,7 @@ from batchline.cli.model_options import (
 )
 from batchline.cli.model_text import print_batching, print_report, print_signature
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
-from batchline.cli.wiring import configure, opened
+from batchline.cli.wiring import configure, opened, opened_for_a_moment
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -128,7 +128,7 @@ def list_models(database_url: DatabaseUrl = None) -> None:
 
     from batchline.registry.version import read_versions
 
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_for_a_moment(configure({"database_url": database_url})) as database:
         found = read_versions(database)
     table = Table("model", "version", "active", "sha256", "batching", "added")
     for each in found:
@@ -153,7 +153,7 @@ def show(
     from batchline.registry.version import read_version
 
     settings = configure({"database_url": database_url})
-    with opened(settings) as database:
+    with opened_for_a_moment(settings) as database:
         found = read_version(database, name, version)
     state = "active" if found.active else "not active"
     typer.echo(f"{name}, version {found.number}, {state}, added {found.created_at:%Y-%m-%d %H:%M}")
@@ -182,7 +182,7 @@ def activate(
     from batchline.registry import publish
     from batchline.registry.version import read_version
 
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_for_a_moment(configure({"database_url": database_url})) as database:
         publish.activate(database, read_version(database, name, version), actor())
     typer.echo(f"version {version} of {name} is active")
 
@@ -200,7 +200,7 @@ def remove(
     from batchline.registry import publish
     from batchline.registry.version import read_version
 
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_for_a_moment(configure({"database_url": database_url})) as database:
         publish.remove(database, read_version(database, name, version), actor())
     typer.echo(f"version {version} of {name} is removed")
 
@@ -218,7 +218,7 @@ def prune(
     from batchline.cli.output import count
     from batchline.registry import publish
 
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_for_a_moment(configure({"database_url": database_url})) as database:
         removed = publish.prune(database, name, keep, actor())
     typer.echo(f"{count(len(removed), 'version')} of {name} removed")
 

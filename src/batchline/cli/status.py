@@ -11,7 +11,7 @@ import typer
 
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.output import count, predicted
-from batchline.cli.wiring import configure, opened
+from batchline.cli.wiring import configure, opened_for_a_moment
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -59,7 +59,7 @@ def _look(settings: "Settings") -> Look:
     from batchline.errors import BatchlineError
 
     try:
-        with opened(settings) as database:
+        with opened_for_a_moment(settings) as database:
             found = read(database)
     except BatchlineError as error:
         return None, Assessment(State.UNKNOWN, " ".join(error.detail.split()))

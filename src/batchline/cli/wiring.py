@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchline.cli.actor import actor
+from batchline.constants import COMMAND_STATEMENT_TIMEOUT, STATEMENT_TIMEOUT
 
 if TYPE_CHECKING:
     from batchline.cli.database_wait import DatabaseWait
@@ -52,13 +53,18 @@ def configure_logging(settings: "Settings") -> None:
 
 
 def connect(
-    settings: "Settings", *, create: bool = False, wait: "DatabaseWait | None" = None
+    settings: "Settings",
+    *,
+    create: bool = False,
+    wait: "DatabaseWait | None" = None,
+    timeout: float = STATEMENT_TIMEOUT,
 ) -> "Database":
     """Return the database after a check that it responds and that its version is supported.
 
     Args:
         create: whether SQLite creates the file if it is missing.
         wait: for a server that is not up yet.
+        timeout: seconds for one statement.
     """
     from batchline.db.database import Database
 
@@ -66,6 +72,7 @@ def connect(
     database = Database(
         settings.url(),
         pool_size=pool_size,
+        timeout=timeout,
         must_exist=not create,
         renew=lambda: settings.renewed().url(),
     )
@@ -97,17 +104,27 @@ def connect_to(settings: "Settings", url: str, variable: str) -> "Database":
 
 
 @contextmanager
-def opened(settings: "Settings", wait: "DatabaseWait | None" = None) -> Iterator["Database"]:
+def opened(
+    settings: "Settings",
+    wait: "DatabaseWait | None" = None,
+    *,
+    timeout: float = STATEMENT_TIMEOUT,
+) -> Iterator["Database"]:
     """Open a database, check that it has been migrated, and close it at the end."""
     from batchline.db.cruds import schema
 
-    database = connect(settings, wait=wait)
+    database = connect(settings, wait=wait, timeout=timeout)
     try:
         with database.read() as connection:
             schema.check(connection)
         yield database
     finally:
         database.close()
+
+
+def opened_for_a_moment(settings: "Settings") -> AbstractContextManager["Database"]:
+    """Open it for a command with quick statements only, which soon finds that the server hangs."""
+    return opened(settings, timeout=COMMAND_STATEMENT_TIMEOUT)
 
 
 def prepare_database(
