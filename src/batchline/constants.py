@@ -223,7 +223,7 @@ OUTAGE_PROBE_INTERVAL = 0.25
 """Interval at which the API checks whether an unavailable database responds again."""
 STATEMENT_TIMEOUT = 120
 """Time for one statement of a job or a command."""
-COMMAND_STATEMENT_TIMEOUT = 10
+COMMAND_STATEMENT_TIMEOUT = 8
 """The shorter time for a command with quick statements only, such as `models list`."""
 IDLE_TIMEOUT = 30
 """Time after which the server ends an idle transaction. It is shorter than `CLAIM_LEASE`."""

@@ -32,6 +32,7 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
     from batchline.db.dialects.server_settings import check_settings
     from batchline.db.rehearsal import rehearse
     from batchline.errors import BatchlineError
+    from batchline.registry.version import read_versions
 
     has_default = False
     try:
@@ -40,6 +41,9 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
             yield from _found(database, schema.check_sequences)
             yield from _found(database, check_settings)
             yield _tried("storing: a registration, a claim and a result", rehearse, database)
+            unreadable: list[BatchlineError] = []
+            read_versions(database, on_unreadable=unreadable.append)
+            yield from unreadable
             models = make_model_cache(database, settings)
             active = models.active()
             has_default = DEFAULT_MODEL in active

@@ -138,7 +138,7 @@ def list_models(database_url: DatabaseUrl = None) -> None:
             "active" if each.active else "removed" if each.is_removed else "",
             each.sha256[:12],
             each.batching.verdict if each.batching else "of an older Batchline",
-            f"{each.created_at:%Y-%m-%d %H:%M}",
+            _added_at(each),
         )
     Console().print(table)
 
@@ -156,7 +156,7 @@ def show(
     with opened_for_a_moment(settings) as database:
         found = read_version(database, name, version)
     state = "active" if found.active else "not active"
-    typer.echo(f"{name}, version {found.number}, {state}, added {found.created_at:%Y-%m-%d %H:%M}")
+    typer.echo(f"{name}, version {found.number}, {state}, added {_added_at(found)}")
     where = found.location or "the database"
     typer.echo(f"file: {found.size} bytes in {where}, sha256 {found.sha256}")
     print_signature(found.signature)
@@ -264,6 +264,11 @@ def _compare(database: "Database", one: "Version", other: "Version") -> "Compari
                 found.add(pair.item_id, pair.one, pair.other, pair.other_label)
             after = page[-1].item_id
     return found
+
+
+def _added_at(version: "Version") -> str:
+    time = version.created_at
+    return f"{time:%Y-%m-%d %H:%M}" if time else "at an unreadable time"
 
 
 def _print_added(version: "Version") -> None:

@@ -1,7 +1,7 @@
 """A version of a model, parsed in one place from its row in the database."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,13 @@ from typing import Any
 from batchline.db.cruds import versions
 from batchline.db.cruds.versions import VersionRow
 from batchline.db.database import Database
-from batchline.errors import ConfigurationError, SchemaNewer, UnknownModel, UnknownVersion
+from batchline.errors import (
+    ConfigurationError,
+    ModelUnavailable,
+    SchemaNewer,
+    UnknownModel,
+    UnknownVersion,
+)
 from batchline.ml.batching import Batching
 from batchline.ml.signature import SIGNATURE_FORMAT, Signature
 
@@ -68,7 +74,25 @@ class Version:
 
     @classmethod
     def parse(cls, row: VersionRow) -> "Version":
-        """Parse what the database stores of a version."""
+        """Parse what the database stores of a version.
+
+        Raises:
+            ModelUnavailable: an SQL client has stored something else.
+            SchemaNewer: a newer Batchline has stored it.
+        """
+        try:
+            return cls._parse(row)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            raise ModelUnavailable(
+                f"the row {row.id} of the table models is not one that Batchline has stored: "
+                f"{type(error).__name__}: {error}",
+                hint="delete this row, and add the model again with `batchline models add`",
+            ) from error
+
+    @classmethod
+    def _parse(cls, row: VersionRow) -> "Version":
+        if not isinstance(row.name, str) or not isinstance(row.version, int):
+            raise TypeError("the name or the number of the version has the wrong type")
         batching = None if row.batching is None else Batching.from_json(json.loads(row.batching))
         stored = parse_signature(row.signature)
         return cls(
@@ -115,16 +139,28 @@ class KnownVersions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._parsed: dict[int, Version] = {}
+        self._unreadable: set[int] = set()
 
     def active(self) -> dict[str, Version]:
-        """Return the active version of each model, by the model's name."""
+        """Return the active version of each model, by the model's name.
+
+        A version that cannot be read is left out, so that it does not affect the others.
+        """
         with self._database.read() as connection:
             ids = versions.active_ids(connection)
             for model_id in ids.values():
                 if model_id not in self._parsed:
-                    row = versions.get_version(connection, model_id)
-                    self._parsed[model_id] = Version.parse(row)
-        return {name: self._parsed[model_id] for name, model_id in ids.items()}
+                    self._read(connection, model_id)
+        found = (self._parsed[i] for i in ids.values() if i in self._parsed)
+        return {each.name: each for each in found}
+
+    def _read(self, connection: Any, model_id: int) -> None:
+        try:
+            self._parsed[model_id] = Version.parse(versions.get_version(connection, model_id))
+        except ModelUnavailable as error:
+            if model_id not in self._unreadable:
+                self._unreadable.add(model_id)
+                log_unreadable(error)
 
     def get(self, model_id: int) -> Version:
         """Return the version with this id."""
@@ -135,10 +171,33 @@ class KnownVersions:
         return self._parsed[model_id]
 
 
-def read_versions(database: Database, name: str | None = None) -> list[Version]:
-    """Return all versions, or those of one model, ordered by name and number."""
+def log_unreadable(error: ModelUnavailable) -> None:
+    import structlog  # slow to import, and rarely needed
+
+    structlog.get_logger(__name__).error(
+        "version cannot be read", detail=error.detail, hint=error.hint
+    )
+
+
+def read_versions(
+    database: Database,
+    name: str | None = None,
+    on_unreadable: Callable[[ModelUnavailable], object] = log_unreadable,
+) -> list[Version]:
+    """Return all versions, or those of one model, ordered by name and number.
+
+    Args:
+        on_unreadable: called for each version that is left out, since it cannot be read.
+    """
     with database.read() as connection:
-        return list(map(Version.parse, versions.all_versions(connection, name)))
+        rows = versions.all_versions(connection, name)
+    found: list[Version] = []
+    for row in rows:
+        try:
+            found.append(Version.parse(row))
+        except ModelUnavailable as error:
+            on_unreadable(error)
+    return found
 
 
 def read_model(database: Database, name: str) -> Sequence[Version]:
@@ -149,8 +208,7 @@ def read_model(database: Database, name: str) -> Sequence[Version]:
     """
     found = [] if "\0" in name else read_versions(database, name)  # PostgreSQL takes no NUL
     if not any(each.active for each in found):
-        with database.read() as connection:
-            names = sorted(versions.active_ids(connection))
+        names = sorted(KnownVersions(database).active())
         raise UnknownModel(
             f"no model has the name {name[:80]!r}",
             hint=f"use one of these models: {', '.join(names)}" if names else ADD_HINT,
