@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -69,11 +70,13 @@ def exit_code() -> int:
 def process_as_before() -> Iterator[None]:
     """Take back what a command changes in its process: signals, logging, garbage collection."""
     signals = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    hooks = sys.excepthook, threading.excepthook
     handlers, level = [*logging.root.handlers], logging.root.level
     events, threshold = structlog.get_config(), gc.get_threshold()
     yield
     for number, handler in signals.items():
         signal.signal(number, handler)
+    sys.excepthook, threading.excepthook = hooks
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
     structlog.configure(**events)

@@ -2,8 +2,12 @@
 
 import logging
 import sys
+import threading
+from typing import TextIO
 
 import structlog
+
+from batchline.redaction import traceback_text
 
 
 def configure(level: str, format: str) -> None:
@@ -30,12 +34,28 @@ def configure(level: str, format: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    sys.excepthook, threading.excepthook = _print_crash, _print_thread_crash
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _rendering(format: str) -> list[structlog.types.Processor]:
-    # Plain tracebacks: rich ones print local variables, which can hold passwords and data.
+    # Tracebacks have no local variables, which can hold passwords and data, and no values.
     if format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        text = structlog.processors.ExceptionRenderer(lambda found: traceback_text(found[1]))
+        return [text, structlog.processors.JSONRenderer()]
+    colors = sys.stderr.isatty()
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)]
+
+
+def _write_traceback(stream: TextIO, found: structlog.typing.ExcInfo) -> None:
+    stream.write(traceback_text(found[1]))
+
+
+def _print_crash(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """Print the error that ends the process, as Python does, but without values of rows."""
+    print(traceback_text(error), file=sys.stderr)
+
+
+def _print_thread_crash(found: threading.ExceptHookArgs) -> None:
+    if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
+        print(traceback_text(found.exc_value), file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchline.cli.predict_process import without_secrets
+from batchline.redaction import urls
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from batchline.cli.predict_process import without_secrets
     ],
 )
 def test_no_secret_of_a_url_is_repeated(given: str, shown: str) -> None:
-    assert without_secrets(given) == shown
+    assert urls(given) == shown

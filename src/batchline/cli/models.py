@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batchline import redaction
 from batchline.cli.actor import actor
 from batchline.cli.model_options import (
     AllowNonFinite,
@@ -78,6 +79,7 @@ def add(
         rows_axis=rows_axis,
     )
     model = ModelFile.read(file, labels, choices)
+    publish.check_location(model)
     with opened(settings) as database:
         known = publish.find(database, name, model)
         if known is not None:
@@ -157,7 +159,7 @@ def show(
         found = read_version(database, name, version)
     state = "active" if found.active else "not active"
     typer.echo(f"{name}, version {found.number}, {state}, added {_added_at(found)}")
-    where = found.location or "the database"
+    where = redaction.location(found.location or "the database")
     typer.echo(f"file: {found.size} bytes in {where}, sha256 {found.sha256}")
     print_signature(found.signature)
     if found.batching:
@@ -275,7 +277,8 @@ def _print_added(version: "Version") -> None:
     state = "is active" if version.active else "is stored, and not active"
     typer.echo(f"version {version.number} of {version.name} {state}")
     if version.location is not None:
-        typer.echo(f"file: too large for the database, each job reads {version.location}")
+        where = redaction.location(version.location)
+        typer.echo(f"file: too large for the database, each job reads {where}")
 
 
 def _warn_of_lost_names(before: "Version", version: "Version") -> None:

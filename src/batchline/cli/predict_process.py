@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import shlex
 import signal
 import stat
@@ -17,6 +16,7 @@ import typer
 
 from batchline.cli.output import count
 from batchline.cli.predict_output import NOTHING_WRITTEN
+from batchline.redaction import urls
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -124,7 +124,7 @@ def _check_resume(
     from batchline.scoring.journal import abandoned
 
     if resume and (folder is None or any(_is_stream(source) for source in sources)):
-        what = "standard input" if folder else f"the output {without_secrets(output)}"
+        what = "standard input" if folder else f"the output {urls(output)}"
         raise typer.BadParameter(
             f"{what} cannot be continued, only files on this machine can. Leave --resume out",
             param_hint="--resume",
@@ -168,12 +168,6 @@ def _outcome(sources: Sequence[str], output: str, folder: Path | None) -> str:
     return _how_to_continue(folder) or NOTHING_WRITTEN
 
 
-def without_secrets(word: str) -> str:
-    """Return a word of the command line with *** for a password and for the query of a URL."""
-    word = re.sub(r"(://[^/@\s:]*:)[^/\s]*@", r"\1***@", word)
-    return re.sub(r"(://[^\s?]*\?)[^\s]*", r"\1***", word) if "=" in word else word
-
-
 def _how_to_continue(folder: Path | None) -> str:
     """Say how to continue the run that was interrupted, or remove what cannot be continued."""
     from batchline.scoring import journal
@@ -184,6 +178,6 @@ def _how_to_continue(folder: Path | None) -> str:
     if not saved.parts:
         journal.remove(folder)
         return ""
-    words = [without_secrets(each) for each in sys.argv[1:] if each != "--resume"]
+    words = [urls(each) for each in sys.argv[1:] if each != "--resume"]
     command = shlex.join(["batchline", *words, "--resume"])
     return f"{count(saved.mark.rows, 'row')} are kept in {folder}. To continue, run:\n{command}"

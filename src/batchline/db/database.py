@@ -74,7 +74,7 @@ class Database:
             )
         except (ImportError, ArgumentError) as error:
             raise ConfigurationError(
-                f"DATABASE_URL cannot be used: {error}",
+                f"DATABASE_URL cannot be used: {connections.without(str(error), parsed)}",
                 hint="leave out the driver: mysql://…, postgresql://… or sqlite:///…",
             ) from error
         connections.prepare(self.engine, parsed, timeout, renew, must_exist=must_exist)
@@ -150,8 +150,9 @@ class Database:
             with self.read() as connection:
                 connections.check_version(connection)
         except (TypeError, ValueError, OSError, StatementFailed) as error:
+            said = connections.without(str(error).strip(), self.engine.url)
             raise ConfigurationError(
-                f"DATABASE_URL cannot be used: {str(error).strip()}",
+                f"DATABASE_URL cannot be used: {said}",
                 hint="correct the options after the ? in it",
             ) from error
 
@@ -241,19 +242,21 @@ def _translate_errors(url: str) -> Iterator[None]:
     except IntegrityError as error:
         if errors.is_taken_id(error):
             raise SequenceBehind(
-                f"PostgreSQL assigned an id that is taken: {error.orig}",
+                f"PostgreSQL assigned an id that is taken: {errors.said(error)}",
                 hint="run `batchline db upgrade`",
             ) from error
-        raise Conflict(f"the database has such a row already: {error.orig}") from error
+        raise Conflict(f"the database has such a row already: {errors.said(error)}") from error
     except DataError as error:
-        raise ValueRejected(f"the database rejected a value: {error.orig}") from error
+        raise ValueRejected(f"the database rejected a value: {errors.said(error)}") from error
     except DBAPIError as error:
         if errors.is_missing_table(error):
             raise SchemaOutdated(
                 f"the database {url} has not been migrated", hint="run `batchline db upgrade`"
             ) from error
         if not errors.is_unavailable(error):
-            raise StatementFailed(f"the database rejected a statement: {error.orig}") from error
+            raise StatementFailed(
+                f"the database rejected a statement: {errors.said(error)}"
+            ) from error
         raise DatabaseUnavailable(
             f"the database {url} {errors.problem_of(error)}", hint=errors.hint_for(error)
         ) from error

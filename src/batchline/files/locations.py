@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from batchline import redaction
 from batchline.file_errors import FileError, FileUnreadable, NoFileFound
 from batchline.files.options import STANDARD_STREAM, input_name
 
@@ -83,11 +84,11 @@ def _find(path: str) -> list[Location]:
     except FileError:
         raise
     except FileNotFoundError as error:
-        raise NoFileFound(f"the file {path} does not exist") from error
+        raise NoFileFound(f"the file {input_name(path)} does not exist") from error
     except Exception as error:  # each of fsspec's filesystems has errors of its own
         raise unreadable(path, error) from error
     if not found:
-        raise NoFileFound(f"no file matches {path}")
+        raise NoFileFound(f"no file matches {input_name(path)}")
     return found
 
 
@@ -126,7 +127,7 @@ def _at(path: str) -> Location:
     try:
         found = Path(path).stat()
     except FileNotFoundError as error:
-        raise NoFileFound(f"the file {path} does not exist") from error
+        raise NoFileFound(f"the file {input_name(path)} does not exist") from error
     if not stat.S_ISREG(found.st_mode):
         return Location(path)
     # Nodes that share a filesystem may number its device differently, so st_dev is left out.
@@ -156,4 +157,5 @@ def filesystem_of(url: str) -> tuple[Any, str]:
 
 def unreadable(path: str, error: Exception) -> FileUnreadable:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return FileUnreadable(f"{input_name(path)} cannot be read: {reason or type(error).__name__}")
+    said = redaction.without(str(reason), path) or type(error).__name__
+    return FileUnreadable(f"{input_name(path)} cannot be read: {said}")

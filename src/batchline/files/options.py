@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from batchline.file_errors import FileOptionInvalid, FormatUnknown
+from batchline.redaction import urls
 
 STANDARD_STREAM = "-"
 """The path of standard input and of standard output."""
@@ -135,11 +136,11 @@ def is_folder(path: str) -> bool:
 
 
 def input_name(path: str) -> str:
-    return "standard input" if path == STANDARD_STREAM else path
+    return "standard input" if path == STANDARD_STREAM else urls(path)
 
 
 def output_name(path: str) -> str:
-    return "standard output" if path == STANDARD_STREAM else path
+    return "standard output" if path == STANDARD_STREAM else urls(path)
 
 
 def plain_name(path: str) -> PurePosixPath:

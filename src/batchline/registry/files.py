@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from batchline import redaction
 from batchline.errors import ConfigurationError
 from batchline.ml.content import ModelContent
 from batchline.ml.external_data import external_tensors
@@ -32,7 +33,8 @@ def read_file(location: str) -> bytes:
     except Exception as error:  # each of fsspec's filesystems has errors of its own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(
-            f"the model file {location} cannot be read: {reason}",
+            f"the model file {redaction.location(location)} cannot be read: "
+            f"{redaction.without(str(reason), location)}",
             hint="give the path or the URL of an ONNX file",
         ) from error
 
@@ -57,7 +59,7 @@ def _read_url(location: str) -> bytes:
         import fsspec
     except ImportError as error:
         raise ConfigurationError(
-            f"{location} is a URL, but fsspec is not installed",
+            f"{redaction.location(location)} is a URL, but fsspec is not installed",
             hint=f"install it: {sys.executable} -m pip install fsspec",
         ) from error
     with fsspec.open(location, "rb") as file:
@@ -71,7 +73,7 @@ def read_content(location: str) -> ModelContent:
     Raises:
         ConfigurationError: one of the files cannot be read, or is not in the folder of the model.
     """
-    model, name = read_file(location), f"the model file {location}"
+    model, name = read_file(location), f"the model file {redaction.location(location)}"
     names = {tensor.location for tensor in external_tensors(model, name)}
     read = _read_next_to_url if is_url(location) else _read_next_to
     return ModelContent(model, {each: read(location, each) for each in sorted(names)})
@@ -103,12 +105,13 @@ def _read_next_to_url(location: str, name: str) -> bytes:
     try:
         return _read_url(folder + slash + name)
     except Exception as error:  # each of fsspec's filesystems has errors of its own
-        raise _unreadable(location, name, str(error) or type(error).__name__) from error
+        reason = redaction.without(str(error), location) or type(error).__name__
+        raise _unreadable(location, name, reason) from error
 
 
 def _unreadable(location: str, name: str, reason: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the model file {location} has weights in the file {name!r}, which cannot be read: "
-        f"{reason}",
+        f"the model file {redaction.location(location)} has weights in the file {name!r}, which "
+        f"cannot be read: {reason}",
         hint=f"copy {name} into the folder of the model file",
     )

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import structlog
 
+from batchline import redaction
 from batchline.constants import MODEL_RETRY_INTERVAL
 from batchline.db.cruds import versions
 from batchline.db.database import Database
@@ -184,7 +185,8 @@ def read_version_content(database: Database, version: Version) -> ModelContent:
 
 def _check_unchanged(version: Version, found: str, location: str) -> None:
     if found != version.sha256:
+        where = redaction.location(location)
         raise ModelUnavailable(
-            f"the file of {version} in {location} has changed (sha256 mismatch)",
+            f"the file of {version} in {where} has changed (sha256 mismatch)",
             hint="add it as a new version with `batchline models add`",
         )

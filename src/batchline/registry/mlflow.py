@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from batchline import redaction
 from batchline.errors import ConfigurationError
 from batchline.ml.error_lines import first_line
 from batchline.ml.examination.feature_names import Names
@@ -44,7 +45,7 @@ def read_mlflow(location: str) -> MlflowModel:
     if not isinstance(flavor, dict):
         found = ", ".join(map(str, flavors)) if isinstance(flavors, dict) else "none"
         raise ConfigurationError(
-            f"{file} has no flavor onnx, only {found}",
+            f"{redaction.location(file)} has no flavor onnx, only {found}",
             hint="log the model with mlflow.onnx.log_model",
         )
     return MlflowModel(_next_to(file, flavor.get("data")), _columns(stored.get("signature"), file))
@@ -55,7 +56,7 @@ def _parsed(content: bytes, file: str) -> dict[str, Any]:
         import yaml
     except ImportError as error:
         raise ConfigurationError(
-            f"{file} is YAML, but PyYAML is not installed",
+            f"{redaction.location(file)} is YAML, but PyYAML is not installed",
             hint=f"install it: {sys.executable} -m pip install pyyaml, or name the ONNX file",
         ) from error
     try:
@@ -99,5 +100,6 @@ def _columns(signature: object, file: str) -> Names | None:
 
 def _bad(file: str, problem: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{file} cannot be used: {problem}", hint="name the ONNX file itself instead of its folder"
+        f"{redaction.location(file)} cannot be used: {problem}",
+        hint="name the ONNX file itself instead of its folder",
     )

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
+from batchline import redaction
 from batchline.constants import MODEL_STORED_MAX_BYTES
 from batchline.ml.content import ModelContent
 from batchline.ml.examination.label_file import read_labels
@@ -63,7 +64,7 @@ class ModelFile:
         """
         from batchline.ml.examination.examine import examine  # a model is examined once
 
-        name = f"the model file {self.location}"
+        name = f"the model file {redaction.location(self.location)}"
         return examine(self.content, name, self.choices, sample=sample, runtime=runtime)
 
 

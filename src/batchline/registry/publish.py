@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchline import redaction
 from batchline.db import backfills
 from batchline.db.cruds import versions
 from batchline.db.cruds.versions import NewVersion
@@ -37,6 +38,20 @@ def check_name(name: str) -> None:
         raise ConfigurationError(
             f"{name[:80]!r} is not a valid name for a model",
             hint=f"use up to {MAX_NAME_LENGTH} letters, digits, dots, dashes and underscores",
+        )
+
+
+def check_location(file: ModelFile) -> None:
+    """Check that the URL of a file that the database does not hold can be stored and shown.
+
+    Raises:
+        ConfigurationError: the URL has a user or a query, which may be secret.
+    """
+    if not file.is_stored and is_url(file.location) and redaction.has_secrets(file.location):
+        raise ConfigurationError(
+            f"the model file {redaction.location(file.location)} is too large for the database, "
+            "and its URL, which each job would read, has a user or a query that may be a secret",
+            hint="give a URL without them, and give each job credentials in its environment",
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from batchline import redaction
 from batchline.constants import BATCH_LONGEST, DEFAULT_MODEL, NO_VERSION, RESULTS_MAX_BYTES
 from batchline.db import work
 from batchline.db.claims import Claim
@@ -226,7 +227,7 @@ class Job:
         try:
             predictor = self.models.predictor(version)
         except ModelUnavailable as error:
-            failure = Failure(error.code, error.detail)
+            failure = Failure(error.code, _without_folders(error.detail, version))
             return _ModelBatch(items, version.id, _all_failed(items.texts, failure))
         if claim.suspect:
             return self._predict_isolated(items, version, predictor, limit)
@@ -273,6 +274,12 @@ def _unknown_model(name: str, known: Sequence[str]) -> Failure:
     names = ", ".join(known[:SHOWN_NAMES]) + (", …" if len(known) > SHOWN_NAMES else "")
     must = f"must be one of {names}" if names else "is unknown, no model has been added"
     return Failure(UnknownModel.code, f"the model {must}, got {name}")
+
+
+def _without_folders(detail: str, version: Version) -> str:
+    """Return why a model cannot be loaded, for clients. The job's log names its whole path."""
+    path = redaction.location(version.location or "")
+    return redaction.folders(detail.replace(path, path.rpartition("/")[2]) if path else detail)
 
 
 def _all_failed(item_ids: Iterable[int], failure: Failure) -> ItemResults:

@@ -1,5 +1,6 @@
 """Connections to each database: driver, options, oldest supported version."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from batchline.db.dialects import liveness, mysql
 from batchline.db.dialects.inserts import copy_rows
 from batchline.db.dialects.sqlite import begin, check_file, prepare_connection
 from batchline.errors import ConfigurationError, SchemaOutdated
+from batchline.redaction import HIDDEN
 
 POSTGRESQL_DRIVER = "postgresql+batchline"
 registry.register("postgresql.batchline", "batchline.db.dialects.postgresql", "Dialect")
@@ -92,6 +94,19 @@ def without_secrets(url: URL) -> str:
     """Return the URL for messages. Its query may hold passwords too."""
     plain = url.set(drivername=url.get_backend_name(), query={})
     return plain.render_as_string(hide_password=True)
+
+
+SECRET_OPTIONS = re.compile("pass|pwd|secret|token|key$", re.IGNORECASE)
+"""The options in the query of a URL whose values are secrets."""
+
+
+def without(text: str, url: URL) -> str:
+    """Return what a driver says, without the password of the URL and the secrets in its query."""
+    options = [value for name, value in url.query.items() if SECRET_OPTIONS.search(name)]
+    secrets = [each for value in options for each in ([value] if isinstance(value, str) else value)]
+    for each in filter(None, [url.password, *secrets]):
+        text = text.replace(str(each), HIDDEN)
+    return text
 
 
 def _is_in_memory(url: URL) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from batchline import redaction
 from batchline.db.models import metadata
 
 LOCK_WAIT_TIMEOUT = 1205
@@ -71,10 +72,27 @@ def is_unavailable(error: DBAPIError) -> bool:
 def problem_of(error: DBAPIError) -> str:
     """Return what is wrong with a database whose error `is_unavailable`, for a sentence."""
     if error.statement and is_timeout(error):  # it may wait for a lock, or be slow
-        return f"did not complete a statement in time: {error.orig}"
+        return f"did not complete a statement in time: {said(error)}"
     if is_silent(error):
-        return f"does not respond: {error.orig}"
-    return f"cannot be used: {error.orig}"
+        return f"does not respond: {said(error)}"
+    return f"cannot be used: {said(error)}"
+
+
+NAMES_ONLY = {1044, 1045, 1048, 1054, 1142, 1143, 1146, 1264, 1364, 1406}
+"""MySQL's and MariaDB's codes for messages that quote names of users, tables and columns."""
+NAMES_ONLY_CLASSES = {"0A", "25", "28", "3D", "40", "42", "53", "54", "55", "57", "58"}
+"""PostgreSQL's classes of such messages."""
+
+
+def said(error: DBAPIError) -> str:
+    """Return the server's message, without the values of rows that it may quote."""
+    text, code = str(error.orig).strip(), error_code(error)
+    if not error.statement or not error.params or code is None:
+        return text  # no row was sent, or the database is SQLite, which quotes none
+    text = text.partition("\n")[0]  # PostgreSQL's details and context quote rows
+    if code in NAMES_ONLY or str(code)[:2] in NAMES_ONLY_CLASSES:
+        return text
+    return redaction.quoted(text)
 
 
 def is_silent(error: DBAPIError) -> bool:
