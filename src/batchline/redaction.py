@@ -10,7 +10,7 @@ HIDDEN = "***"
 _PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/\s]*@")
 _TOKEN = re.compile(r"(?<=https://)[^/@\s:]+(?=@)|(?<=http://)[^/@\s:]+(?=@)")
 _QUERY = re.compile(r"(://[^\s?'\"]*\?)[^\s'\"]*=[^\s'\"]*")
-_USER = re.compile(r"://(?:[^/?#]*|[^/?#:]*:[^?#]*)@")
+_USER = re.compile(r"://(?:[^/?#]*|[^/?#:]*:(?!\d+/)[^?#]*)@")
 _FOLDERS = re.compile(r"(?:[a-z][a-z0-9+.-]*:/)?/(?:[^\s'\",:;/]+/)+")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VALUE = re.compile(rf"{_QUOTED.pattern}|(?<!\w)[-+]?\d[\d.,_]*(?:[eE][-+]?\d+)?")
