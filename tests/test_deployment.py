@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from batchline import __version__
+from batchline.api_keys import is_key
 from batchline.configurations import SECRETS, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -46,10 +47,18 @@ def _pod_specs() -> Iterator[tuple[str, dict[str, Any]]]:
 
 PODS = dict(_pod_specs())
 CONTAINERS = {name: container for name, pod in PODS.items() for container in pod["containers"]}
+ALL_CONTAINERS = {
+    name: [*pod.get("initContainers", ()), *pod["containers"]] for name, pod in PODS.items()
+}
 COMMANDS = {
     **{f"compose {name}": service["command"] for name, service in OURS.items()},
-    **{f"kubernetes {name}": container["args"] for name, container in CONTAINERS.items()},
+    **{
+        f"kubernetes {name} {container['name']}": container["args"]
+        for name, containers in ALL_CONTAINERS.items()
+        for container in containers
+    },
 }
+CREATE_KEY = ["keys", "create"]
 
 
 def _dockerfile(instruction: str) -> list[str]:
@@ -62,9 +71,10 @@ def _dockerfile(instruction: str) -> list[str]:
 
 
 def test_compose_runs_the_api_and_the_job_after_the_migration() -> None:
-    assert set(SERVICES) == {"mysql", "migrate", "api", "job"}
-    assert {name: service["command"] for name, service in OURS.items()} == {
+    assert set(SERVICES) == {"mysql", "migrate", "key", "api", "job"}
+    assert {name: service["command"][:2] for name, service in OURS.items()} == {
         "migrate": ["db", "upgrade"],
+        "key": CREATE_KEY,
         "api": ["api"],
         "job": ["job"],
     }
@@ -75,10 +85,21 @@ def test_compose_runs_the_api_and_the_job_after_the_migration() -> None:
     ready = {"mysql": "service_healthy", "migrate": "service_completed_successfully"}
     assert conditions == {
         "migrate": {"mysql": "service_healthy"},
-        "api": ready,
+        "key": ready,
+        "api": {"mysql": "service_healthy", "key": "service_completed_successfully"},
         "job": ready,
     }
-    assert SERVICES["migrate"]["restart"] == "no"
+    assert SERVICES["migrate"]["restart"] == SERVICES["key"]["restart"] == "no"
+
+
+def test_compose_keeps_the_api_key_in_a_volume_that_the_image_s_user_can_write_to() -> None:
+    [volume, folder] = SERVICES["key"]["volumes"][0].split(":")
+    assert volume in COMPOSE["volumes"]
+    assert f"chown 10001:10001 {folder}" in " ".join(_dockerfile("RUN"))
+    command = SERVICES["key"]["command"]
+    assert command[command.index("--key-file") + 1] == f"{folder}/api-key"
+    guide = (ROOT / "docs" / "howto" / "docker-compose.md").read_text()
+    assert f"docker compose run --rm --no-deps --entrypoint cat key {folder}/api-key" in guide
 
 
 def test_compose_asks_mysql_over_tcp_as_the_user_of_the_services() -> None:
@@ -111,20 +132,39 @@ def test_compose_health_check_of_the_api_is_a_program_that_asks_for_readiness() 
 
 
 def test_kubernetes_runs_every_role() -> None:
-    assert {name: container["args"] for name, container in CONTAINERS.items()} == {
-        "batchline-migrate": ["db", "upgrade"],
-        "batchline-api": ["api"],
-        "batchline-job": ["job", "--once"],
+    assert {
+        name: [container["args"][:2] for container in containers]
+        for name, containers in ALL_CONTAINERS.items()
+    } == {
+        "batchline-migrate": [["db", "upgrade"], CREATE_KEY],
+        "batchline-api": [["api"]],
+        "batchline-job": [["job", "--once"]],
     }
+
+
+def test_kubernetes_stores_the_key_of_its_secret_which_the_image_s_user_and_no_other_reads() -> (
+    None
+):
+    pod, container = PODS["batchline-migrate"], CONTAINERS["batchline-migrate"]
+    file = Path(container["args"][container["args"].index("--key-file") + 1])
+    [mount] = [e for e in container["volumeMounts"] if e["mountPath"] == str(file.parent)]
+    [volume] = [each["secret"] for each in pod["volumes"] if each["name"] == mount["name"]]
+    [secret] = [e for e in OBJECTS if e.get("metadata", {}).get("name") == volume["secretName"]]
+    assert not is_key(secret["stringData"][file.name])  # an example that is applied is refused
+    assert volume["defaultMode"] & 0o007 == 0
+    assert str(pod["securityContext"]["fsGroup"]) == _dockerfile("USER")[-1].partition(":")[2]
+    others = [PODS["batchline-api"], PODS["batchline-job"]]
+    assert all(volume["secretName"] not in str(each) for each in others)
 
 
 @pytest.mark.parametrize("name", PODS)
 def test_pods_can_neither_be_root_nor_write_nor_get_variables_from_services(name: str) -> None:
-    pod, container = PODS[name], CONTAINERS[name]
+    pod = PODS[name]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["enableServiceLinks"] is False  # MYSQL_PORT=tcp://… would be refused
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    for container in ALL_CONTAINERS[name]:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
 
 
 def test_the_api_gets_requests_while_ready_and_is_restarted_only_when_it_does_not_answer() -> None:
@@ -159,16 +199,18 @@ def test_one_batch_of_the_cron_job_at_a_time_and_none_for_ever() -> None:
 def test_config_maps_and_secrets_that_pods_name_exist(name: str) -> None:
     configs = {each["metadata"]["name"] for each in OBJECTS if each["kind"] == "ConfigMap"}
     secrets = {each["metadata"]["name"]: each for each in OBJECTS if each["kind"] == "Secret"}
-    for source in CONTAINERS[name]["envFrom"]:
-        assert source["configMapRef"]["name"] in configs
     volumes = {each["name"]: each["secret"]["secretName"] for each in PODS[name]["volumes"]}
-    files = {
-        f"{mount['mountPath']}/{key}"
-        for mount in CONTAINERS[name]["volumeMounts"]
-        for key in secrets[volumes[mount["name"]]]["stringData"]
-    }
-    named = {each["value"] for each in CONTAINERS[name]["env"] if each["name"].endswith("_FILE")}
-    assert named == files
+    for container in ALL_CONTAINERS[name]:
+        for source in container["envFrom"]:
+            assert source["configMapRef"]["name"] in configs
+        files = {
+            f"{mount['mountPath']}/{key}"
+            for mount in container["volumeMounts"]
+            for key in secrets[volumes[mount["name"]]]["stringData"]
+        }
+        named = {each["value"] for each in container["env"] if each["name"].endswith("_FILE")}
+        named |= {each for each in container["args"] if each.startswith("/")}
+        assert named == files
 
 
 def test_the_kustomization_lists_every_manifest_but_the_example_secret() -> None:
@@ -204,8 +246,8 @@ def test_keda_scales_the_job_and_asks_the_database_of_the_config_map() -> None:
     assert scaled["spec"]["scaleTargetRef"] == {"name": deployment["metadata"]["name"]}
     assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
     [reference] = authentication["spec"]["secretTargetRef"]
-    [secret] = [each for each in OBJECTS if each["kind"] == "Secret"]
-    assert reference["name"] == secret["metadata"]["name"]
+    secrets = {each["metadata"]["name"]: each for each in OBJECTS if each["kind"] == "Secret"}
+    secret = secrets[reference["name"]]
     assert reference["key"] in secret["stringData"]
     [config] = [each["data"] for each in OBJECTS if each["kind"] == "ConfigMap"]
     asked = trigger["metadata"]
@@ -313,8 +355,8 @@ def test_variables_are_settings() -> None:
     named: dict[str, set[str]] = {
         **{f"compose {name}": set(service["environment"]) for name, service in OURS.items()},
         **{
-            f"kubernetes {name}": {each["name"] for each in container["env"]}
-            for name, container in CONTAINERS.items()
+            f"kubernetes {name}": {each["name"] for one in containers for each in one["env"]}
+            for name, containers in ALL_CONTAINERS.items()
         },
         **{
             f"ConfigMap {each['metadata']['name']}": set(each["data"])
@@ -328,7 +370,7 @@ def test_variables_are_settings() -> None:
 
 def test_the_image_has_one_name() -> None:
     assert {service["image"] for service in SERVICES.values()} == {"mysql:9", IMAGE}
-    assert {container["image"] for container in CONTAINERS.values()} == {IMAGE}
+    assert {one["image"] for containers in ALL_CONTAINERS.values() for one in containers} == {IMAGE}
 
 
 def test_the_documentation_names_every_manifest() -> None:
