@@ -56,13 +56,22 @@ def start(patience: float = STOP_SECONDS) -> Child | None:
 
     Args:
         patience: time for the copy to stop after the end of its parent. Then it is killed.
+
+    Raises:
+        OSError: the system has no memory or no number left for a process.
     """
     ended, working = os.pipe()
     living, life = os.pipe()
     gc.freeze()  # the copy need not look at what is there, since that would copy its pages
     # A signal that reaches the copy before its own handlers are set would be lost there.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for end in (ended, working, living, life):
+            os.close(end)
+        raise
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(working)

@@ -5,7 +5,8 @@ import signal
 import socket
 import sqlite3
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,44 @@ def test_a_signal_ends_a_job_that_waits_before_it_replaces_a_process(tmp_path: P
         kill_until_a_pause(job.process.pid)
         job.send(signal.SIGTERM)
         assert job.wait(timeout=5) == 0, job.output
+
+
+class Crowded(Command):
+    """A command of which the second process cannot be started, for once."""
+
+    program = (
+        "-c",
+        """
+import os
+from batchline import cli
+
+forks, fork = [], os.fork
+
+def full():
+    forks.append(None)
+    if len(forks) == 2:
+        raise BlockingIOError(11, "no process is left")
+    return fork()
+
+os.fork = full
+cli.main()
+""",
+    )
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    url = url_of(tmp_path)
+    migrate(url)
+    with closing(Database(url)) as database:
+        register = partial(items.register, new=NewItems([ROW]))
+        database.transaction(register)
+        with Crowded("job", DATABASE_URL=url, BATCH_WAIT_TIME="0.1") as job:
+            wait_for(lambda: count(database, "predictions") == 1, "the first run")
+            for child in children_of(job.process.pid):
+                os.kill(child, signal.SIGKILL)
+            wait_for(lambda: "a process of the job cannot be started" in job.output, "the failure")
+            database.transaction(register)
+            wait_for(lambda: count(database, "predictions") == 2, "a run of the next process")
 
 
 def kill_until_a_pause(job: int) -> None:

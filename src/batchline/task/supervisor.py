@@ -136,10 +136,18 @@ class Post:
         return f"{self.name}-{self.role[0]}{number}"
 
     def start(self) -> bool:
-        """Start the next process. Return False in that process."""
+        """Start the next process. Return False in that process.
+
+        Raises:
+            OSError: the system has no memory or no number left for a process.
+        """
         self.number += 1
         self.begun = time.monotonic()
-        self.child = children.start(PATIENCE)
+        try:
+            self.child = children.start(PATIENCE)
+        except OSError:
+            self.number -= 1
+            raise
         return self.child is not None
 
     def ended(self) -> int | None:
@@ -210,9 +218,16 @@ class Supervisor:
         return 128 + self._signal if self._signal and self._status == STOPPED else self._status
 
     def _start(self, post: Post) -> bool:
-        """Start the next process of a post. Return False in that process."""
-        if not post.start():
-            return False
+        """Start the next process of a post, or try later. Return False in that process."""
+        try:
+            if not post.start():
+                return False
+        except OSError as error:
+            if not self.board.has_started:
+                raise
+            post.failed()
+            log.error("a process of the job cannot be started", role=post.role, detail=str(error))
+            self.board.report_suspects()  # of which the notice was taken down for this process
         if self._is_stopping:  # a signal came during the start
             _send(self._running(), signal.SIGTERM)
         return True
