@@ -29,7 +29,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.service import Command, Service, environment, run
+from tests.api_here import ApiHere, JobHere
+from tests.service import environment, migrate
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -98,17 +99,14 @@ class Workplace:
         self._has_job = False
         Path(folder, ".venv").symlink_to(sys.prefix)
         Path(folder, "src").symlink_to(ROOT / "src")
-        upgraded = run("db", "upgrade", DATABASE_URL=self._url)
-        assert upgraded.returncode == 0, upgraded.stderr
-        self._api = stack.enter_context(Service(self._url, "api", LOG_LEVEL="ERROR"))
+        migrate(self._url)
+        self._api = stack.enter_context(ApiHere(self._url))
 
     def start_job(self) -> None:
         """Start the batch job, unless it runs already."""
         if not self._has_job:
             self._has_job = True
-            self._stack.enter_context(
-                Command("job", DATABASE_URL=self._url, BATCH_WAIT_TIME="0.2", LOG_LEVEL="ERROR")
-            )
+            self._stack.enter_context(JobHere(self._url))
 
     def output_of(self, step: Step) -> str:
         """What the step prints; of a step that only reads, as soon as it is what is shown."""
@@ -139,7 +137,6 @@ class Workplace:
             for name, value in environment(LOG_LEVEL="ERROR", COLUMNS=str(WIDTH)).items()
             if not name.lower().endswith("_proxy")
         }
-        clean["PATH"] = f"{self._folder}/.venv/bin:{clean['PATH']}"
         clean["PATH"] = f"{self._folder}/.venv/bin:{clean['PATH']}"
         done = subprocess.run(
             command.replace("127.0.0.1:8000", f"127.0.0.1:{self._api.port}"),

@@ -48,25 +48,40 @@ class ApiHere(HttpApi):
         self._thread.join()
 
 
-class ServiceHere(ApiHere):
-    """What `batchline up` does on a migrated database: the API, and a job that always runs."""
+class JobHere:
+    """A job that runs again and again until the block ends."""
 
-    def __init__(self, database_url: str, **settings: str) -> None:
-        super().__init__(database_url, **settings)
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
         self._over = Event()
-        self._job_thread = Thread(target=self._predict)
+        self._thread = Thread(target=self._predict)
 
     def _predict(self) -> None:
-        with closing(Database(self.database_url)) as database:
+        with closing(Database(self._database_url)) as database:
             job = make_job(database)
             while not self._over.wait(0.1):
                 Run(job, 1, lambda outcome: None).execute()
 
     def __enter__(self) -> Self:
-        self._job_thread.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+class ServiceHere(ApiHere):
+    """What `batchline up` does on a migrated database: the API and a job."""
+
+    def __init__(self, database_url: str, **settings: str) -> None:
+        super().__init__(database_url, **settings)
+        self._job = JobHere(database_url)
+
+    def __enter__(self) -> Self:
+        self._job.__enter__()
         return super().__enter__()
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
-        self._over.set()
-        self._job_thread.join()
+        self._job.__exit__()
