@@ -82,8 +82,8 @@ class MySQL(Server):
             "--max-connections=300",
         ]
 
-    def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        with pymysql.connect(
+    def connect(self) -> Any:
+        return pymysql.connect(
             host=self.host,
             port=self.port,
             user=self.user,
@@ -91,10 +91,8 @@ class MySQL(Server):
             connect_timeout=5,
             read_timeout=60,
             autocommit=True,
-        ) as connection:
-            cursor = connection.cursor()
-            cursor.execute(sql)
-            return list(cursor.fetchall())
+            ssl_disabled=True,  # PyMySQL would read all certificates of the system first
+        )
 
     @contextmanager
     def encrypted(self, authority: bytes, certificate: bytes, key: bytes) -> Iterator[None]:
@@ -120,7 +118,7 @@ class MySQL(Server):
         """Kill the database's connections and drop it. An open transaction would block the drop."""
         name = database_of(url)
         connected = f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
-        for (connection,) in self.execute(connected):
+        for (connection,) in self.manage(connected):
             with suppress(self.connect_error):  # the connection may have ended already
-                self.execute(f"KILL {connection}")
-        self.execute(f"DROP DATABASE IF EXISTS {name}")
+                self.manage(f"KILL {connection}")
+        self.manage(f"DROP DATABASE IF EXISTS {name}")

@@ -81,12 +81,9 @@ class PostgreSQL(Server):
         options = [f"--{key}={value}" for key, value in settings.items()]
         return [str(self.program), "-D", str(self.data), *options]
 
-    def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(
-            self.url("postgres").replace("+psycopg", ""), autocommit=True, connect_timeout=5
-        ) as connection:
-            cursor = connection.execute(sql.encode())
-            return cursor.fetchall() if cursor.description else []
+    def connect(self) -> Any:
+        url = self.url("postgres").replace("+psycopg", "")
+        return psycopg.connect(url, autocommit=True, connect_timeout=5)
 
     @contextmanager
     def encrypted(self, authority: bytes, certificate: bytes, key: bytes) -> Iterator[None]:
@@ -116,7 +113,7 @@ class PostgreSQL(Server):
         return f"postgresql+psycopg://{account}/{database}"
 
     def drop_database(self, url: str) -> None:
-        self.execute(f"DROP DATABASE IF EXISTS {database_of(url)} WITH (FORCE)")
+        self.manage(f"DROP DATABASE IF EXISTS {database_of(url)} WITH (FORCE)")
 
 
 def unprivileged() -> pwd.struct_passwd | None:

@@ -10,10 +10,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +48,8 @@ class Server(ABC):
         self.log = self.home / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher = processes.Watcher(self.home)
+        self._managing = threading.Lock()
+        self._kept: Any = None
 
     @classmethod
     def find_program(cls) -> Path:
@@ -73,8 +76,8 @@ class Server(ABC):
         """Return the command line that serves the data folder on the port."""
 
     @abstractmethod
-    def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Execute one statement in a new connection, outside of any test database."""
+    def connect(self) -> Any:
+        """Return a new connection that belongs to no test database and commits each statement."""
 
     @abstractmethod
     def url(self, database: str) -> str:
@@ -84,10 +87,32 @@ class Server(ABC):
     def drop_database(self, url: str) -> None:
         """Remove a database, even if clients are connected to it."""
 
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Execute one statement in a new connection, outside of any test database."""
+        with closing(self.connect()) as connection:
+            return rows_of(connection, sql)
+
+    def manage(self, sql: str) -> list[tuple[Any, ...]]:
+        """Do the same in a connection that is kept, since a new one takes ten times as long."""
+        with self._managing:
+            if self._kept is None:
+                self._kept = self.connect()
+            try:
+                return rows_of(self._kept, sql)
+            except self.connect_error:
+                self._forget_connection()
+                raise
+
+    def _forget_connection(self) -> None:
+        if self._kept is not None:
+            with suppress(Exception):  # the server may have ended it
+                self._kept.close()
+            self._kept = None
+
     def create_database(self) -> str:
         """Create an empty database with a unique name, and return its SQLAlchemy URL."""
         name = f"test_{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.manage(f"CREATE DATABASE {name}")
         return self.url(name)
 
     @abstractmethod
@@ -123,6 +148,7 @@ class Server(ABC):
 
     def kill(self) -> None:
         """Kill the server, as in a crash. `restart` starts it again."""
+        self._forget_connection()
         if self._process is not None and self.running:
             processes.kill(self._process.pid)
             self._process.wait()
@@ -138,6 +164,7 @@ class Server(ABC):
 
     def stop(self) -> None:
         """Shut the server down, and kill it if that takes more than `STOP_SECONDS`."""
+        self._forget_connection()
         if self._process is None or not self.running:
             return
         self.resume()  # a paused process does not receive the signal
@@ -262,6 +289,13 @@ def database_of(url: str) -> str:
     if not re.fullmatch(r"test_[0-9a-f]+", name):
         raise ValueError(f"the database's name must be like test_0a1b2c, got {name!r}")
     return name
+
+
+def rows_of(connection: Any, sql: str) -> list[tuple[Any, ...]]:
+    """Execute one statement, and return its rows if it has any."""
+    cursor = connection.cursor()
+    cursor.execute(sql)
+    return list(cursor.fetchall()) if cursor.description else []
 
 
 def bare_version(text: str) -> str:

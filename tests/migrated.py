@@ -29,7 +29,7 @@ class Template:
             shutil.copy(name_of(self._url), name_of(url))
         elif self._kind == "postgresql":
             server.drop_database(url)
-            server.execute(f"CREATE DATABASE {name_of(url)} TEMPLATE {name_of(self._url)}")
+            server.manage(f"CREATE DATABASE {name_of(url)} TEMPLATE {name_of(self._url)}")
         else:
             self._execute_in(url)
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from ssl import CERT_NONE, CERT_REQUIRED
 
 import pytest
 from sqlalchemy.engine import make_url
 
 from batchline.configurations import read_settings
 from batchline.db.database import Database
+from batchline.db.dialects.mysql import connection_class
 from batchline.errors import ConfigurationError, DatabaseUnavailable
 from devservers import Server
 from tests.certificates import Certificate, authority, server_certificate
@@ -119,6 +121,17 @@ def test_without_encryption_of_the_server_it_can_be_required_only_in_vain(
 def test_wrong_options_are_said(query: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Database(f"mysql://me@127.0.0.1/rows?{query}")
+
+
+def test_connections_that_verify_nothing_read_no_certificates() -> None:
+    """Those that verify do, for a context of their own."""
+    new = connection_class()
+    one, two = (new(defer_connect=True, user="me").ctx for _ in range(2))
+    assert one is two
+    assert (one.verify_mode, one.get_ca_certs()) == (CERT_NONE, [])
+    verifying = new(defer_connect=True, user="me", ssl_verify_identity=True).ctx
+    assert verifying is not one
+    assert verifying.verify_mode == CERT_REQUIRED
 
 
 def test_the_settings_become_options_of_the_url(

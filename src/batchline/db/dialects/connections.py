@@ -206,7 +206,7 @@ def _connector(engine: Engine, url: URL, timeout: float | None) -> Connect:
         return to_postgresql
 
     def to_mysql(dialect: Any, record: Any, words: Any, options: Any) -> Any:
-        return mysql.connect(dialect, words, options, timeout)
+        return mysql.connect(words, options, timeout)
 
     return to_mysql
 
