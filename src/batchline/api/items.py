@@ -6,6 +6,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from batchline.api.filters import ItemQuery, PageQuery, to_filters
+from batchline.api.keys import key_of
 from batchline.api.requests import REFUSALS, to_key
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import (
@@ -97,18 +98,18 @@ async def register(request: Request) -> Response:
     header = request.headers.get("idempotency-key")
     # White space around a header is not part of its value, but httptools leaves it at the end.
     key = None if header is None else header.strip(" \t")
-    owner = state.owner_of(request.scope)
+    api_key = key_of(request.scope)
     body = await state.bodies.read(request)
     try:
         item = await state.check(body)
     except REFUSALS:
-        known = None if key is None else await state.find(key, body, owner)
+        known = None if key is None else await state.find(key, body, api_key)
         if known is None:
             raise
         return _registered(known)
     finally:
         state.bodies.release(body)
-    return _registered(await state.register(item, to_key(key, item), owner))
+    return _registered(await state.register(item, to_key(key, item), api_key))
 
 
 def _registered(item_id: int) -> Response:

@@ -79,6 +79,12 @@ class KeyReader:
         """
         return (await self._latest()).exist
 
+    def known(self, sha256: str) -> ApiKey | None:
+        """Return the key with this hash if `find` would return it without reading the keys."""
+        if self._keys is None or self._clock() - self._tried_at >= KEYS_READ_INTERVAL:
+            return None
+        return None if self._failed else self._keys.by_sha256.get(sha256)
+
     async def find(self, sha256: str) -> ApiKey | None:
         """Return the key with this hash, unless it has been revoked.
 

@@ -16,6 +16,7 @@ from batchline.api.uploads import UploadPool
 from batchline.api.write_queue import WriteQueue
 from batchline.constants import UNKNOWN_MODEL_LIFETIME
 from batchline.db.cruds import idempotency, schema
+from batchline.db.cruds.keys import ApiKey
 from batchline.db.database import Database
 from batchline.db.insights import InsightsReader
 from batchline.db.new_items import Key
@@ -61,41 +62,41 @@ class ApiState:
         api_key = key_of(scope)
         return None if api_key is None else Owner(api_key, self.quotas, self.keys.find)
 
-    async def register(self, item: NewItem, key: Key | None, owner: Owner | None) -> int:
+    async def register(self, item: NewItem, key: Key | None, api_key: ApiKey | None) -> int:
         """Store an item and return its id, or the id that the idempotency key has registered.
 
         Raises:
-            QuotaExceeded: the owner has registered its number of items for today.
+            QuotaExceeded: the API key has registered its number of items for today.
             BatchlineError: see `WriteQueue.register`.
         """
-        if owner is None:
+        if api_key is None:
             return await self.write_queue.register(item, key)
-        if not owner.take(1):
-            raise owner.exceeded()
+        if not self.quotas.take(api_key, 1):
+            raise self.quotas.exceeded(api_key)
         try:
-            return await self.write_queue.register(item, key, owner.key_id)
+            return await self.write_queue.register(item, key, api_key.id)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
-                owner.give_back(1)
+                self.quotas.give_back(api_key, 1)
             raise
 
-    async def find(self, key: str, body: bytes, owner: Owner | None) -> int | None:
+    async def find(self, key: str, body: bytes, api_key: ApiKey | None) -> int | None:
         """Return the id that these keys and this body registered, or None.
 
         Raises:
             InvalidIdempotencyKey: no request can have this key.
             DatabaseUnavailable: the database does not respond.
         """
-        return await asyncio.to_thread(self._find, key, body, owner)
+        return await asyncio.to_thread(self._find, key, body, api_key)
 
-    def _find(self, key: str, body: bytes, owner: Owner | None) -> int | None:
+    def _find(self, key: str, body: bytes, api_key: ApiKey | None) -> int | None:
         item = as_sent(*parse(body))
         known = None if item is None else to_key(key, item)
         if known is None:
             return None
         with self.database.read() as connection:
             return idempotency.find(
-                connection, known.owned_by(None if owner is None else owner.key_id)
+                connection, known.owned_by(None if api_key is None else api_key.id)
             )
 
     async def check_ready(self) -> None:
