@@ -15,6 +15,8 @@ import yaml
 from batchline import __version__
 from batchline.api_keys import is_key
 from batchline.configurations import SECRETS, Settings
+from tests.conftest import Servers, Templates
+from tests.in_process import run_here
 
 ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -59,6 +61,7 @@ COMMANDS = {
     },
 }
 CREATE_KEY = ["keys", "create"]
+KEY_OF_KUBERNETES = CONTAINERS["batchline-migrate"]
 
 
 def _dockerfile(instruction: str) -> list[str]:
@@ -126,6 +129,19 @@ def test_compose_health_check_of_the_api_is_a_program_that_asks_for_readiness() 
     assert (kind, python, flag) == ("CMD", "python", "-c")
     compile(program, "healthcheck", "exec")
     assert '"/health/ready"' in program
+
+
+@pytest.mark.parametrize("command", [SERVICES["key"]["command"], KEY_OF_KUBERNETES["args"]])
+def test_the_key_of_a_deployment_is_stored_once_however_often_it_is_deployed(
+    command: list[str], tmp_path: Path, servers: Servers, templates: Templates
+) -> None:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    templates("sqlite").copy_to(url, None)
+    words = [str(tmp_path / "key") if each.startswith("/") else each for each in command]
+    for state in ("is stored with the role write", "is stored already"):
+        done = run_here(*words, DATABASE_URL=url)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert state in done.stderr
 
 
 # Kubernetes

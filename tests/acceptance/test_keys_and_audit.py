@@ -14,6 +14,7 @@ import pytest
 
 from batchline import api_keys
 from batchline.constants import IRIS_MODEL
+from scripts import reference_pages
 from tests import models
 from tests.conftest import Servers, Templates
 from tests.in_process import run_here
@@ -206,6 +207,21 @@ def test_a_key_file_that_cannot_be_written_or_read_is_an_error(
 # Audit
 
 
+RECORDED = {
+    *("models add", "models activate", "models remove", "models prune", "backfill", "retry"),
+    *("keys create", "keys revoke", "db upgrade", "up", "job"),
+}
+CHANGE_NOTHING = {
+    *("models check", "models list", "models show", "models diff", "keys list", "audit"),
+    *("failures", "status", "verify", "check", "api", "demo", "predict"),
+}
+
+
+def test_each_command_is_known_to_be_recorded_or_to_change_nothing_that_is() -> None:
+    found = {name.removeprefix("batchline ") for name, _ in reference_pages.commands()}
+    assert found == RECORDED | CHANGE_NOTHING
+
+
 def test_the_audit_log_has_every_change_of_models_and_keys_with_who_did_it(
     batchline: Batchline, url: str, tmp_path: Path
 ) -> None:
@@ -215,6 +231,8 @@ def test_the_audit_log_has_every_change_of_models_and_keys_with_who_did_it(
         ("models", "add", "m", second, "--no-activate"),
         ("models", "activate", "m", 2),
         ("models", "remove", "m", 1),
+        ("models", "add", "m", models.square_root(tmp_path / "3.onnx")),
+        ("models", "prune", "m", "--keep", 1),
         ("keys", "create", "shop", "--role", "admin"),
         ("keys", "revoke", "shop"),
     ]
@@ -230,6 +248,9 @@ def test_the_audit_log_has_every_change_of_models_and_keys_with_who_did_it(
         ("models.add", "m", {"version": 2}),
         ("models.activate", "m", {"version": 2}),
         ("models.remove", "m", {"version": 1}),
+        ("models.add", "m", {"version": 3}),
+        ("models.activate", "m", {"version": 3}),
+        ("models.remove", "m", {"version": 2}),
         ("keys.create", "shop", {"role": "admin"}),
         ("keys.revoke", "shop", None),
     ]
