@@ -1,6 +1,8 @@
 """`batchline predict` loses no row, whatever ends its processes, and continues a run."""
 
+import csv
 import gzip
+import io
 import json
 import os
 import random
@@ -78,12 +80,14 @@ def test_a_model_that_dies_at_every_row_ends_the_run_with_its_reason(tmp_path: P
     assert names(tmp_path) == {"in.csv", "deadly.onnx"}
 
 
-def test_a_stream_cannot_be_read_again_after_a_row_killed_the_process(tmp_path: Path) -> None:
+def test_a_row_of_a_stream_that_kills_the_process_fails_alone(tmp_path: Path) -> None:
     model = models.deadly(tmp_path / "deadly.onnx")
-    words = ("-", "-o", tmp_path / "out.csv", "--model", model, "--input-format", "csv")
-    done = predict(*words, given="x\n1\n-1\n", status=1)
-    assert "SIGFPE), and standard input cannot be read a second time" in done.stderr
-    assert "hint: read from a file" in done.stderr
+    words = ("-", "-o", "-", "--model", model, "--input-format", "csv", "--output-format", "csv")
+    done = predict(*words, given="x\n1\n-1\n2\n", status=3)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["x"] for row in rows] == ["1", "-1", "2"]
+    crash = "worker_crashed: standard input, line 3: the model ended its process (SIGFPE)"
+    assert [row["error"] for row in rows] == ["", crash, ""]
 
 
 # Processes that are killed -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from batchline.cli.predict_output import show_progress, show_summary
-from batchline.cli.predict_process import stopped_by_signals
+from batchline.cli.predict_process import stopped_by_signals, why_once
 from batchline.cli.predict_ray import ray_engine
 from batchline.cli.predict_run import Run
 
@@ -118,20 +118,20 @@ class FileRun(Run):
         from batchline.scoring.watched import Watch
 
         watch = Watch(attempt.board, attempt.case)
-        scorer = self._scorer(watch)
         more |= {"watch": watch, "limit": self.limit}
-        if self.ray:
-            which = self.settings, self.model, scorer, encoder(), self.keep
-            with ray_engine(self.ray, *which, source, sink, **more) as engine:
-                yield engine
-            return
-        whole = source, sink, scorer
-        yield LocalEngine(
-            *(paired(source, before, sink, scorer) if before else whole),
-            threads=self.settings.worker_threads,
-            keep=self.keep,
-            **more,
-        )
+        with self._scorer(watch) as scorer:
+            if self.ray:
+                which = self.settings, self.model, scorer, encoder(), self.keep
+                with ray_engine(self.ray, *which, source, sink, **more) as engine:
+                    yield engine
+                return
+            whole = source, sink, scorer
+            yield LocalEngine(
+                *(paired(source, before, sink, scorer) if before else whole),
+                threads=self.settings.worker_threads,
+                keep=self.keep,
+                **more,
+            )
 
     def _earlier(self) -> "AbstractContextManager[Source | None]":
         from batchline.files import open_source
@@ -142,13 +142,22 @@ class FileRun(Run):
         reading = replace(self.reading, format=format_, delimiter=self.writing.delimiter)
         return open_source([self.only_errors], reading)
 
-    def _scorer(self, watch: "Watch") -> "Scorer":
+    @contextmanager
+    def _scorer(self, watch: "Watch") -> "Iterator[Scorer]":
+        """A scorer with which a row that ends its process is found.
+
+        The supervisor starts the run again, unless that is not possible.
+        """
         from batchline.scoring.scorer import Scorer
         from batchline.scoring.watched import WatchedPredictor
 
+        if self.ray is None and why_once(self.sources, self.output or ""):
+            with self.isolated_scorer() as scorer:
+                yield scorer
+            return
         model = self.model
         predictor = WatchedPredictor.of(model.predictor, watch)
-        return Scorer(predictor, self.kinds, self.added, model.name, model.version)
+        yield Scorer(predictor, self.kinds, self.added, model.name, model.version)
 
     def _write_options(self, source: "Source") -> "WriteOptions":
         """Write as the input is written, as far as the options and the name leave it open."""

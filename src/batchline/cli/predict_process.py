@@ -47,7 +47,7 @@ def start_process(
 
     earlier = finished() if resume else 0
     supervisor = Supervisor(
-        settings.worker_threads, settings.model_timeout, finished, _once(sources, output)
+        settings.worker_threads, settings.model_timeout, finished, why_once(sources, output)
     )
     try:
         found = supervisor.run()
@@ -136,8 +136,8 @@ def _check_resume(
         )
 
 
-def _once(sources: Sequence[str], output: str) -> str:
-    """Return why no second process could make the run, or ""."""
+def why_once(sources: Sequence[str], output: str) -> str:
+    """Return why no second process could make the run, or "" if one could."""
     if any(_is_stream(source) for source in sources):
         return "standard input cannot be read a second time"
     if _is_stream(output):

@@ -1,7 +1,11 @@
 """What a run of `predict` is asked for, whatever its input and its output are."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from batchline.cli.wiring import runtime_of
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -9,6 +13,7 @@ if TYPE_CHECKING:
     from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.columns import Added
     from batchline.scoring.model import ScoringModel
+    from batchline.scoring.scorer import Scorer
     from batchline.scoring.summary import ErrorLimit
 
 
@@ -39,3 +44,17 @@ class Run:
         from batchline.scoring.columns import kinds_of
 
         return kinds_of(self.model.predictor.signature)
+
+    @contextmanager
+    def isolated_scorer(self) -> "Iterator[Scorer]":
+        """A scorer with processes that call the model, so that a row can end them alone."""
+        from batchline.scoring.model_process import IsolatedPredictor, ModelCopy, ModelProcesses
+        from batchline.scoring.scorer import Scorer
+
+        model, own = self.model, self.model.predictor
+        copy = ModelCopy(
+            model.content, model.sha256, own.signature, own.batching, runtime_of(self.settings)
+        )
+        with closing(ModelProcesses(copy, self.settings.model_timeout)) as processes:
+            predictor = IsolatedPredictor.of(own, processes)
+            yield Scorer(predictor, self.kinds, self.added, model.name, model.version)

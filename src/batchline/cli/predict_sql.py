@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,13 @@ from batchline.cli.output import count
 from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
 from batchline.cli.predict_process import stopped_by_signals
 from batchline.cli.predict_run import Run
-from batchline.cli.wiring import connect_to, runtime_of
+from batchline.cli.wiring import connect_to
 from batchline.constants import IfExists
 from batchline.errors import BatchlineError
 
 if TYPE_CHECKING:
     from batchline.db.database import Database
     from batchline.db.scoring_target import Target, Version
-    from batchline.scoring.scorer import Scorer
     from batchline.scoring.sql_source import SqlSource
 
 SQL = "SQL"
@@ -178,7 +177,7 @@ class SqlRun(Run):
         from batchline.scoring.local import LocalEngine
 
         with (
-            self._scorer() as scorer,
+            self.isolated_scorer() as scorer,
             self._opened() as (source, kept, target),
             stopped_by_signals(partial(self._outcome, target)) as complete,
             self._with_outcome(target),
@@ -198,20 +197,6 @@ class SqlRun(Run):
         place = self.output or f"the table {self.sql.into}"
         show_summary(summary, place, target.replaced if target else 0, as_json=self.as_json)
         return summary.failed
-
-    @contextmanager
-    def _scorer(self) -> "Iterator[Scorer]":
-        """A scorer with processes that call the model, so that a row can end them alone."""
-        from batchline.scoring.model_process import IsolatedPredictor, ModelCopy, ModelProcesses
-        from batchline.scoring.scorer import Scorer
-
-        model, own = self.model, self.model.predictor
-        copy = ModelCopy(
-            model.content, model.sha256, own.signature, own.batching, runtime_of(self.settings)
-        )
-        with closing(ModelProcesses(copy, self.settings.model_timeout)) as processes:
-            predictor = IsolatedPredictor.of(own, processes)
-            yield Scorer(predictor, self.kinds, self.added, model.name, model.version)
 
     @contextmanager
     def _with_outcome(self, target: "Target | None") -> Iterator[None]:
