@@ -67,6 +67,9 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         worker_threads=2,
         model_filepath=IRIS_MODEL,
         label_filepath=IRIS_LABELS,
+        auth="auto",
+        allowed_hosts="",
+        cors_origins="",
         log_level="WARNING",
         log_format="console",
     )

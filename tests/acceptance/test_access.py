@@ -1,6 +1,8 @@
 """Who may send which request, and what everybody else gets."""
 
 import re
+import time
+from contextlib import closing
 
 import pytest
 
@@ -8,6 +10,8 @@ from batchline.api.app import create_app
 from batchline.api.roles import NEEDS, Open, methods_of, routes_of
 from batchline.api_keys import Role
 from batchline.configurations import Settings
+from batchline.constants import KEYS_LIFETIME
+from batchline.db.database import Database
 from devservers.server import free_port
 from tests.api import add_key, api, bearer, revoke_key
 from tests.in_process import run_here
@@ -313,3 +317,51 @@ def test_the_openapi_document_says_where_a_key_is_needed() -> None:
             needs_key = isinstance(need, Role)
             assert ("security" in operation) is needs_key
             assert ({"401", "403", "429"} <= set(operation["responses"])) is needs_key
+
+
+# Odd values and outages --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "status"),
+    [
+        ("revoked_at", "'garbage'", 401),
+        ("revoked_at", "0", 401),
+        ("rate", "'abc'", 401),
+        ("rate", "-1", 401),
+        ("rate", "9e999", 401),
+        ("rate", "0", 202),  # the first request, and then one never
+        ("rate", "1e-300", 202),
+        ("items_per_day", "'x'", 401),
+        ("items_per_day", "1.5", 401),
+        ("items_per_day", "0", 429),
+        ("role", "'ADMIN'", 401),
+        ("name", "x'ff'", 202),
+        ("created_at", "'garbage'", 202),
+    ],
+)
+def test_an_odd_value_in_the_table_of_keys_harms_no_other_key(
+    iris_url: str, column: str, value: str, status: int
+) -> None:
+    odd, other = add_key(iris_url, name="odd"), add_key(iris_url, name="other")
+    with closing(Database(iris_url)) as database, database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE api_keys SET {column} = {value} WHERE name = 'odd'")
+    with api(iris_url) as client:
+        assert client.post("/predict", json=ROW, headers=bearer(odd)).status_code == status
+        assert client.get("/items", headers=bearer(odd)).status_code in (200, 401, 429)
+        for _ in range(2):
+            assert client.post("/predict", json=ROW, headers=bearer(other)).status_code == 202
+
+
+def test_while_the_keys_cannot_be_read_known_ones_go_on_and_others_get_503(iris_url: str) -> None:
+    key = add_key(iris_url)
+    with api(iris_url) as client:
+        assert client.post("/predict", json=ROW, headers=bearer(key)).status_code == 202
+        with closing(Database(iris_url)) as database, database.write() as connection:
+            connection.exec_driver_sql("ALTER TABLE api_keys RENAME TO away")
+        client.state.keys._clock = lambda: time.monotonic() + KEYS_LIFETIME
+        assert client.post("/predict", json=ROW, headers=bearer(key)).status_code == 202
+        unknown = client.post("/predict", json=ROW, headers=bearer("bl_unknown"))
+        assert (unknown.status_code, unknown.json()["code"]) == (503, "database_unavailable")
+        assert "retry-after" in unknown.headers
+        assert client.post("/predict", json=ROW).status_code == 401

@@ -20,7 +20,7 @@ from batchline.api.roles import Open, RouteNeeds, routes_of
 from batchline.api.state import ApiState
 from batchline.api_keys import PREFIX, Role, digest
 from batchline.db.cruds.keys import ApiKey
-from batchline.errors import BatchlineError, Forbidden, InvalidRequest, Unauthorized
+from batchline.errors import Forbidden, InvalidRequest, Unauthorized
 
 REALM = 'Bearer realm="batchline"'
 
@@ -67,7 +67,7 @@ class Access:
         if scope["type"] == "http":
             try:
                 key = await self._check(scope)
-            except BatchlineError as error:
+            except Exception as error:
                 response = await problems.respond(Request(scope), error)
                 await response(scope, receive, send)
                 return

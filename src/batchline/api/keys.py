@@ -124,15 +124,14 @@ class KeyReader:
             self._failed = False
             self._quotas.learn(used)
             exist = exist or (self._keys is not None and self._keys.exist)
-            valid = {each.sha256: each for each in found if each.revoked_at is None}
-            self._keys = _Keys(valid, exist, began)
+            self._keys = _Keys({each.sha256: each for each in found}, exist, began)
         finally:
             self._tried_at = began
             self._reading = None
 
     def _all(self) -> tuple[Sequence[ApiKey], bool, Use]:
         with self._database.read() as connection:
-            found = keys.read(connection)
+            found = keys.read_valid(connection)
             is_limited = any(key.items_per_day is not None for key in found)
             used = usage.of_day(connection, self._quotas.today()) if is_limited else {}
             return found, keys.exist(connection), used

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 LONGEST_WINDOW = 3600
+LONGEST_WAIT = 86_400.0
+"""A client is told no longer time, however low its rate is."""
 
 
 @dataclass(slots=True)
@@ -30,7 +32,7 @@ class Rates:
         """Count a request. Or return the seconds until there is place for it."""
         bucket = self._filled(key_id, rate)
         if bucket.tokens < 1:
-            return (1 - bucket.tokens) / rate
+            return _seconds_for(1 - bucket.tokens, rate)
         bucket.tokens -= 1
         return 0.0
 
@@ -39,7 +41,7 @@ class Rates:
         bucket = self._filled(key_id, rate)
         missing = max(1.0, rate) - bucket.tokens
         until = min(missing, 1 - bucket.tokens) if bucket.tokens < 1 else missing
-        return int(bucket.tokens), math.ceil(until / rate)
+        return int(bucket.tokens), math.ceil(_seconds_for(until, rate))
 
     def _filled(self, key_id: int, rate: float) -> _Bucket:
         now, most = self._clock(), max(1.0, rate)
@@ -47,6 +49,10 @@ class Rates:
         bucket.tokens = min(most, bucket.tokens + (now - bucket.filled_at) * rate)
         bucket.filled_at = now
         return bucket
+
+
+def _seconds_for(requests: float, rate: float) -> float:
+    return min(requests / rate, LONGEST_WAIT) if rate else LONGEST_WAIT
 
 
 def policy(rate: float) -> tuple[int, int]:

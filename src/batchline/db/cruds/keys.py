@@ -1,5 +1,6 @@
 """Statements about API keys."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,10 +106,29 @@ def read(connection: Connection) -> Sequence[ApiKey]:
     return list(map(_parse, connection.execute(_query().where(known).order_by(api_keys.c.id))))
 
 
+def read_valid(connection: Connection) -> Sequence[ApiKey]:
+    """Return the keys that are not revoked. Leave out a key with a limit that an SQL client wrote
+    and that is none.
+
+    The database decides what is revoked: a time that cannot be parsed is one.
+    """
+    of = api_keys.c
+    valid = of.role.in_([*Role]), of.revoked_at.is_(None)
+    found = map(_parse, connection.execute(_query().where(*valid).order_by(of.id)))
+    return [key for key in found if _has_valid_limits(key)]
+
+
 def find(connection: Connection, name: str) -> ApiKey | None:
     """Return the key with this name, revoked or not."""
     row = connection.execute(_query().where(api_keys.c.name == name)).first()
     return None if row is None else _parse(row)
+
+
+def _has_valid_limits(key: ApiKey) -> bool:
+    rate: object = key.rate  # SQLite lets clients store any type
+    items_per_day: object = key.items_per_day
+    is_rate = rate is None or (isinstance(rate, int | float) and 0 <= rate < math.inf)
+    return is_rate and isinstance(items_per_day, int | None)
 
 
 def _query() -> Select[Any]:
