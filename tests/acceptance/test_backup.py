@@ -22,6 +22,7 @@ from tests.service import IRIS, migrate
 
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "operations.md"
 SECTION = GUIDE.read_text().partition("## Back up and restore")[2].partition("\n## ")[0]
+PASSWORD = "secret"
 RESULT = "SELECT label FROM results WHERE custom_id = 'mine'"
 
 
@@ -48,6 +49,17 @@ def type_in(server: devservers.Server, url: str, number: int, folder: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
+def owned_by(user: str, server: devservers.Server, url: str) -> str:
+    """The URL of a database for a user who owns it, and has no other rights on the server."""
+    name = name_of(url)
+    if server.name == "postgresql":
+        server.execute(f"ALTER DATABASE {name} OWNER TO {user}")
+    else:
+        server.execute(f"GRANT ALL ON {name}.* TO {user}")
+    account = make_url(url).set(username=user, password=PASSWORD)
+    return account.render_as_string(hide_password=False)
+
+
 def predict_one(url: str) -> None:
     migrate(url)
     with closing(Database(url)) as database:
@@ -70,13 +82,18 @@ def assert_restored(url: str) -> None:
 @pytest.mark.parametrize("kind", ["mysql", "mariadb", "postgresql"])
 def test_a_backup_of_a_server_is_restored(kind: str, servers: Servers, tmp_path: Path) -> None:
     server = servers.get(kind)
-    before, after = server.create_database(), server.create_database()
+    urls = server.create_database(), server.create_database()
+    user = f"owner_{name_of(urls[0])}"
+    words = "PASSWORD" if kind == "postgresql" else "IDENTIFIED BY"
+    server.execute(f"CREATE USER {user} {words} '{PASSWORD}'")
+    before, after = (owned_by(user, server, url) for url in urls)
     predict_one(before)
     type_in(server, before, 0, tmp_path)
     server.drop_database(before)
     type_in(server, after, 1, tmp_path)
     assert_restored(after)
     server.drop_database(after)
+    server.execute(f"DROP USER {user}")
 
 
 def test_a_backup_of_sqlite_is_restored(tmp_path: Path) -> None:
