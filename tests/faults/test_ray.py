@@ -3,6 +3,7 @@
 The cluster is real: two nodes with processes of their own, on this machine.
 """
 
+import csv
 import os
 import signal
 import subprocess
@@ -12,11 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests import models
 from tests.acceptance.test_predict import predict
 from tests.acceptance.test_predict_resume import children, content, numbers
+from tests.in_process import run_here
 from tests.service import environment, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -132,6 +136,30 @@ def test_an_address_without_a_cluster_is_an_error_that_names_it(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_of_the_database_predicts_parquet_files_by_url(
+    cluster: Any, tmp_path: Path
+) -> None:
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'batchline.db'}"}
+    model = models.slow(tmp_path / "slow.onnx")
+    for command in (["db", "upgrade"], ["models", "add", "slow", model]):
+        assert run_here(*command, **settings).returncode == 0
+    (tmp_path / "in").mkdir()
+    for file in range(2):
+        values = pa.table({"id": [1, 2, 3], "x": [1, 2, None]})
+        parquet.write_table(values, tmp_path / "in" / f"{file}.parquet")
+    url, target = f"file://{tmp_path}/in", tmp_path / "ray.csv"
+    words = (url, "-o", target, "--model", "slow", "--model-columns", *on(cluster))
+    done = predict(*words, status=3, **settings)
+    assert "6 rows in" in done.stderr
+    assert "2 with errors (2 not_a_number)" in done.stderr
+    with target.open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id", "x", "y", "error", "model", "version"]
+    assert [(row[2], row[-2], row[-1]) for row in rows[1:]] == [
+        (y, "slow", "1") for y in ["1", "2", ""] * 2
+    ]
+
+
 # The long form -----------------------------------------------------------------------------------
 
 
@@ -185,4 +213,18 @@ def test_a_row_that_ends_the_process_gets_the_error_that_the_local_engine_gives(
     done = predict(source, "-o", target, "--model", model, *on(cluster), status=3)
     assert "worker_crashed" in done.stderr
     assert "SIGFPE" in done.stderr
+    assert target.read_bytes() == local.read_bytes()
+
+
+@pytest.mark.long
+def test_a_row_that_takes_too_long_gets_the_error_that_the_local_engine_gives(
+    cluster: Any, tmp_path: Path
+) -> None:
+    model = models.unstoppable(tmp_path / "unstoppable.onnx")
+    source = numbers(tmp_path / "in.csv", 1, 2, 2_000_000, 3)
+    local, target = tmp_path / "local.csv", tmp_path / "ray.csv"
+    limit = {"MODEL_TIMEOUT": "3"}
+    predict(source, "-o", local, "--model", model, status=3, **limit)
+    done = predict(source, "-o", target, "--model", model, *on(cluster), status=3, **limit)
+    assert "timed_out" in done.stderr
     assert target.read_bytes() == local.read_bytes()
