@@ -37,9 +37,10 @@ def test_a_binlog_of_statements_is_named_before_anything_is_created() -> None:
             assert "set binlog_format to ROW" in caught.value.hint
             with database.read() as connection:
                 assert connection.exec_driver_sql("SHOW TABLES").all() == []
-        server.execute("SET GLOBAL binlog_format = ROW")
+        server.execute("SET GLOBAL binlog_format = MIXED")
         with closing(Database(url)) as database:
             upgrade(database)
+            database.transaction(lambda c: items.register(c, NewItems(["[]"])))
         server.execute("SET GLOBAL binlog_format = STATEMENT")
         found = run_here("check", DATABASE_URL=url)
         assert found.returncode == 1

@@ -22,6 +22,18 @@ depends_on = None
 
 def upgrade() -> None:
     _add_to_items(_time("retried_at"))
+    _create_keys()
+    _create_audit()
+    _create_job_processes()
+    _create(
+        "batchline_checks",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        _time("checked_at", now=True),
+    )
+    _keep_times()
+
+
+def _create_keys() -> None:
     _create(
         "api_keys",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
@@ -42,6 +54,9 @@ def upgrade() -> None:
         sa.Column("day", sa.Date, primary_key=True),
         sa.Column("items", Id, nullable=False),
     )
+
+
+def _create_audit() -> None:
     _create(
         "audit_entries",
         sa.Column("id", Id, primary_key=True, autoincrement=True),
@@ -51,6 +66,9 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(255), nullable=True),
         sa.Column("detail", Json, nullable=True),
     )
+
+
+def _create_job_processes() -> None:
     _create(
         "job_processes",
         sa.Column("id", Id, primary_key=True, autoincrement=True),
@@ -67,12 +85,6 @@ def upgrade() -> None:
         sa.Column("error", sa.String(255), nullable=True),
         sa.UniqueConstraint("owner", name="job_processes_owner"),
     )
-    _create(
-        "batchline_checks",
-        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-        _time("checked_at", now=True),
-    )
-    _keep_times()
 
 
 def _keep_times() -> None:
