@@ -11,6 +11,12 @@ from batchline.scoring.model_process import ModelCopy, ModelProcess
 from tests import models
 from tests.predict_sql import execute, predict, rows, succeed
 
+
+@pytest.fixture(autouse=True)
+def model_processes() -> None:
+    """Real processes call the model here."""
+
+
 ENDLESS = 10**12
 """Counting so far would take the model days."""
 
