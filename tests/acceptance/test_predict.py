@@ -100,7 +100,7 @@ def test_a_row_that_cannot_be_read_or_predicted_has_its_reason_and_harms_no_othe
 ) -> None:
     bad = ["7,oops,1,1,1,x", "", "9,,1,1,1,x", "10,1e39,1,1,1,x", "11,1,2,3,4,last"]
     source, target = flowers(tmp_path / "in.csv", *bad), tmp_path / "out.csv"
-    done = predict(source, "-o", target, *IRIS, status=3)
+    done = predict_here(source, "-o", target, *IRIS, status=3)
     rows = read(target)
     assert [row["id"] for row in rows[3:]] == ["7", "9", "10", "11"]
     errors = [row["error"] for row in rows]
@@ -119,12 +119,12 @@ def test_a_row_that_cannot_be_read_or_predicted_has_its_reason_and_harms_no_othe
 def test_a_missing_value_is_named_as_such_with_what_to_do(tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text(f"id,{','.join(NAMES)}\na,5.1,,1.4,0.2\nb,5.1,3,1.4,NaN\n")
-    done = predict(source, "-o", target, *IRIS, status=3)
+    done = predict_here(source, "-o", target, *IRIS, status=3)
     reason = "the value is missing (empty, null or NaN), and the model needs one"
     assert f"not_a_number: {source}, line 2, column 'sepal_width': {reason}\n" in done.stderr
     assert f"not_a_number: {source}, line 3, column 'petal_width': {reason}\n" in done.stderr
     assert "hint: fill in sepal_width, or add --missing sepal_width if the model" in done.stderr
-    done = predict(source, "-o", target, *IRIS, "--missing", "all", status=3)
+    done = predict_here(source, "-o", target, *IRIS, "--missing", "all", status=3)
     assert "2 prediction_not_finite" in done.stderr, "the model got them"
 
 
@@ -132,7 +132,7 @@ def test_a_missing_text_is_named_as_such_with_what_to_do(tmp_path: Path) -> None
     model = models.imputing(tmp_path / "cities.onnx")
     source = tmp_path / "in.csv"
     source.write_text("age,income,height,city\n,,1,\n")
-    done = predict(source, "-o", tmp_path / "out.csv", "--model", model, status=3)
+    done = predict_here(source, "-o", tmp_path / "out.csv", "--model", model, status=3)
     assert "column 'city': the value is missing" in done.stderr
     assert "add --missing-text city=TEXT" in done.stderr
 
@@ -181,7 +181,7 @@ def test_a_stream_is_predicted_between_other_commands(tmp_path: Path) -> None:
 def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("id,sepal_lenght,sepal_width,petal_length\n1,2,3,4\n")
-    done = predict(source, "-o", target, *IRIS, status=1)
+    done = predict_here(source, "-o", target, *IRIS, status=1)
     assert "the column 'sepal_length' is missing. Is it 'sepal_lenght'?" in done.stderr
     assert "the column 'petal_width' is missing. The columns are 'id', " in done.stderr
     assert not target.exists()
@@ -189,9 +189,11 @@ def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path:
 
 def test_check_finds_that_the_folder_of_the_output_is_missing(tmp_path: Path) -> None:
     source, target = flowers(tmp_path / "in.csv"), tmp_path / "outputs/out.csv"
-    done = predict(source, "-o", target, "--check", *IRIS, status=1)
+    done = predict_here(source, "-o", target, "--check", *IRIS, status=1)
     assert f"{target} cannot be written: No such file or directory" in done.stderr
-    predict(source, "-o", f"{tmp_path}/made/folder/", "--output-format", "csv", "--check", *IRIS)
+    predict_here(
+        source, "-o", f"{tmp_path}/made/folder/", "--output-format", "csv", "--check", *IRIS
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv"}
 
 
@@ -208,7 +210,7 @@ def test_check_warns_of_integers_that_the_model_cannot_tell_apart(
     else:
         source.write_text("x,y\n0.1,1e39\n16777216,\n16777217,2.5\n")
     model = models.doubling(tmp_path / "m.onnx")
-    done = predict(source, "--check", "--model", model, "--columns", "x,y")
+    done = predict_here(source, "--check", "--model", model, "--columns", "x,y")
     assert done.stderr == "warning: x 16777217 becomes 16777216 as float32\n"
 
 
@@ -218,7 +220,7 @@ def test_a_row_has_the_same_prediction_alone_and_among_others(tmp_path: Path) ->
     alone.write_text(f"{header}\n{row}\n")
     source.write_text("\n".join([*source.read_text().splitlines(), *[row] * 1_000]) + "\n")
     for path in (source, alone):
-        predict(path, "-o", f"{path}.out", "--output-format", "csv", *IRIS)
+        predict_here(path, "-o", f"{path}.out", "--output-format", "csv", *IRIS)
     [one] = read(tmp_path / "alone.csv.out")
     many = read(tmp_path / "in.csv.out")
     assert [many[0], *many[3:]] == [one] * 1_001
@@ -227,9 +229,9 @@ def test_a_row_has_the_same_prediction_alone_and_among_others(tmp_path: Path) ->
 def test_the_unnamed_index_of_pandas_is_no_feature(tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text(f",{','.join(NAMES)}\n7,5.1,3.5,1.4,0.2\n")
-    predict(source, "-o", target, *IRIS)
+    predict_here(source, "-o", target, *IRIS)
     assert target.read_text().startswith(f",{','.join(NAMES)},label,")
-    done = predict(source, "-o", target, *IRIS, "--keep", "none")
+    done = predict_here(source, "-o", target, *IRIS, "--keep", "none")
     assert target.read_text().startswith("label,")
     assert "ignored columns: ''\n" in done.stderr
 

@@ -16,8 +16,8 @@ from batchline.registry.version import Version, read_version
 from tests import models
 from tests.database.test_jobs import read
 from tests.database.test_jobs import run as run_job
+from tests.in_process import run_here
 from tests.jobs import ACTOR, add_model, make_job
-from tests.service import run
 
 WEIGHTS = np.array([[0.1, 2], [-3, 4e5]], np.float32)
 ROWS = [[1.5, 2.5], [0.1, -7.0]]
@@ -56,7 +56,7 @@ def stored(database: Database, version: Version) -> bytes:
 
 
 def test_the_commands_add_and_serve_a_model_of_two_files(
-    database: Database, database_url: str, tmp_path: Path
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
     for path in (folder, elsewhere / "no-external-data", elsewhere / "no-folder"):
@@ -64,13 +64,14 @@ def test_the_commands_add_and_serve_a_model_of_two_files(
         (path / "weights.bin").write_bytes((WEIGHTS * 10).tobytes())
     model = models.with_external_data(folder / "m.onnx", WEIGHTS)
     (elsewhere / "weights.bin").write_bytes((WEIGHTS * 10).tobytes())
-    said = run("models", "add", "split", str(model), cwd=elsewhere, DATABASE_URL=database_url)
+    monkeypatch.chdir(elsewhere)
+    said = run_here("models", "add", "split", model, DATABASE_URL=database_url)
     assert said.returncode == 0, said.stderr
     assert "external data: weights.bin, 16 bytes" in said.stdout
     model.unlink()
     (folder / "weights.bin").unlink()
     item_id = register(database)
-    said = run("job", "--once", cwd=elsewhere, DATABASE_URL=database_url)
+    said = run_here("job", "--once", DATABASE_URL=database_url)
     assert said.returncode == 0, said.stderr
     assert same(read(database, item_id).prediction, embedded(tmp_path))
 

@@ -67,7 +67,7 @@ def new_database(kind: str, servers: Servers, folder: Path, point: int) -> str:
 def test_a_migration_that_ends_in_the_middle_under_load_is_finished_by_the_next_start(
     fault: str, database_kind: str, servers: Servers, tmp_path: Path, long: bool, figures: Figures
 ) -> None:
-    step = 1 if long else 15
+    step = 1 if long else 30
     ended = 0
     for point in range(1, MOST_POINTS, step):
         url = new_database(database_kind, servers, tmp_path, point)

@@ -616,7 +616,7 @@ def test_jobs_and_clients_in_any_order_leave_the_tables_as_they_should_be(
 
 EVENTS = ("stored", "claims_lost", "given_back", "crashes", "set_aside")
 SHORT = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=50,
     phases=(Phase.generate, Phase.shrink),
     database=None,
