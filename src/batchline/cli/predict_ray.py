@@ -79,6 +79,16 @@ def check_ray(
         raise typer.BadParameter(
             f"ray does not support {given[0]}, only --engine local does", param_hint="--engine"
         )
+    _check_actors(options)
+    if find_spec("ray") is None:
+        raise ConfigurationError(
+            "--engine ray needs ray, which cannot be imported",
+            hint='run: pip install "batchline[ray]"',
+        )
+    return options
+
+
+def _check_actors(options: "RayOptions") -> None:
     if (options.address or "").startswith("ray://"):
         raise typer.BadParameter(
             "expected HOST:PORT of the head, not a ray:// address", param_hint="--ray-address"
@@ -88,12 +98,6 @@ def check_ray(
             f"must be at least --min-actors, {options.least}, got {options.most}",
             param_hint="--max-actors",
         )
-    if find_spec("ray") is None:
-        raise ConfigurationError(
-            "--engine ray needs ray, which cannot be imported",
-            hint='run: pip install "batchline[ray]"',
-        )
-    return options
 
 
 def _check_unused(options: "RayOptions") -> None:

@@ -1,4 +1,4 @@
-"""What a run of `predict` is asked for, whatever its input and its output are."""
+"""The request for a run of `predict`: the part that files, queries and tables share."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What files, queries and tables have in common.
+    """The request for a run, without what only files or only SQL need.
 
     Args:
         sources, output: paths, or nothing on a side with SQL.
