@@ -180,7 +180,7 @@ class Settings(BaseModel):
     def _are_origins(cls, text: str) -> str:
         for each in _listed(text):
             if not ORIGIN.fullmatch(each):
-                raise ValueError("list origins, such as https://app.example.com")
+                raise ValueError("origins such as https://app.example.com, separated by commas")
         return text
 
     @property

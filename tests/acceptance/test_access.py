@@ -9,7 +9,8 @@ import pytest
 from batchline.api.app import create_app
 from batchline.api.roles import NEEDS, Open, methods_of, routes_of
 from batchline.api_keys import Role
-from batchline.configurations import Settings
+from batchline.cli.exposure import listen_if_allowed
+from batchline.configurations import Settings, read_settings
 from batchline.constants import KEYS_LIFETIME
 from batchline.db.database import Database
 from devservers.server import free_port
@@ -145,6 +146,38 @@ def test_without_a_key_everything_on_loopback_is_open_until_the_first_one_exists
     revoke_key(iris_url, "write")
     with api(iris_url) as client:  # a revoked key counts
         assert client.post("/predict", json=ROW).status_code == 401
+
+
+def test_an_open_api_requires_keys_as_soon_as_it_sees_the_first_one(iris_url: str) -> None:
+    with api(iris_url) as client:
+        assert client.get("/items").status_code == 200
+        key = add_key(iris_url)
+        client.state.keys._clock = lambda: time.monotonic() + KEYS_LIFETIME
+        assert client.get("/items").status_code == 401
+        assert client.get("/items", headers=bearer(key)).status_code == 200
+        with closing(Database(iris_url)) as database, database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM api_keys")
+        client.state.keys._clock = lambda: time.monotonic() + 2 * KEYS_LIFETIME
+        assert client.get("/items").status_code == 401  # never open again
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_only_loopback_addresses_need_no_key(iris_url: str, host: str) -> None:
+    with closing(Database(iris_url)) as database:
+        listen_if_allowed(settings(iris_url, host), database, "api").close()
+
+
+@pytest.mark.parametrize(("auth", "has_key"), [("on", False), ("off", False), ("auto", True)])
+def test_an_api_that_is_protected_listens_anywhere(iris_url: str, auth: str, has_key: bool) -> None:
+    if has_key:
+        add_key(iris_url)
+        revoke_key(iris_url, "write")  # it counts
+    with closing(Database(iris_url)) as database:
+        listen_if_allowed(settings(iris_url, "0.0.0.0", auth), database, "api").close()
+
+
+def settings(url: str, host: str, auth: str = "auto") -> Settings:
+    return read_settings(database_url=url, host=host, port=free_port(), auth=auth)
 
 
 def test_auth_on_requires_a_key_although_none_exists(iris_url: str) -> None:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from batchline.access_errors import QuotaExceeded
 from batchline.api.quotas import Quotas
 from batchline.api_keys import Role
 from batchline.db.cruds import keys, usage
 from batchline.db.cruds.keys import ApiKey
 from batchline.db.database import Database
-from batchline.errors import QuotaExceeded
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

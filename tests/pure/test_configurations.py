@@ -56,6 +56,18 @@ def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert (settings.port, settings.batch_wait_time) == (9001, 0.5)
 
 
+@pytest.mark.parametrize(
+    "origin", ["app.example", "https://app.example/", "https://App.example", "*", "null", "ftp://a"]
+)
+def test_only_origins_as_browsers_send_them_can_be_allowed(origin: str) -> None:
+    with pytest.raises(ConfigurationError, match="must be origins such as"):
+        read_settings(cors_origins=f"https://ok.example:8443,{origin}")
+    assert read_settings(cors_origins="http://a, http://[::1]:80").origins == {
+        "http://a",
+        "http://[::1]:80",
+    }
+
+
 def test_five_variables_make_a_mysql_url(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"SERVER": "db", "PORT": "3307", "USER": "u", "PASSWORD": "p@/:", "DATABASE": "d"}
     for name, value in values.items():

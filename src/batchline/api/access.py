@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from batchline.access_errors import Forbidden, Unauthorized
 from batchline.api import problems
 from batchline.api.browsers import check_origin
 from batchline.api.hosts import Hosts
@@ -20,7 +21,7 @@ from batchline.api.roles import Open, RouteNeeds, routes_of
 from batchline.api.state import ApiState
 from batchline.api_keys import PREFIX, Role, digest
 from batchline.db.cruds.keys import ApiKey
-from batchline.errors import Forbidden, InvalidRequest, Unauthorized
+from batchline.errors import InvalidRequest
 
 REALM = 'Bearer realm="batchline"'
 
@@ -46,7 +47,7 @@ class Auth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say about access."""
+    """The settings about access."""
 
     auth: Auth
     hosts: Hosts

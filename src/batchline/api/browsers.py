@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Set
 
-from batchline.errors import CrossSite, UnsupportedMediaType
+from batchline.access_errors import CrossSite, UnsupportedMediaType
 
 SAME_SITE = frozenset({b"same-origin", b"none"})
 """`none`: the user has opened the page, for example from a bookmark."""

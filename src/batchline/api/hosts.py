@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
 
-from batchline.errors import UnknownHost
+from batchline.access_errors import UnknownHost
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 

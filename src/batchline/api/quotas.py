@@ -1,4 +1,4 @@
-"""What each API key may still do: requests per second, and items per UTC day.
+"""The limits of each API key: requests per second, and items per UTC day.
 
 The items of a day are counted in memory, and added to the database once a second. So each process
 learns what the others have counted, and a request costs no query.
@@ -14,13 +14,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
+from batchline.access_errors import QuotaExceeded, RateLimited, Unauthorized
 from batchline.api.rates import Rates, policy
 from batchline.constants import KEY_USED_INTERVAL, USAGE_INTERVAL
 from batchline.db.cruds import usage
 from batchline.db.cruds.keys import ApiKey
 from batchline.db.cruds.usage import Use
 from batchline.db.database import Database
-from batchline.errors import BatchlineError, CommitUnknown, QuotaExceeded, RateLimited, Unauthorized
+from batchline.errors import BatchlineError, CommitUnknown
 
 log = structlog.get_logger(__name__)
 

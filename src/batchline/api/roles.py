@@ -11,7 +11,7 @@ from batchline.api_keys import Role
 
 
 class Open(StrEnum):
-    """What needs no key."""
+    """The reason that a route needs no key."""
 
     STATIC = "static"
     """The same for everybody. While no key is required, `Host` is checked, as for other routes."""

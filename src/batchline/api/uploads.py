@@ -22,6 +22,7 @@ from fastapi import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from batchline.access_errors import QuotaExceeded, Unauthorized
 from batchline.api.ndjson import Group, blocks, check_lines, id_ranges, rejection, rejections, split
 from batchline.api.quotas import Owner
 from batchline.api.response_buffer import ResponseBuffer
@@ -42,10 +43,8 @@ from batchline.errors import (
     BodyTimeout,
     CommitUnknown,
     IntakeFull,
-    QuotaExceeded,
     SchemaOutdated,
     ShuttingDown,
-    Unauthorized,
     Unavailable,
 )
 
