@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from unittest.mock import patch
@@ -72,6 +73,22 @@ def run(
 
 def migrate(database_url: str, **settings: str) -> None:
     """Do what `batchline db upgrade` does, without the time that a process takes to start."""
+    path = Path(database_url.removeprefix("sqlite:///"))
+    if database_url.startswith("sqlite:///") and not settings and not path.exists():
+        path.write_bytes(migrated_file())
+    else:
+        upgrade(database_url, **settings)
+
+
+@cache
+def migrated_file() -> bytes:
+    """Return a database of SQLite as `batchline db upgrade` makes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        upgrade(f"sqlite:///{folder}/batchline.db")
+        return Path(folder, "batchline.db").read_bytes()
+
+
+def upgrade(database_url: str, **settings: str) -> None:
     variables = environment(DATABASE_URL=database_url, **settings)
     with patch.dict(os.environ, variables, clear=True):
         prepare_database(read_settings())
