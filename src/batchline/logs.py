@@ -7,7 +7,7 @@ from typing import TextIO
 
 import structlog
 
-from batchline.redaction import traceback_text
+from batchline.redaction import traceback_text, urls, values
 
 
 def configure(level: str, format: str) -> None:
@@ -36,6 +36,7 @@ def configure(level: str, format: str) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     sys.excepthook, threading.excepthook = _print_crash, _print_thread_crash
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(_without_values)
 
 
 def _rendering(format: str) -> list[structlog.types.Processor]:
@@ -45,6 +46,12 @@ def _rendering(format: str) -> list[structlog.types.Processor]:
         return [text, structlog.processors.JSONRenderer()]
     colors = sys.stderr.isatty()
     return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)]
+
+
+def _without_values(record: logging.LogRecord) -> bool:
+    """Mask the message of an event of asyncio, which has the reprs of tasks and their errors."""
+    record.msg, record.args = values(urls(record.getMessage())), ()
+    return True
 
 
 def _write_traceback(stream: TextIO, found: structlog.typing.ExcInfo) -> None:

@@ -1,5 +1,7 @@
 """Secrets, values of rows and local folders are left out of messages."""
 
+import asyncio
+import gc
 import logging
 import sys
 import traceback
@@ -101,6 +103,28 @@ def test_a_traceback_in_the_log_has_the_code_and_no_values(
     assert found.count("KeyError: *") == 3
     assert "41.2" not in found.replace("fail_with(ROW, 41.25)", "")
     assert ROW not in found
+
+
+async def leave_a_failed_task() -> None:
+    async def fail() -> None:
+        raise planted()
+
+    task = asyncio.create_task(fail(), name="lost")
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+
+
+def test_an_error_of_a_task_that_nobody_awaits_is_logged_without_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    with process_as_before():
+        logs.configure("DEBUG", "json")
+        asyncio.run(leave_a_failed_task())
+    assert "Task exception was never retrieved" in written.getvalue()
+    assert ROW not in written.getvalue()
 
 
 def test_a_traceback_has_the_causes_and_batchlines_own_words() -> None:
