@@ -1,6 +1,5 @@
 """The processor and the CPU cores of this process, and its garbage collector."""
 
-import ctypes
 import gc
 import os
 import platform
@@ -46,6 +45,8 @@ def keep_freed_memory() -> None:
 
     Otherwise it asks the kernel anew for each, which took a fifth of the time of `predict`.
     """
+    import ctypes  # which other commands need not import
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)

@@ -187,10 +187,11 @@ def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path:
     assert not target.exists()
 
 
-def test_check_finds_that_the_folder_of_the_output_is_missing(tmp_path: Path) -> None:
+def test_a_run_and_its_check_find_that_the_folder_of_the_output_is_missing(tmp_path: Path) -> None:
     source, target = flowers(tmp_path / "in.csv"), tmp_path / "outputs/out.csv"
-    done = predict_here(source, "-o", target, "--check", *IRIS, status=1)
-    assert f"{target} cannot be written: No such file or directory" in done.stderr
+    for more in ((), ("--check",)):
+        done = predict_here(source, "-o", target, *more, *IRIS, status=1)
+        assert f"{target} cannot be written: No such file or directory" in done.stderr
     predict_here(
         source, "-o", f"{tmp_path}/made/folder/", "--output-format", "csv", "--check", *IRIS
     )

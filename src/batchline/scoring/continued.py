@@ -11,7 +11,7 @@ from batchline.file_errors import InvalidColumns, TooManyErrors
 from batchline.files import open_sink
 from batchline.files.folder import FolderSink
 from batchline.files.options import ReadOptions, WriteOptions
-from batchline.files.outputs import work_folder
+from batchline.files.outputs import check_place, work_folder
 from batchline.files.sink import Sink
 from batchline.scoring.columns import MODEL, Added, kinds_of
 from batchline.scoring.journal import Journal, opened
@@ -61,6 +61,7 @@ def open_output(
         RunChanged: with other facts.
         NotWritten: another process writes this output, for example.
     """
+    check_place(path)
     with opened(work_folder(path), facts, resume=resume) as journal:
         work = journal.work if journal else None
         with open_sink(path, kept, new, options, work, replaces=resume) as sink:
