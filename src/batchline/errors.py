@@ -280,7 +280,7 @@ class SchemaOutdated(Unavailable):
 
 
 class SequenceBehind(SchemaOutdated):
-    """The ids that PostgreSQL would assign are taken.
+    """The ids that the database would assign are taken.
 
     Run `batchline db upgrade`. A client has inserted rows with ids of its own.
     """

@@ -230,6 +230,13 @@ def _is_retryable(error: BatchlineError) -> bool:
     return isinstance(cause, DBAPIError) and errors.is_deadlock(cause)
 
 
+def _no_free_id(error: DBAPIError) -> SequenceBehind:
+    return SequenceBehind(
+        f"the database assigned an id that is taken: {errors.said(error)}",
+        hint="run `batchline db upgrade`",
+    )
+
+
 @contextmanager
 def _translate_errors(url: str) -> Iterator[None]:
     """The only place where an error of a driver becomes one of ours."""
@@ -241,14 +248,13 @@ def _translate_errors(url: str) -> Iterator[None]:
         ) from error
     except IntegrityError as error:
         if errors.is_taken_id(error):
-            raise SequenceBehind(
-                f"PostgreSQL assigned an id that is taken: {errors.said(error)}",
-                hint="run `batchline db upgrade`",
-            ) from error
+            raise _no_free_id(error) from error
         raise Conflict(f"the database has such a row already: {errors.said(error)}") from error
     except DataError as error:
         raise ValueRejected(f"the database rejected a value: {errors.said(error)}") from error
     except DBAPIError as error:
+        if errors.is_taken_id(error):
+            raise _no_free_id(error) from error
         if errors.is_missing_table(error):
             raise SchemaOutdated(
                 f"the database {url} has not been migrated", hint="run `batchline db upgrade`"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Inspector, insert, inspect, select, text
 
 from batchline.constants import SCHEMA_REVISION
+from batchline.db.cruds import high_ids
 from batchline.db.dialects import sequences
 from batchline.db.dialects.connections import without_secrets
 from batchline.db.models import metadata, migrations, results
@@ -106,8 +107,15 @@ def check_sequences(connection: Connection) -> None:
     """Check that the database can assign ids.
 
     Raises:
-        SequenceBehind: a client chose ids itself, and PostgreSQL would assign them again.
+        SequenceBehind: a client chose ids itself, and PostgreSQL would assign them again, or the
+            other databases have none left.
     """
+    high = high_ids.find(connection)
+    if high:
+        names = ", ".join(f"{name} up to {last}" for name, last in high.items())
+        raise SequenceBehind(
+            f"the database has no ids left to assign: {names}", hint="run `batchline db upgrade`"
+        )
     behind = sequences.behind(connection, metadata.sorted_tables)
     if behind:
         names = ", ".join(f"{name} up to {highest}" for name, highest in behind.items())

@@ -43,8 +43,14 @@ def is_deadlock(error: DBAPIError) -> bool:
     return error_code(error) in DEADLOCKS | SERIALIZATION_FAILURES
 
 
+NO_IDS = r"Duplicate entry '9223372036854775807' for key|Failed to read auto-increment value"
+"""The messages of MySQL and MariaDB if a row has the largest id."""
+
+
 def is_taken_id(error: DBAPIError) -> bool:
-    """Return whether PostgreSQL assigned an id of our tables that is taken."""
+    """Return whether the database assigned an id of our tables that is taken."""
+    if re.search(NO_IDS, str(error.orig)):
+        return True
     told = getattr(error.orig, "diag", None)
     if told is None or told.table_name not in metadata.tables:
         return False
@@ -179,6 +185,8 @@ HINTS = {
     "certificate authority that signed the server's certificate: ssl_ca, or sslrootcert",
     "database is locked": "stop the other program that is writing to the SQLite file",
     "file is not a database": "set DATABASE_URL to a SQLite file or to a new file",
+    "database or disk is full": "free space on the database's disk. If there is enough, run "
+    "`batchline check`, since the ids may be used up",
     "disk|full|No space": "free space on the database's disk",
     "readonly|read-only": "make the database writable for this user",
     "unable to open database file": "create the folder of the SQLite file and make it writable",

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection
 
 from batchline.constants import MIGRATION_TIMEOUT
-from batchline.db.cruds import schema
+from batchline.db.cruds import high_ids, schema
 from batchline.db.database import Database
 from batchline.db.dialects import schemas, sequences
 from batchline.db.dialects.locks import migration_lock
@@ -15,10 +17,13 @@ from batchline.db.dialects.server_settings import check_settings
 from batchline.db.migrations import indexes, user_objects
 from batchline.db.models import metadata
 
+log = structlog.get_logger(__name__)
+
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema to `revision`. A schema that has it already stays as it is.
-    PostgreSQL goes on with ids above those that clients chose themselves.
+    PostgreSQL goes on with ids above those that clients chose themselves. On the other databases,
+    rows with the highest ids of all get lower ones, so that some are left to assign.
 
     The indexes come last, and only with the newest revision. Meanwhile clients can write. No
     statement of a migration has a time limit: an index on many rows takes its time.
@@ -54,6 +59,8 @@ def migrate(database: Database, revision: str = "head") -> None:
             indexes.complete(holder)
             schema.record_migration(holder)
             sequences.advance(holder, metadata.sorted_tables)
+            for each in high_ids.replace(holder):
+                log.warning("row has a lower id now", **asdict(each))
 
 
 @contextmanager
