@@ -178,6 +178,9 @@ MODEL_RETRY_INTERVAL = 30.0
 """Time until a job tries again to load a model that it could not load."""
 END_CALL_TIMEOUT = 2.0
 """Time for a call of a model to end after `MODEL_TIMEOUT`. Then its process ends."""
+HURRY_SHARE, HURRY_SECONDS = 0.1, 1.0
+"""The share of `MODEL_TIMEOUT`, and the time at least, after which a suspect item is put off until
+the other suspects have been predicted."""
 CLAIM_LEASE = 60.0
 """Time until a claim expires."""
 CLAIM_RENEWAL = 15.0

@@ -34,6 +34,7 @@ def spoil(database: Database, column: str, value: object) -> None:
         ("notes", "3"),
         ("name", b"\xff"),
         ("version", "x"),
+        ("size", "x"),
     ],
 )
 def test_a_version_that_cannot_be_read_affects_no_other_model(

@@ -207,6 +207,7 @@ def make_job(
     """
     from functools import partial
 
+    from batchline.constants import HURRY_SECONDS, HURRY_SHARE
     from batchline.db.cruds import claim_lock
     from batchline.ml.time_limit import TimeLimit
     from batchline.task import stuck
@@ -217,7 +218,11 @@ def make_job(
     hand = Hand(database, assignment.owner)
     on_stuck = partial(stuck.end_process, hand, lambda failed: assignment.count(failed=failed))
     limit = TimeLimit(settings.model_timeout, on_stuck)
-    return Job(database, make_model_cache(database, settings, limit), hand, stop)
+    hurry = TimeLimit(
+        max(HURRY_SECONDS, settings.model_timeout * HURRY_SHARE), partial(on_stuck, put_off=True)
+    )
+    models = make_model_cache(database, settings, limit)
+    return Job(database, models, hand, stop, hurry=hurry if hurry.seconds < limit.seconds else None)
 
 
 def make_model_cache(

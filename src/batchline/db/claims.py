@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, delete, or_, select, update
 
 from batchline.constants import MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
 from batchline.db import backfills, lanes
@@ -29,12 +29,16 @@ from batchline.db.scope import PENDING, Backfill, Scope
 from batchline.errors import ClaimLost, Failure
 
 WORKER_CRASHED = "worker_crashed"
-LONG_AGO = timedelta(days=1)
+LONG_AGO, RECENTLY = timedelta(days=1), timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right of `owner` to predict the items of a scope from `first_id` to `last_id`."""
+    """The right of `owner` to predict the items of a scope from `first_id` to `last_id`.
+
+    Args:
+        is_patient: whether it has an item that was put off, and now gets all the time.
+    """
 
     id: int
     owner: str
@@ -42,6 +46,7 @@ class Claim:
     last_id: int
     suspect: bool = False
     scope: Scope = PENDING
+    is_patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,8 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
             claim_id = _insert(
                 connection, owner, first, expires_at, scope, suspect=True, deaths=deaths
             )
-            return Suspects(Claim(claim_id, owner, *first, suspect=True, scope=scope), crashed)
+            claim = Claim(claim_id, owner, *first, True, scope, _is_put_off(ended, now))
+            return Suspects(claim, crashed)
     return Suspects(None, crashed)
 
 
@@ -129,6 +135,10 @@ def split(ids: Sequence[int], parts: int) -> list[tuple[int, int]]:
     size = -(-len(ids) // parts)
     chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
     return [(chunk[0], chunk[-1]) for chunk in chunks]
+
+
+def _is_put_off(ended: Record, now: datetime) -> bool:
+    return ended.owner is None and ended.expires_at > now - LONG_AGO / 2
 
 
 def _deaths_alone(ended: Record) -> int:
@@ -178,8 +188,13 @@ def _claims() -> Select[Any]:
 
 
 def _expired_claims(connection: Connection, now: datetime) -> Sequence[Record]:
-    """Return expired claims and lock them, except those that a job is storing right now."""
-    query = _claims().where(claims.c.expires_at < now)
+    """Return expired claims and lock them, except those that a job is storing right now.
+
+    Items that were put off come last.
+    """
+    put_off = and_(claims.c.owner.is_(None), claims.c.expires_at > now - LONG_AGO / 2)
+    come_last = case((put_off, 1), else_=0)
+    query = select(claims).where(claims.c.expires_at < now).order_by(come_last, claims.c.first_id)
     return connection.execute(query.with_for_update(skip_locked=True)).all()
 
 
@@ -235,6 +250,26 @@ def leave_unowned(connection: Connection, ids: tuple[int, int], scope: Scope) ->
     """Leave these ids as a claim without an owner, since no cursor passes them again."""
     long_ago = claim_lock.database_time(connection) - LONG_AGO
     _insert(connection, None, ids, long_ago, scope, suspect=True)
+
+
+def put_off(connection: Connection, item_id: int, scope: Scope) -> None:
+    """Leave a suspect that takes its time until the others have been predicted."""
+    recently = claim_lock.database_time(connection) - RECENTLY
+    _insert(connection, None, (item_id, item_id), recently, scope, suspect=True)
+
+
+def put_off_of(connection: Connection, claim: Claim, item_id: int) -> None:
+    """Put an item of a claim off, and leave its other items to be claimed before it.
+
+    Raises:
+        ClaimLost: as `hold`.
+    """
+    hold(connection, claim)
+    complete(connection, claim)
+    for ids in ((claim.first_id, item_id - 1), (item_id + 1, claim.last_id)):
+        if ids[0] <= ids[1]:
+            leave_unowned(connection, ids, claim.scope)
+    put_off(connection, item_id, claim.scope)
 
 
 def hold(connection: Connection, claim: Claim) -> None:

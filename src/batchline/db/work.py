@@ -47,6 +47,22 @@ class ItemsChanged(Exception):
     """Items that were unpredicted when they were read are gone, or have another status."""
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Items of a claim at which the model took too long.
+
+    Args:
+        suspects: items to be predicted in isolation, since one of them is the reason.
+        put_off: items that were in isolation, and come again after the other suspects.
+    """
+
+    suspects: Sequence[int] = ()
+    put_off: Sequence[int] = ()
+
+
+NOT_LATE = Late()
+
+
 def read(database: Database, claim: Claim, likely_model: str | None = None) -> ClaimedItems:
     """Read the claimed items; if they are too large for the memory, their first part.
 
@@ -76,7 +92,7 @@ def store(
     claim: Claim,
     predicted: Sequence[Predicted],
     until: int | None,
-    suspects: Sequence[int] = (),
+    late: Late = NOT_LATE,
 ) -> list[VersionResults]:
     """Store results and complete the claim. Return those that were stored.
 
@@ -84,7 +100,7 @@ def store(
 
     Args:
         until: the last id with a result, if not all claimed items have one.
-        suspects: items without a result that must be predicted in isolation.
+        late: items without a result, because the model took too long.
 
     Raises:
         ClaimLost: the claim expired, or other clients kept changing its items. Nothing was stored.
@@ -94,7 +110,7 @@ def store(
     for _ in range(STORE_ATTEMPTS):
         try:
             return database.transaction(
-                partial(store_in, claim=claim, predicted=predicted, until=until, suspects=suspects)
+                partial(store_in, claim=claim, predicted=predicted, until=until, late=late)
             )
         except ItemsChanged:
             with database.read() as connection:
@@ -126,7 +142,7 @@ def store_in(
     claim: Claim,
     predicted: Sequence[Predicted],
     until: int | None = None,
-    suspects: Sequence[int] = (),
+    late: Late = NOT_LATE,
 ) -> list[VersionResults]:
     """Store results and complete the claim in a transaction that has begun; see `store`.
 
@@ -152,9 +168,11 @@ def store_in(
             results.insert(connection, each)
     if until is not None:
         claim = claims.shorten(connection, claim, until)
-    if suspects:
-        ids = min(suspects), max(suspects)
+    if late.suspects:
+        ids = min(late.suspects), max(late.suspects)
         claims.leave_unowned(connection, ids, claim.scope)
+    for item_id in late.put_off:
+        claims.put_off(connection, item_id, claim.scope)
     claims.complete(connection, claim)
     if isinstance(claim.scope, Backfill):
         backfills.end_if_done(connection, claim.scope.id)

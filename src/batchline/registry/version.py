@@ -106,7 +106,7 @@ class Version:
             options=row.options,
             allow_non_finite=bool(row.allow_non_finite),
             notes=tuple(json.loads(row.notes or "[]")),
-            size=row.size or 0,
+            size=int(row.size or 0),
             location=row.location,
             created_at=row.created_at,
             is_removed=row.removed_at is not None,

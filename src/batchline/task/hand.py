@@ -114,11 +114,12 @@ class Hand:
         self.unreleased.update(claim.owner for claim in list(self.active))
         self._release_remaining()
 
-    def give_up(self, threads: Set[int], failure: Failure) -> int:
+    def give_up(self, threads: Set[int], failure: Failure | None) -> int:
         """End all claims, because these threads do not return and the process ends.
 
-        An item that such a thread predicts in isolation fails. The other items of its claim are
-        suspects. The claims of the other threads are released. Return how many items failed.
+        An item that such a thread predicts in isolation fails, or is put off without a failure. The
+        other items of its claim are suspects. The claims of the other threads are released. Return
+        how many items failed.
         """
         held, isolated = dict(self._by_thread), dict(self._isolated)
 
@@ -128,7 +129,10 @@ class Hand:
                 if thread in threads and thread not in isolated:
                     claims.expire(connection, claim.owner)
                     continue
-                if thread in threads:
+                if thread in threads and failure is None:
+                    claims.put_off_of(connection, claim, isolated[thread])
+                    continue
+                if thread in threads and failure is not None:
                     failed += claims.fail(connection, isolated[thread], failure, claim.scope)
                 claims.release(connection, claim.owner)
             return failed

@@ -20,7 +20,7 @@ from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.scope import Backfill
-from batchline.db.work import ClaimedItems, Predicted
+from batchline.db.work import ClaimedItems, Late, Predicted
 from batchline.errors import (
     CommitUnknown,
     Failure,
@@ -32,6 +32,7 @@ from batchline.errors import (
 from batchline.ml.batch_results import BatchResults
 from batchline.ml.data_loader import ItemResults, Stored, load_batch, to_item_results
 from batchline.ml.predictor import Predictor
+from batchline.ml.time_limit import TimeLimit
 from batchline.registry.loaded import ModelCache
 from batchline.registry.version import Version
 from batchline.task.hand import Hand
@@ -73,6 +74,7 @@ class _ModelBatch:
 
     Args:
         suspects: items without a result, one of which took too long.
+        put_off: suspects that took longer than most do.
     """
 
     items: ModelItems
@@ -80,6 +82,7 @@ class _ModelBatch:
     results: ItemResults
     rows: int = 0
     suspects: tuple[int, ...] = ()
+    put_off: tuple[int, ...] = ()
 
     def up_to(self, item_id: int) -> "_ModelBatch":
         """Return the results up to this item. The items after it are left for later."""
@@ -121,6 +124,8 @@ class Job:
 
     Args:
         batch_seconds: time after which a batch stores what it has, if that is an item at least.
+        hurry: the time for one suspect item, or None for any. If it takes longer, it is put off,
+            so that the others do not wait for it.
     """
 
     database: Database
@@ -130,6 +135,7 @@ class Job:
     pace: Pace = field(default_factory=Pace)
     guess: Guess = field(default_factory=Guess)
     batch_seconds: float = BATCH_LONGEST
+    hurry: TimeLimit | None = None
 
     def predict(self, claim: Claim) -> Outcome:
         """Predict the claimed items and store the results. This completes the claim.
@@ -160,10 +166,12 @@ class Job:
         if until is not None:
             batches = [each.up_to(until) for each in batches]
         predicted = list(map(_to_predicted, batches))
-        late = [item_id for each in batches for item_id in each.suspects]
-        suspects = [item_id for item_id in late if until is None or item_id <= until]
+        late = Late(
+            [i for each in batches for i in each.suspects if until is None or i <= until],
+            [i for each in batches for i in each.put_off if until is None or i <= until],
+        )
         try:
-            return work.store(self.database, claim, predicted, until, suspects)
+            return work.store(self.database, claim, predicted, until, late)
         except ValueRejected as error:
             return self._store_less(claim, batches, error)
         except CommitUnknown:
@@ -230,15 +238,23 @@ class Job:
             failure = Failure(error.code, _without_folders(error.detail, version))
             return _ModelBatch(items, version.id, _all_failed(items.texts, failure))
         if claim.suspect:
-            return self._predict_isolated(items, version, predictor, limit)
+            hurry = None if claim.is_patient else self.hurry
+            return self._predict_isolated(items, version, predictor, limit, hurry)
         results, rows = self._predict_texts(items.texts, predictor, limit)
         late = _late(results)
         return _ModelBatch(items, version.id, results.without(late), rows, tuple(late))
 
     def _predict_isolated(
-        self, items: ModelItems, version: Version, predictor: Predictor, limit: _Limit
+        self,
+        items: ModelItems,
+        version: Version,
+        predictor: Predictor,
+        limit: _Limit,
+        hurry: TimeLimit | None,
     ) -> _ModelBatch:
         """Predict suspect items one by one, so that the one that takes too long is known."""
+        if hurry is not None:
+            predictor = predictor.limited(hurry)
         found, rows, size = ItemResults({}, {}), 0, 0
         for item_id, text in items.texts.items():
             if size > limit.max_bytes or (found.item_ids and limit.is_late):
@@ -252,7 +268,8 @@ class Job:
         done = found.item_ids
         if len(done) < len(items.texts):
             found = replace(found, until=max(done))
-        return _ModelBatch(items, version.id, found, rows)
+        late = _late(found) if hurry is not None else []
+        return _ModelBatch(items, version.id, found.without(late), rows, put_off=tuple(late))
 
     def _predict_texts(
         self, texts: Stored, predictor: Predictor, limit: _Limit

@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from batchline.constants import RELEASE_TIMEOUT
-from batchline.errors import BatchlineError, Failure, Unavailable
+from batchline.errors import BatchlineError, ClaimLost, Failure, Unavailable
 from batchline.task.hand import Hand
 from batchline.task.supervisor import STUCK
 
@@ -16,7 +16,12 @@ log = structlog.get_logger(__name__)
 
 
 def end_process(
-    hand: Hand, on_failed: Callable[[int], None], threads: Set[int], error: BatchlineError
+    hand: Hand,
+    on_failed: Callable[[int], None],
+    threads: Set[int],
+    error: BatchlineError,
+    *,
+    put_off: bool = False,
 ) -> None:
     """Say in the database which items the threads were predicting, and exit with `STUCK`.
 
@@ -24,9 +29,11 @@ def end_process(
 
     Args:
         on_failed: called with the number of items that failed.
+        put_off: whether an item in isolation is tried again after the other suspects.
     """
     log.error("a call of the model does not end, so the process does", detail=error.detail)
     threading.Timer(RELEASE_TIMEOUT, os._exit, (STUCK,)).start()
-    with suppress(Unavailable):
-        on_failed(hand.give_up(threads, Failure(error.code, error.detail)))
+    with suppress(Unavailable, ClaimLost):
+        failure = None if put_off else Failure(error.code, error.detail)
+        on_failed(hand.give_up(threads, failure))
     os._exit(STUCK)
