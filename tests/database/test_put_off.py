@@ -84,3 +84,20 @@ def test_an_item_that_was_put_off_may_take_all_its_time(database: Database, tmp_
     hand = Hand(database, "me")
     job = replace(Job(database, cache, hand, threading.Event()), hurry=TimeLimit(0.01, never))
     assert Run(job, 1, lambda outcome: None).execute_suspects().succeeded == 1
+
+
+def test_a_claim_of_a_backfill_that_was_deleted_holds_up_nobody(
+    database: Database, tmp_path: Path
+) -> None:
+    add_model(database, models.slow(tmp_path / "slow.onnx"))
+    register_suspects(database, GOOD)
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO claims (first_id, last_id, expires_at, suspect, deaths, backfill_id) "
+            "VALUES (1, 1, '2020-01-01', 1, 0, 77)"
+        )
+    cache = ModelCache(database, Runtime(), EVERYTHING)
+    job = Job(database, cache, Hand(database, "me"), threading.Event())
+    assert Run(job, 1, lambda outcome: None).execute_suspects().succeeded == 1
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM claims").scalar_one() == 0

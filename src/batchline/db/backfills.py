@@ -68,9 +68,10 @@ def get(connection: Connection, backfill_id: int) -> Record:
     return connection.execute(select(backfills).where(backfills.c.id == backfill_id)).one()
 
 
-def scope(connection: Connection, backfill_id: int) -> Backfill:
-    """Return the items that a backfill covers."""
-    return _scope(get(connection, backfill_id))
+def find_scope(connection: Connection, backfill_id: int) -> Backfill | None:
+    """Return the items that a backfill covers, or None if there is no such backfill."""
+    found = connection.execute(select(backfills).where(backfills.c.id == backfill_id)).first()
+    return None if found is None else _scope(found)
 
 
 def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | None:

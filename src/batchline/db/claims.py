@@ -112,6 +112,8 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
     for ended in _expired_claims(connection, now):
         connection.execute(delete(claims).where(claims.c.id == ended.id))
         scope = _scope(connection, ended)
+        if scope is None:
+            continue  # somebody has deleted its backfill
         ids = pending.unpredicted_ids(connection, (ended.first_id, ended.last_id), scope)
         deaths = _deaths_alone(ended)
         if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
@@ -147,10 +149,10 @@ def _deaths_alone(ended: Record) -> int:
     return int(ended.deaths) + died
 
 
-def _scope(connection: Connection, claim: Record) -> Scope:
+def _scope(connection: Connection, claim: Record) -> Scope | None:
     if claim.backfill_id is None:
         return Scope(lane=claim.lane)
-    return backfills.scope(connection, claim.backfill_id)
+    return backfills.find_scope(connection, claim.backfill_id)
 
 
 def has_suspects(connection: Connection, *, claimed: bool = False) -> bool:
