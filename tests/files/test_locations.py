@@ -142,7 +142,7 @@ def test_standard_input_of_the_other_formats(
 
 
 def test_standard_input_needs_a_format() -> None:
-    with pytest.raises(FormatUnknown, match="standard input"):
+    with pytest.raises(FormatUnknown, match="standard input has no name"):
         numbers("-")
 
 

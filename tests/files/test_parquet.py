@@ -92,6 +92,8 @@ def test_a_column_whose_type_cannot_be_the_features_is_found_before_the_first_ro
     with pytest.raises(InvalidColumns) as caught:
         read_features([str(table(tmp_path, columns))], kinds)
     assert [fault.code for fault in caught.value.faults] == ["wrong_type"] * 5
+    hint = "convert the texts to numbers, or read them from CSV"
+    assert [fault.hint.startswith(hint) for fault in caught.value.faults] == [True, *[False] * 4]
 
 
 def test_a_column_of_nulls_is_missing_values(tmp_path: Path) -> None:
