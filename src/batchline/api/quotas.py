@@ -135,6 +135,7 @@ class Quotas:
         """Take back items that were not stored."""
         if key.items_per_day is not None and items:
             self._unsaved[key.id, self.today()] -= items
+            self._save_later()
 
     def exceeded(self, key: ApiKey) -> QuotaExceeded:
         """Return the error of a key without items for today."""
