@@ -225,6 +225,7 @@ def test_the_documentation_describes_every_endpoint(api: HttpApi) -> None:
         "/items",
         "/health/live",
         "/health/ready",
+        "/health/batch",
         "/models",
         "/models/{name}",
         "/v2",
