@@ -17,6 +17,7 @@ from batchline.registry.version import Version
 from batchline.task.job import Job, Outcome
 from batchline.task.run import Run
 from tests import models
+from tests.conftest import SQLITE_AND_A_SERVER
 from tests.database.test_interleavings import sql
 from tests.database.test_jobs import count, during_prediction, read, register, run
 from tests.jobs import ACTOR, add_model, make_job
@@ -245,3 +246,13 @@ def test_a_version_with_which_a_backfill_predicts_is_not_removed(job: Job, secon
     begin(job.database, second)
     with pytest.raises(ConfigurationError, match="a backfill predicts with"):
         publish.remove(job.database, second, ACTOR)
+
+
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
+def test_a_backfill_ends_after_the_largest_id(job: Job, second: Version) -> None:
+    sql(job.database, f"UPDATE items SET id = {2**63 - 1} WHERE id = 20")
+    sql(job.database, f"UPDATE predictions SET item_id = {2**63 - 1} WHERE item_id = 20")
+    backfill = begin(job.database, second)
+    assert run(job) == Outcome(succeeded=20, rows=20)
+    assert run(job) == Outcome()
+    assert is_done(job.database, backfill)

@@ -15,6 +15,7 @@ from batchline.db.scope import Backfill
 from batchline.errors import UnknownVersion
 
 Range = tuple[int, int]
+LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,9 @@ def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | N
         return None
     first = _next_item(connection, oldest.next_id, oldest.last_id)  # ids may have large gaps
     last = min(first + width - 1, oldest.last_id)
-    next_id = {"next_id": last + 1}
-    connection.execute(update(backfills).where(backfills.c.id == oldest.id).values(next_id))
+    # No number follows the largest id, so there the cursor passes the end in another way.
+    passed = {"next_id": last + 1} if last < LARGEST_ID else {"next_id": last, "last_id": last - 1}
+    connection.execute(update(backfills).where(backfills.c.id == oldest.id).values(passed))
     return _scope(oldest), (first, last)
 
 
