@@ -4,21 +4,38 @@ from datetime import datetime
 
 from sqlalchemy import (
     Connection,
+    insert,
     select,
     update,
 )
 
 from batchline.db.dialects.types import utc_now
 from batchline.db.models import gate
+from batchline.errors import SchemaOutdated
 
 
 def acquire_claim_lock(connection: Connection) -> datetime:
     """Wait for the lock, and hold it until this transaction ends.
 
     Return the time of the database's clock, so that jobs on several machines agree on it.
+
+    Raises:
+        SchemaOutdated: somebody has deleted the row that is locked.
     """
-    now: datetime = connection.execute(select(utc_now(), gate.c.id).with_for_update()).scalar_one()
+    query = select(utc_now(), gate.c.id).order_by(gate.c.id).with_for_update()
+    now: datetime | None = connection.execute(query).scalar()
+    if now is None:
+        raise SchemaOutdated(
+            "the table gate has lost its row, which jobs lock in turn",
+            hint="run `batchline db upgrade`",
+        )
     return now
+
+
+def restore(connection: Connection) -> None:
+    """Insert the row that is locked, if it was deleted."""
+    if connection.execute(select(gate.c.id).limit(1)).first() is None:
+        connection.execute(insert(gate).values(id=1))
 
 
 def check_writable(connection: Connection) -> None:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from batchline.constants import MIGRATION_TIMEOUT
-from batchline.db.cruds import high_ids, schema
+from batchline.db.cruds import claim_lock, high_ids, schema
 from batchline.db.database import Database
 from batchline.db.dialects import schemas, sequences
 from batchline.db.dialects.locks import migration_lock
@@ -58,6 +58,7 @@ def migrate(database: Database, revision: str = "head") -> None:
         with _locked(database) as holder:
             indexes.complete(holder)
             schema.record_migration(holder)
+            claim_lock.restore(holder)
             sequences.advance(holder, metadata.sorted_tables)
             for each in high_ids.replace(holder):
                 log.warning("row has a lower id now", **asdict(each))
