@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import pytest
@@ -27,9 +27,11 @@ from hypothesis import HealthCheck, settings
 
 import devservers
 from batchline.db.database import Database
-from tests.api_here import ServiceHere
 from tests.migrated import Template
 from tests.service import migrate
+
+if TYPE_CHECKING:
+    from tests.api_here import ServiceHere
 
 Templates = Callable[[str], Template]
 KINDS = os.environ.get("DATABASES", "sqlite,mysql,mariadb,postgresql").split(",")
@@ -221,8 +223,10 @@ def iris_url(iris_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def service(database: Database, database_url: str) -> Iterator[ServiceHere]:
+def service(database: Database, database_url: str) -> Iterator["ServiceHere"]:
     """The service on a database of its own; its job runs again and again."""
+    from tests.api_here import ServiceHere  # slow to import
+
     with ServiceHere(database_url) as service:
         yield service
 

@@ -27,8 +27,9 @@ from batchline.registry.version import read_versions
 from tests import models
 from tests.faults.conftest import Figures
 from tests.faults.test_kill_loop import Kept
+from tests.in_process import run_here
 from tests.jobs import ACTOR, add_model
-from tests.service import PATIENCE, run, wait_for
+from tests.service import PATIENCE, wait_for
 
 CLIENTS = 4
 NAMES = ("default", "other")
@@ -188,7 +189,7 @@ def test_each_prediction_belongs_to_its_items_data_and_model_whatever_happens_at
         wait_for(lambda: is_idle(database), "the last prediction", 2 * PATIENCE)
     done = sum((client.done for client in working), Counter())
     done["kills"] = kills
-    verified = run("verify", "--all", DATABASE_URL=database_url, timeout=600)
+    verified = run_here("verify", "--all", DATABASE_URL=database_url)
     figures("attack", database_kind, **done, wrong=count_wrong(database), seed=seed)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert count_wrong(database) == 0
