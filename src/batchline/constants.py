@@ -249,6 +249,8 @@ SQLITE_POLL_INTERVAL = 0.001
 OUTAGE_FIRST_PAUSE = 0.5
 """Time that a job waits for an unavailable database. It doubles with each attempt, with jitter."""
 OUTAGE_LONGEST_PAUSE = 30.0
+FAILOVER_PAUSE = 5.0
+"""The longest of these waits of a job that runs all the time."""
 OUTAGE_ATTEMPTS = 8
 """Attempts of `batchline job --once` before it exits with an error, after about a minute."""
 START_PAUSE = 0.5

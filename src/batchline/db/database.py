@@ -118,7 +118,8 @@ class Database:
         """Do `work` in one write transaction, and repeat it if that is safe.
 
         It is safe after a deadlock, after a conflict on a unique key, and if the connection died
-        before the COMMIT was sent. In all of these cases nothing was stored.
+        before the COMMIT was sent. In all of these cases nothing was stored. If the server is
+        read-only, one other connection is tried.
 
         Raises:
             CommitUnknown: the connection died before the COMMIT was confirmed.
@@ -134,7 +135,8 @@ class Database:
             except (DatabaseUnavailable, Conflict) as error:
                 if done and _connection_died(error):
                     raise CommitUnknown(f"COMMIT was not confirmed: {error}") from error
-                if attempt == ATTEMPTS or not _is_retryable(error):
+                again = _is_retryable(error) or (attempt == 1 and _was_read_only(error))
+                if attempt == ATTEMPTS or not again:
                     raise
                 time.sleep(random.uniform(0, BACKOFF * attempt))  # noqa: S311, not a secret
         raise AssertionError("the last attempt either returned or raised")
@@ -181,6 +183,8 @@ class Database:
         except DBAPIError as error:
             if errors.is_timeout(error):
                 self._open_breaker()
+            if errors.is_read_only(error):
+                self.engine.dispose()  # new connections may lead to the new primary
             raise
 
     def _begin(self, options: dict[str, Any]) -> Connection:
@@ -221,6 +225,11 @@ def _connection_died(error: BatchlineError) -> bool:
     """Whether the connection died. An error that the server sent means that nothing was stored."""
     cause = error.__cause__
     return isinstance(cause, DBAPIError) and cause.connection_invalidated
+
+
+def _was_read_only(error: BatchlineError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and errors.is_read_only(cause)
 
 
 def _is_retryable(error: BatchlineError) -> bool:

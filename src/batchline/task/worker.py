@@ -12,8 +12,10 @@ import structlog
 from batchline.constants import (
     CLAIM_RENEWAL,
     DRAIN_TIMEOUT,
+    FAILOVER_PAUSE,
     OUTAGE_ATTEMPTS,
     OUTAGE_FIRST_PAUSE,
+    OUTAGE_LONGEST_PAUSE,
     RELEASE_TIMEOUT,
     WAIT_FOR_OTHER_JOBS,
 )
@@ -59,7 +61,6 @@ class Worker:
 
         An error ends its run only. The next run starts after a pause.
         """
-        longest_pause = max(wait_time, OUTAGE_FIRST_PAUSE)
         attempts = 0
         with self._kept_alive():
             while not self._job.stop.is_set():
@@ -71,7 +72,10 @@ class Worker:
                     self._heart.run_ended(pause)
                 except Exception as error:  # whatever it is, a later run may succeed
                     attempts += 1
-                    pause = min(longest_pause, _pause_after(error, attempts))
+                    longest = max(wait_time, OUTAGE_FIRST_PAUSE)
+                    if isinstance(error, Unavailable):
+                        longest = min(longest, FAILOVER_PAUSE)
+                    pause = _pause_after(error, attempts, longest)
                     self._heart.run_ended(pause, error)
                 self._job.stop.wait(pause)
 
@@ -165,9 +169,9 @@ class Worker:
             self._heart.stop()
 
 
-def _pause_after(error: Exception, attempts: int) -> float:
+def _pause_after(error: Exception, attempts: int, longest: float = OUTAGE_LONGEST_PAUSE) -> float:
     """Log the error of a run, and return how many seconds to wait before the next run."""
-    pause = seconds_after_outage(attempts, random.random())  # noqa: S311, not a secret
+    pause = min(longest, seconds_after_outage(attempts, random.random()))  # noqa: S311, no secret
     failed = log.bind(retry_in_seconds=round(pause, 1))
     if isinstance(error, Unavailable):
         failed.error("run failed", detail=error.detail, hint=error.hint)

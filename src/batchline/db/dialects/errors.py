@@ -24,6 +24,10 @@ SERIALIZATION_FAILURES = {"40001", "40P01"}
 """PostgreSQL's codes for a serialization failure and for a deadlock."""
 
 
+READ_ONLY = {1290, 1792, 1836, "25006"}
+"""The codes of a server that writes nothing, such as one that was the primary before a failover."""
+
+
 MISSING_TABLES = {1146, 1356, "42P01"}
 """The codes for a missing table. 1356 is that of a view on one, on MySQL and MariaDB."""
 
@@ -45,6 +49,11 @@ def is_deadlock(error: DBAPIError) -> bool:
 
 NO_IDS = r"Duplicate entry '9223372036854775807' for key|Failed to read auto-increment value"
 """The messages of MySQL and MariaDB if a row has the largest id."""
+
+
+def is_read_only(error: DBAPIError) -> bool:
+    """Return whether the server writes nothing, although another one may."""
+    return error_code(error) in READ_ONLY
 
 
 def is_taken_id(error: DBAPIError) -> bool:
@@ -163,7 +172,7 @@ def is_outage(error: DBAPIError) -> bool:
     if re.search(NOT_ENCRYPTED, str(error.orig)):
         return False
     code = error_code(error)
-    if error.connection_invalidated or code in OUTAGES or is_deadlock(error):
+    if error.connection_invalidated or code in OUTAGES | READ_ONLY or is_deadlock(error):
         return True
     if type(error.orig).__module__.startswith("psycopg"):  # no SQLSTATE: it did not connect
         return isinstance(error, OperationalError) and str(code or "08")[:2] in ("08", "57")
