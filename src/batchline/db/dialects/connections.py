@@ -197,11 +197,11 @@ def _connector(engine: Engine, url: URL, timeout: float | None) -> Connect:
     if engine.dialect.name == "postgresql":
         from batchline.db.dialects import postgresql  # slow to import
 
-        statement = postgresql.begin_statement(url, timeout)
+        given, ours = postgresql.settings_of(url, timeout)
         patience = None if timeout is None else timeout + 1  # the server's own expires first
 
         def to_postgresql(dialect: Any, record: Any, words: Any, options: Any) -> Any:
-            return postgresql.connect(words, options, statement, patience)
+            return postgresql.connect(words, options, given, ours, patience)
 
         return to_postgresql
 
