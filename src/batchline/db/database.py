@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -60,23 +60,7 @@ class Database:
         parsed = self._parsed = connections.with_driver(url)
         self._renew = renew
         self.url = connections.without_secrets(parsed)
-        try:
-            self.engine = create_engine(
-                connections.driver_url(parsed),
-                pool_size=pool_size,
-                max_overflow=pool_size,
-                pool_timeout=POOL_TIMEOUT,
-                # A `with` closes every connection and ends its transaction. Another ROLLBACK after
-                # each COMMIT would be one more round trip for each group of registrations.
-                pool_reset_on_return=None,
-                hide_parameters=True,  # an error must not carry rows into the log
-                **connections.engine_options(parsed, timeout),
-            )
-        except (ImportError, ArgumentError) as error:
-            raise ConfigurationError(
-                f"DATABASE_URL cannot be used: {connections.without(str(error), parsed)}",
-                hint="leave out the driver: mysql://…, postgresql://… or sqlite:///…",
-            ) from error
+        self.engine = _engine(parsed, pool_size, timeout)
         connections.prepare(self.engine, parsed, timeout, renew, must_exist=must_exist)
         self._breaker = CircuitBreaker(self._probe) if refuse_in_outages else None
         # SQLite lets one writer at a time, and lets the others ask again at ever longer intervals.
@@ -219,6 +203,26 @@ class Database:
     def _probe(self) -> None:
         with _translate_errors(self.url), self.engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
+
+
+def _engine(url: URL, pool_size: int, timeout: float | None) -> Engine:
+    try:
+        return create_engine(
+            connections.driver_url(url),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=POOL_TIMEOUT,
+            # A `with` closes every connection and ends its transaction. Another ROLLBACK after
+            # each COMMIT would be one more round trip for each group of registrations.
+            pool_reset_on_return=None,
+            hide_parameters=True,  # an error must not carry rows into the log
+            **connections.engine_options(url, timeout),
+        )
+    except (ImportError, ArgumentError) as error:
+        raise ConfigurationError(
+            f"DATABASE_URL cannot be used: {connections.without(str(error), url)}",
+            hint="leave out the driver: mysql://…, postgresql://… or sqlite:///…",
+        ) from error
 
 
 def _connection_died(error: BatchlineError) -> bool:
