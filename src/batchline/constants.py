@@ -201,6 +201,9 @@ SUSPECTS_INTERVAL = 0.5
 WAIT_FOR_OTHER_JOBS = 0.25
 """Interval at which `job --once` looks for items that other jobs have released."""
 CONNECT_TIMEOUT = 3
+CONNECTION_MAX_AGE = 60
+"""Age at which a connection to a server is replaced. So the reads of a process that never writes
+leave a server that is no longer the primary."""
 IDLE_TEST_AFTER = 1.0
 """Time without use after which a connection to a database is tested before it is used again."""
 KEEPALIVE_IDLE = 10

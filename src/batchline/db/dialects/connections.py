@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 
 from batchline.constants import (
     CONNECT_TIMEOUT,
+    CONNECTION_MAX_AGE,
     KEEPALIVE_COUNT,
     KEEPALIVE_IDLE,
     KEEPALIVE_INTERVAL,
@@ -116,7 +117,7 @@ def _is_in_memory(url: URL) -> bool:
 
 def driver_url(url: URL) -> URL:
     """Return the URL without the options that are ours, and not the driver's."""
-    return url.difference_update_query(["options", mysql.MODE, *mysql.FILES])
+    return url.difference_update_query(["options", mysql.MODE])
 
 
 def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:
@@ -132,10 +133,11 @@ def engine_options(url: URL, timeout: float | None) -> dict[str, Any]:
     """
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT, "check_same_thread": False}}
+    options: dict[str, Any] = {"pool_recycle": CONNECTION_MAX_AGE}
     if url.get_backend_name() == "postgresql":
-        return {"connect_args": _unless_given(url, POSTGRESQL_ARGUMENTS)}
+        return {**options, "connect_args": _unless_given(url, POSTGRESQL_ARGUMENTS)}
     arguments = _unless_given(url, mysql.arguments(url, timeout))
-    return {"isolation_level": "READ COMMITTED", "connect_args": arguments}
+    return {**options, "isolation_level": "READ COMMITTED", "connect_args": arguments}
 
 
 def _unless_given(url: URL, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +163,8 @@ def prepare(
         event.listen(engine, "checkout", check_file)
         event.listen(engine, "begin", begin)
         return
+    if engine.dialect.driver not in ("psycopg", "pymysql"):
+        return  # another driver, which the user has installed
     connect = _connector(engine, url, timeout)
     event.listen(engine, "do_connect", _renewing(connect, renew) if renew else connect)
     liveness.watch(engine)

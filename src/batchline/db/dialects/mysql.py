@@ -21,6 +21,8 @@ MODE = "ssl_mode"
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """The values of `ssl_mode`, as MySQL's own clients have them."""
 FILES = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key")
+OF_DRIVERS = {"ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity", "ssl_disabled"}
+"""Options of SQLAlchemy and PyMySQL that say the same in another way."""
 
 KEEPALIVE = {
     "SO_KEEPALIVE": 1,
@@ -50,7 +52,7 @@ def arguments(url: URL, timeout: float | None) -> dict[str, Any]:
 def _encryption(url: URL) -> dict[str, Any]:
     """Return the arguments for `ssl_mode`. Without it, a CA means that the host is checked too."""
     if MODE not in url.query:
-        verifies = "ssl_ca" in url.query and not any("verify" in name for name in url.query)
+        verifies = "ssl_ca" in url.query and not OF_DRIVERS & url.query.keys()
         return {"ssl": _context(url, "VERIFY_IDENTITY")} if verifies else {}
     mode = str(url.query[MODE]).upper()
     if mode not in MODES:
