@@ -1,6 +1,7 @@
 """The primary becomes read-only, or another server becomes the primary."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -106,4 +107,5 @@ def test_the_url_may_name_several_servers(servers: Servers) -> None:
     several = url.set(host=None, port=None).update_query_pairs(
         [("host", "127.0.0.1:1"), ("host", here), ("target_session_attrs", "read-write")]
     )
-    Database(several.render_as_string(hide_password=False)).check_server()
+    with closing(Database(several.render_as_string(hide_password=False))) as database:
+        database.check_server()
