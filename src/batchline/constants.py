@@ -186,7 +186,9 @@ CLAIM_LEASE = 60.0
 CLAIM_RENEWAL = 15.0
 """Interval at which a job renews its claims."""
 HEARTBEAT_INTERVAL = 1.0
-"""Least time between two reports of a job process that it is alive, other than with renewals."""
+"""Least time between two reports of a job process about its state."""
+IDLE_REPORT_INTERVAL = 5.0
+"""Least time between two reports of a job process that finds nothing to do."""
 HEARTBEAT_LIFETIME = 60.0
 """Time after which a job process that reports nothing counts as dead."""
 INSIGHTS_LIFETIME = 3.0

@@ -46,6 +46,8 @@ def test_the_screen_shows_what_is_pending_what_failed_and_the_last_run(url: str)
     assert done.returncode == 1
     assert done.stdout.startswith("late: a request waits for more than 300 s\npending    1 item,")
 
+    assert done.stderr == "hint: no job is alive: start `batchline up` or `batchline job`\n"
+
     run_here("job", "--once", DATABASE_URL=url)
     done = run_here("status", DATABASE_URL=url)
     assert done.returncode == 0

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -162,25 +163,55 @@ def test_all_who_ask_within_some_seconds_get_the_same_answer(database: Database)
     assert reader.latest().pending_items == 1
 
 
-@pytest.mark.parametrize("error", [None, BatchlineError("no"), ZeroDivisionError()])
-def test_frequent_runs_report_once_a_second_unless_one_fails(
-    database: Database, error: Exception | None
-) -> None:
+def test_a_run_that_fails_is_news_and_so_is_the_next_one_that_does_not(database: Database) -> None:
+    heart = Heart(database, ME.owner, clock=lambda: 0.0)
+    assert reported(database, heart).activity == "waiting"
+    heart.run_begins()
+    heart.run_ended(5.0)
+    assert reported(database, heart).next_run_at is not None
+    for error, code in (
+        (BatchlineError("no"), "internal_error"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+    ):
+        heart.run_ended(5.0, error)
+        assert reported(database, heart).error == code
+    heart.run_ended(5.0)
+    assert reported(database, heart).error is None
+
+
+def test_runs_without_items_are_reported_every_five_seconds(database: Database) -> None:
     now = 0.0
     heart = Heart(database, ME.owner, clock=lambda: now)
-    heart.beat()
+    heart.run_ended(1.0)
+    first = reported(database, heart).next_run_at
+    now = constants.IDLE_REPORT_INTERVAL - 0.1
     heart.run_begins()
-    heart.run_ended(5.0, error)
+    heart.run_ended(1.0)
+    assert reported(database, heart).next_run_at == first
+    now = constants.IDLE_REPORT_INTERVAL
+    heart.run_ended(1.0)
+    assert reported(database, heart).next_run_at != first
+
+
+def test_a_run_with_items_is_reported_while_it_lasts_and_at_its_end(database: Database) -> None:
+    now = 0.0
+    heart = Heart(database, ME.owner, clock=lambda: now)
+    heart.run_ended(1.0)
+    reported(database, heart)
+    heart.run_begins()
+    now = 2.0
+    heart.predicted(10)
+    during = reported(database, heart)
+    assert (during.activity, during.rows_per_second) == ("predicting", 5.0)
+    heart.run_ended(1.0)
+    after = reported(database, heart)
+    assert (after.activity, after.rows_per_second) == ("waiting", 5.0)
+
+
+def reported(database: Database, heart: Heart) -> Heartbeat:
+    """Let the process report once, if it has news, and return what the database has then."""
+    ended = threading.Event()
+    ended.set()
+    heart.report_until(ended)
     (job,) = insights.read(database).jobs
-    expected = {
-        None: None,
-        BatchlineError: "internal_error",
-        ZeroDivisionError: "ZeroDivisionError",
-    }
-    assert job.heartbeat.error == expected[type(error) if error else None]
-    assert (job.heartbeat.next_run_at is None) == (error is None)
-    now = constants.HEARTBEAT_INTERVAL
-    heart.run_ended(5.0)
-    (job,) = insights.read(database).jobs
-    assert job.heartbeat.next_run_at is not None
-    assert job.heartbeat.error is None
+    return job.heartbeat

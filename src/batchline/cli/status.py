@@ -140,6 +140,19 @@ def _print_screen(found: "Insights | None", assessment: "Assessment") -> None:
     if found is not None:
         for name, line in _lines(found):
             typer.echo(f"{name:<10} {line}")
+    hint = _hint(found, assessment)
+    if hint:
+        typer.echo(f"hint: {hint}", err=True)
+
+
+def _hint(found: "Insights | None", assessment: "Assessment") -> str:
+    from batchline.db.insights import State
+
+    if found is None:
+        return "run `batchline check`"
+    if found.pending and not found.jobs:
+        return "no job is alive: start `batchline up` or `batchline job`"
+    return "look for the cause in the job's log" if assessment.state is State.FAILING else ""
 
 
 def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
@@ -165,7 +178,8 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
         ago = "" if began is None else f"began {_span(began)} ago, "
         yield "last run", f"{ago}{predicted(run.succeeded, run.failed)}"
     if found.next_run_at is not None:
-        yield "next run", f"in {_span(max(0.0, (found.next_run_at - found.at).total_seconds()))}"
+        seconds = (found.next_run_at - found.at).total_seconds()
+        yield "next run", f"in {_span(seconds)}" if seconds > 0 else "now"
     for backfill in found.backfills:
         of = f"{backfill.model} version {backfill.version}"
         yield "backfill", f"{of}: {backfill.share:.0%} of its items claimed"

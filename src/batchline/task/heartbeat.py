@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from batchline import __version__
-from batchline.constants import HEARTBEAT_INTERVAL
+from batchline.constants import CLAIM_RENEWAL, HEARTBEAT_INTERVAL, IDLE_REPORT_INTERVAL
 from batchline.db.cruds import job_processes
 from batchline.db.cruds.job_processes import Heartbeat, Identity
 from batchline.db.database import Database
@@ -20,7 +20,7 @@ PREDICTING, WAITING = "predicting", "waiting"
 
 
 class Heart:
-    """Reports the state of one process. Its threads call it concurrently.
+    """Reports the state of one process, in a thread of its own, so that no run waits for it.
 
     A report that cannot be stored is lost: the next one says the same, and the run that needs the
     database tells of the outage.
@@ -40,41 +40,52 @@ class Heart:
         self._rows = 0
         self._run_began = clock()
         self._beat_at: float | None = None
+        self._has_news = True
 
     def run_begins(self) -> None:
-        """Report that a run begins."""
+        """Take down that a run begins. It is no news, since most runs find nothing."""
         with self._lock:
             self._rows, self._run_began = 0, self._clock()
-            self._state = replace(self._state, activity=PREDICTING, next_run_at=None)
-        self._beat_unless_recent()
+            self._state = replace(self._state, activity=PREDICTING)
 
     def predicted(self, rows: int) -> None:
         """Count the rows of a batch."""
         with self._lock:
+            self._has_news = self._has_news or not self._rows
             self._rows += rows
 
     def run_ended(self, next_in: float, error: Exception | None = None) -> None:
-        """Report that a run ended, when the next one begins, and the error that ended it."""
+        """Take down that a run ended, when the next one begins, and the error that ended it."""
         now = datetime.now(UTC)
         with self._lock:
-            has_news = error is not None or self._state.error is not None
-            self._state = Heartbeat(
-                activity=WAITING,
-                rows_per_second=self._rate(),
-                next_run_at=now + timedelta(seconds=next_in),
-                failed_at=None if error is None else now,
-                error=None if error is None else _code_of(error),
+            before, self._state = (
+                self._state,
+                Heartbeat(
+                    activity=WAITING,
+                    rows_per_second=self._rate(),
+                    next_run_at=now + timedelta(seconds=next_in),
+                    failed_at=None if error is None else now,
+                    error=None if error is None else _code_of(error),
+                ),
             )
+            is_change = (before.error, before.next_run_at is None) != (self._state.error, False)
+            if self._rows or is_change or self._is_older_than(IDLE_REPORT_INTERVAL):
+                self._has_news = True
             self._rows = 0
-        if has_news:
-            self.beat()
-        else:
-            self._beat_unless_recent()
+
+    def report_until(self, returned: threading.Event) -> None:
+        """Report news within a second, and to be alive every `CLAIM_RENEWAL` seconds."""
+        while True:
+            if self._has_news or self._is_older_than(CLAIM_RENEWAL):
+                self.beat()
+            if returned.wait(HEARTBEAT_INTERVAL):
+                return
 
     def beat(self) -> None:
         """Report the state."""
         with self._lock:
             self._beat_at = self._clock()
+            self._has_news = False
             self._state = state = replace(self._state, rows_per_second=self._rate())
         with suppress(BatchlineError):
             self._database.transaction(lambda c: job_processes.beat(c, self._identity, state))
@@ -84,10 +95,8 @@ class Heart:
         with suppress(BatchlineError):
             self._database.transaction(lambda c: job_processes.end(c, self._identity.owner))
 
-    def _beat_unless_recent(self) -> None:
-        """Report, unless that was done a moment ago, so that frequent runs write little."""
-        if self._beat_at is None or self._clock() - self._beat_at >= HEARTBEAT_INTERVAL:
-            self.beat()
+    def _is_older_than(self, seconds: float) -> bool:
+        return self._beat_at is None or self._clock() - self._beat_at >= seconds
 
     def _rate(self) -> float | None:
         """The rows per second of this run, or of the last one that predicted any."""

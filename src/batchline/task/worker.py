@@ -157,15 +157,19 @@ class Worker:
         Exit if it does not return soon after a stop.
         """
         returned = threading.Event()
-        known = self._job, self._heart, returned
-        renewal = threading.Thread(target=_renew_claims, args=known, daemon=True)
-        renewal.start()
+        threads = [
+            threading.Thread(target=_renew_claims, args=(self._job, returned), daemon=True),
+            threading.Thread(target=self._heart.report_until, args=(returned,), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         threading.Thread(target=_exit_in_time, args=(self._job, returned), daemon=True).start()
         try:
             yield
         finally:
             returned.set()
-            renewal.join()
+            for thread in threads:
+                thread.join()
             self._heart.stop()
 
 
@@ -180,9 +184,8 @@ def _pause_after(error: Exception, attempts: int, longest: float = OUTAGE_LONGES
     return pause
 
 
-def _renew_claims(job: Job, heart: Heart, returned: threading.Event) -> None:
+def _renew_claims(job: Job, returned: threading.Event) -> None:
     """Renew the job's claims every `CLAIM_RENEWAL` seconds, so that slow batches keep them."""
-    heart.beat()
     while not returned.wait(CLAIM_RENEWAL):
         try:
             job.hand.renew()
@@ -190,7 +193,6 @@ def _renew_claims(job: Job, heart: Heart, returned: threading.Event) -> None:
             log.warning("claims not renewed", detail=error.detail, hint=error.hint)
         except Exception as error:  # any other error: the next renewal may succeed
             log.error("claims not renewed", exc_info=error)
-        heart.beat()
 
 
 def _exit_in_time(job: Job, returned: threading.Event) -> None:
