@@ -25,7 +25,7 @@ FLIP = {
 }
 SESSION = {
     "mysql": "SET SESSION transaction_read_only = ON",
-    "mariadb": "SET SESSION transaction_read_only = ON",
+    "mariadb": "SET SESSION tx_read_only = ON",
     "postgresql": "SET SESSION default_transaction_read_only = on",
 }
 

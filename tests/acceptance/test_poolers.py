@@ -1,4 +1,4 @@
-"""PostgreSQL behind PgBouncer, with its default settings and three connections to the server."""
+"""PostgreSQL behind PgBouncer with its default settings. Transactions share three connections."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,8 @@ LEFT_IN_SESSION = """SELECT current_setting('statement_timeout'),
 @pytest.fixture(params=first_of(["transaction", "session"]))
 def pooled_url(request: pytest.FixtureRequest, servers: Servers) -> Iterator[str]:
     """The URL of an empty database behind PgBouncer."""
-    with servers.pooler(request.param) as pooler:
+    size = 3 if request.param == "transaction" else 50  # a session is held by its client
+    with servers.pooler(request.param, size) as pooler:
         url = pooler.create_database()
         yield url
         pooler.drop_database(url)
