@@ -237,10 +237,10 @@ IDLE_TIMEOUT = 30
 """Time after which the server ends an idle transaction. It is shorter than `CLAIM_LEASE`."""
 MIGRATION_TIMEOUT = 600
 """Time to wait for another migration."""
-INDEX_BUILD_INTERVAL = 0.5
-"""Interval at which a migration that cannot build an index tries again."""
+TABLE_LOCK_INTERVAL = 0.5
+"""Interval at which a migration that cannot get a table for itself tries again."""
 TABLE_LOCK_WAIT = 2
-"""Time that building an index on MySQL or MariaDB may keep writers waiting. It is shorter than
+"""Time that a migration may keep the writers of a table waiting. It is shorter than
 `API_STATEMENT_TIMEOUT`."""
 POOL_TIMEOUT = 3
 """Time to wait for a pooled connection."""

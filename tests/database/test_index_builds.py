@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 import pytest
 from sqlalchemy import Connection, inspect
 
-from batchline.constants import TABLE_LOCK_WAIT
+from batchline.constants import SCHEMA_REVISION, TABLE_LOCK_WAIT
 from batchline.db import migrations
 from batchline.db.cruds import schema
 from batchline.db.database import Database
@@ -23,9 +23,9 @@ INSERT = "INSERT INTO items (data) VALUES ('[[1, 2, 3, 4]]')"
 
 @pytest.fixture
 def previous(database_url: str) -> Iterator[Database]:
-    """A database of the previous revision, with an item."""
+    """A database with an item that has no index yet, although its tables are those of today."""
     with closing(Database(database_url)) as database:
-        migrations.upgrade(database, "0003")
+        migrations.upgrade(database, SCHEMA_REVISION)
         with database.write() as connection:
             schema.record_migration(connection, "0003")
             connection.exec_driver_sql(INSERT)
@@ -102,6 +102,35 @@ def test_clients_write_while_an_index_waits_for_a_transaction(
     assert NEW in indexes_of(previous)
 
 
+def test_clients_write_while_a_new_column_waits_for_a_transaction(
+    database_url: str, database_kind: str
+) -> None:
+    if database_kind == "sqlite":
+        return  # it has one writer at a time
+    with closing(Database(database_url)) as database:
+        migrations.upgrade(database, "0004")
+        with upgrading(database) as upgrade:
+            with open_transaction(database):
+                wait_for(lambda: waits_for_items(database), "the new column")
+                for _ in range(3):
+                    insert_with_limit(database)
+                assert upgrade.process.poll() is None
+            assert upgrade.wait() == 0, upgrade.output
+        with database.read() as connection:
+            schema.check(connection)
+
+
+def waits_for_items(database: Database) -> bool:
+    """Whether a statement that changes `items` waits for a client."""
+    with database.read() as connection:
+        if connection.dialect.name == "postgresql":
+            query = (
+                "SELECT count(*) FROM pg_locks WHERE relation = 'items'::regclass AND NOT granted"
+            )
+            return bool(connection.exec_driver_sql(query).scalar())
+    return is_building(database)
+
+
 def test_the_schema_is_outdated_until_its_indexes_are_complete(
     previous: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +156,7 @@ def test_the_schema_is_outdated_until_its_indexes_are_complete(
 @pytest.fixture
 def on_postgresql(servers: Servers) -> Iterator[Database]:
     with closing(Database(servers.get("postgresql").create_database())) as database:
-        migrations.upgrade(database, "0003")
+        migrations.upgrade(database, SCHEMA_REVISION)
         yield database
 
 

@@ -17,6 +17,9 @@ LOCK_WAIT_TIMEOUT = 1205
 DEADLOCKS = {1213, LOCK_WAIT_TIMEOUT}
 """MySQL's and MariaDB's codes for a deadlock and for a lock wait timeout."""
 
+LOCK_TIMEOUTS = {LOCK_WAIT_TIMEOUT, "55P03"}
+"""The codes for a lock that another transaction held for too long."""
+
 INSUFFICIENT_PRIVILEGE = "42501"
 """PostgreSQL's code for a missing privilege."""
 
@@ -45,6 +48,11 @@ def error_code(error: DBAPIError) -> Any:
 def is_deadlock(error: DBAPIError) -> bool:
     """Return whether another transaction caused the error, so that a retry can succeed."""
     return error_code(error) in DEADLOCKS | SERIALIZATION_FAILURES
+
+
+def is_lock_timeout(error: BaseException | None) -> bool:
+    """Return whether another transaction held a lock for too long."""
+    return isinstance(error, DBAPIError) and error_code(error) in LOCK_TIMEOUTS
 
 
 NO_IDS = r"Duplicate entry '9223372036854775807' for key|Failed to read auto-increment value"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Index, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex
 
-from batchline.constants import INDEX_BUILD_INTERVAL, MIGRATION_TIMEOUT, TABLE_LOCK_WAIT
+from batchline.constants import MIGRATION_TIMEOUT, TABLE_LOCK_INTERVAL, TABLE_LOCK_WAIT
 from batchline.db.dialects import schemas
 from batchline.db.dialects.errors import LOCK_WAIT_TIMEOUT, error_code
 
@@ -92,7 +92,7 @@ def _alter(connection: Connection, statement: str) -> None:
         except DBAPIError as error:
             if error_code(error) != LOCK_WAIT_TIMEOUT or time.monotonic() > end:
                 raise
-            time.sleep(INDEX_BUILD_INTERVAL)
+            time.sleep(TABLE_LOCK_INTERVAL)
         else:
             return
 
@@ -121,6 +121,6 @@ def _drop_interrupted(connection: Connection, table: str, name: str) -> None:
     deadlock.
     """
     while connection.execute(BUILDS, {"table": _qualified(connection, table)}).scalar():
-        time.sleep(INDEX_BUILD_INTERVAL)
+        time.sleep(TABLE_LOCK_INTERVAL)
     if connection.execute(INVALID, {"name": _qualified(connection, name)}).scalar():
         drop(connection, table, name)

@@ -1,4 +1,4 @@
-"""The lock that lets one migration run at a time."""
+"""The lock that lets one migration run at a time, and how long it waits for other locks."""
 
 import time
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from sqlalchemy import (
 
 from batchline.constants import (
     MIGRATION_TIMEOUT,
+    TABLE_LOCK_WAIT,
 )
 from batchline.errors import DatabaseUnavailable
 
@@ -17,6 +18,13 @@ MYSQL_LOCK = "SHA2(CONCAT('batchline.', DATABASE()), 224)"  # 64 characters at m
 
 
 MYSQL_LOCKS = f"SELECT GET_LOCK({MYSQL_LOCK}, 0)", f"SELECT RELEASE_LOCK({MYSQL_LOCK})"
+
+
+SHORT_WAITS = {
+    "mysql": f"SET SESSION lock_wait_timeout = {TABLE_LOCK_WAIT}",
+    "mariadb": f"SET SESSION lock_wait_timeout = {TABLE_LOCK_WAIT}",
+    "postgresql": f"SET LOCAL lock_timeout = '{TABLE_LOCK_WAIT}s'",
+}
 
 
 MIGRATION_LOCKS = {
@@ -48,6 +56,16 @@ def migration_lock(connection: Connection) -> Iterator[None]:
     finally:
         if release and not connection.invalidated:
             connection.exec_driver_sql(release)
+
+
+def wait_briefly(connection: Connection) -> None:
+    """Let each statement of this transaction wait for a table for `TABLE_LOCK_WAIT` seconds only.
+
+    A statement that changes a table needs it for itself. While it waits for an open transaction,
+    all others that use the table wait behind it.
+    """
+    if statement := SHORT_WAITS.get(connection.dialect.name):
+        connection.exec_driver_sql(statement)
 
 
 def _poll(connection: Connection, take: str) -> None:

@@ -1,5 +1,6 @@
 """Alembic migrations, run by `batchline db upgrade` and by `batchline up`."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -8,14 +9,16 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection
 
-from batchline.constants import MIGRATION_TIMEOUT
+from batchline.constants import MIGRATION_TIMEOUT, TABLE_LOCK_INTERVAL
 from batchline.db.cruds import claim_lock, high_ids, schema
 from batchline.db.database import Database
 from batchline.db.dialects import schemas, sequences
-from batchline.db.dialects.locks import migration_lock
+from batchline.db.dialects.errors import is_lock_timeout
+from batchline.db.dialects.locks import migration_lock, wait_briefly
 from batchline.db.dialects.server_settings import check_settings
 from batchline.db.migrations import indexes, user_objects
 from batchline.db.models import metadata
+from batchline.errors import BatchlineError
 
 log = structlog.get_logger(__name__)
 
@@ -41,19 +44,9 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 def migrate(database: Database, revision: str = "head") -> None:
     """Do as `upgrade`, through this engine with its time limit."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    with _locked(database) as connection:
-        check_settings(connection)
-        state = schema.read_state(connection)
-        schema.check_before_migrating(connection, state)
-        schema.adopt_older_version(connection, state)
-        config.attributes["connection"] = connection
-        with user_objects.kept(connection):
-            command.upgrade(config, revision)
+    end = time.monotonic() + MIGRATION_TIMEOUT
+    while not _migrate_tables(database, revision, is_last_try=time.monotonic() > end):
+        time.sleep(TABLE_LOCK_INTERVAL)
     if revision == "head":
         with _locked(database) as holder:
             indexes.complete(holder)
@@ -62,6 +55,33 @@ def migrate(database: Database, revision: str = "head") -> None:
             sequences.advance(holder, metadata.sorted_tables)
             for each in high_ids.replace(holder):
                 log.warning("row has a lower id now", **asdict(each))
+
+
+def _migrate_tables(database: Database, revision: str, *, is_last_try: bool) -> bool:
+    """Run the migrations. Return False if an open transaction is in the way: then try again.
+
+    Each step can be repeated, and PostgreSQL and SQLite undo all of them.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    try:
+        with _locked(database) as connection:
+            check_settings(connection)
+            state = schema.read_state(connection)
+            schema.check_before_migrating(connection, state)
+            schema.adopt_older_version(connection, state)
+            wait_briefly(connection)
+            config.attributes["connection"] = connection
+            with user_objects.kept(connection):
+                command.upgrade(config, revision)
+    except BatchlineError as error:
+        if is_last_try or not is_lock_timeout(error.__cause__):
+            raise
+        return False
+    return True
 
 
 @contextmanager
