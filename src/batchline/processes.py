@@ -25,6 +25,7 @@ class ChildProcesses:
     def __init__(self, commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> None:
         self._read_end, self._write_end = os.pipe()
         os.set_inheritable(self._read_end, True)
+        self._commands = [" ".join(command) for command in commands]
         self._processes = [self._start(command, environment) for command in commands]
 
     def _start(
@@ -58,12 +59,16 @@ class ChildProcesses:
         os.close(self._write_end)
         os.close(self._read_end)
 
-    def wait_for_first(self, stop: threading.Event) -> int | None:
-        """Return the exit status of the first child that exits, or None if `stop` is set before."""
+    def wait_for_first(self, stop: threading.Event) -> tuple[str, int] | None:
+        """Return the command and the exit status of the first child that exits.
+
+        Return None if `stop` is set before.
+        """
         for process in self._processes:
             threading.Thread(target=_set_on_exit, args=(process, stop), daemon=True).start()
         stop.wait()
-        return next((status for status in self.statuses() if status is not None), None)
+        ended = zip(self._commands, self.statuses(), strict=True)
+        return next(((name, status) for name, status in ended if status is not None), None)
 
     def statuses(self) -> list[int | None]:
         """Return the exit status of each child, or None while it runs."""

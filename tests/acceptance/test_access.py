@@ -5,11 +5,12 @@ import time
 from contextlib import closing
 
 import pytest
+from structlog.testing import capture_logs
 
 from batchline.api.app import create_app
 from batchline.api.roles import NEEDS, Open, methods_of, routes_of
 from batchline.api_keys import Role
-from batchline.cli.exposure import listen_if_allowed
+from batchline.cli.exposure import listen_if_allowed, log_listening
 from batchline.configurations import Settings, read_settings
 from batchline.constants import KEYS_LIFETIME
 from batchline.db.database import Database
@@ -210,6 +211,55 @@ def test_other_machines_cannot_reach_an_api_without_keys(
     assert error == f"error: other machines can reach {host}, and no API key exists"
     assert "`batchline keys create NAME --role write`" in hint
     assert f"`batchline {command} --host {host}`" in hint
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "says"),
+    [
+        ("0.0.0.0", "auto", "✗ other machines can reach 0.0.0.0, and no API key exists"),
+        ("127.0.0.1", "on", "✗ AUTH=on requires an API key, and no API key exists"),
+        ("127.0.0.1", "auto", "✓ access to the API"),
+        ("0.0.0.0", "off", "✓ access to the API"),
+    ],
+)
+def test_check_finds_that_no_client_could_use_the_api(
+    iris_url: str, host: str, auth: str, says: str
+) -> None:
+    done = run_here("check", DATABASE_URL=iris_url, HOST=host, AUTH=auth)
+    lines = done.stdout.splitlines()
+    assert says in lines
+    assert done.returncode == says.startswith("✗")
+    if done.returncode:
+        assert "hint: run `batchline keys create NAME --role" in lines[lines.index(says) + 1]
+    add_key(iris_url)
+    assert run_here("check", DATABASE_URL=iris_url, HOST=host, AUTH=auth).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "on", "keys"),
+    [
+        ("127.0.0.1", "auto", "http://127.0.0.1:{port}", "none, since none exists"),
+        ("::1", "on", "http://[::1]:{port}", "required"),
+        ("0.0.0.0", "off", "port {port} of every address of this machine", "off"),
+    ],
+)
+def test_the_api_logs_where_it_listens_and_whether_it_requires_keys(
+    iris_url: str, host: str, auth: str, on: str, keys: str
+) -> None:
+    chosen = settings(iris_url, host, auth)
+    with (
+        closing(Database(iris_url)) as database,
+        listen_if_allowed(chosen, database, "api") as listener,
+        capture_logs() as logged,
+    ):
+        log_listening(chosen, database, listener)
+        first, *warnings = logged
+        assert (first["on"], first["keys"]) == (on.format(port=chosen.port), keys)
+        assert [each["log_level"] for each in warnings] == ["warning"] * (auth == "on")
+        add_key(iris_url)
+        logged.clear()
+        log_listening(chosen, database, listener)
+        assert [each["keys"] for each in logged] == ["off" if auth == "off" else "required"]
 
 
 # Hosts -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -86,8 +87,26 @@ def test_keys_are_listed_with_their_limits_and_when_they_were_revoked(batchline:
     assert batchline("keys", "revoke", "shop").stdout == "API key shop was revoked before\n"
     assert listed(batchline)[0]["revoked_at"] is not None
     table = " ".join(batchline("keys", "list").stdout.split())
-    for words in (" shop ", " read ", " 5 ", " 2,000 "):
+    for words in ("shop ", " read ", " 5 ", " 0 of 2,000 ", " never "):
         assert words in table
+
+
+def test_a_list_of_keys_is_whole_on_a_narrow_terminal_and_counts_the_items_of_today(
+    batchline: Batchline, url: str
+) -> None:
+    batchline("keys", "create", "partner", "--role", "write", "--items-per-day", "2000")
+    batchline("keys", "create", "shop", "--role", "read")
+    with sqlite3.connect(file_of(url)) as connection:
+        for number, column in enumerate(("created_at", "last_used_at", "revoked_at"), start=10):
+            value = f"2026-{number}-27 03:12:45"
+            connection.execute(f"UPDATE api_keys SET {column} = '{value}' WHERE id = 1")
+        connection.execute(f"INSERT INTO key_usage VALUES (1, '{datetime.now(UTC).date()}', 1204)")
+        connection.execute("INSERT INTO key_usage VALUES (1, '2026-01-01', 7)")
+    shown = batchline("keys", "list", COLUMNS="80").stdout
+    assert "…" not in shown
+    for words in ("2026-10-27", "2026-11-27", "2026-12-27", "03:12", "1,204 of", "2,000", "never"):
+        assert words in shown
+    assert [each["items_today"] for each in listed(batchline)] == [1204, None]
 
 
 def test_a_name_is_taken_also_by_a_revoked_key(batchline: Batchline) -> None:
@@ -117,7 +136,13 @@ def test_a_key_that_is_given_as_a_name_is_not_repeated(batchline: Batchline) -> 
 def test_a_rate_is_a_positive_number(batchline: Batchline, rate: str) -> None:
     done = batchline("keys", "create", "shop", "--role", "read", "--rate", rate)
     assert done.returncode == 2
-    assert "above 0" in done.stderr
+    assert "above 0, up to 1,000,000" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_an_unknown_role_is_an_error_that_names_the_roles(batchline: Batchline) -> None:
+    done = batchline("keys", "create", "shop", "--role", "writer", COLUMNS="120")
+    assert done.returncode == 2
+    assert "'--role': expected one of read, write, admin, got writer" in done.stderr
 
 
 def test_an_unknown_key_cannot_be_revoked(batchline: Batchline) -> None:

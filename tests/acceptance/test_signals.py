@@ -32,6 +32,7 @@ def test_up_ends_both_on_a_signal(tmp_path: Path, number: signal.Signals) -> Non
         assert len(children) == 2
         service.send(number)
         assert service.wait() == 0, service.output
+        assert "a process has ended" not in service.output
         assert not any(is_alive(child) for child in children)
 
 
@@ -41,6 +42,8 @@ def test_up_ends_when_its_job_cannot_be_replaced(tmp_path: Path) -> None:
         job = next(child for child in children if b"job" in command_line(child))
         os.kill(job, signal.SIGKILL)
         assert service.wait() != 0
+        assert "process=job" in service.output
+        assert "exit_status=SIGKILL" in service.output
         assert not any(is_alive(child) for child in children)
 
 

@@ -131,6 +131,7 @@ def test_check_names_each_model_that_it_loads_and_logs_nothing(tmp_path: Path) -
     assert done.stdout.splitlines() == [
         f"✓ database: {settings['DATABASE_URL']}",
         "✓ storing: a registration, a claim and a result",
+        "✓ access to the API",
         "✓ model default: version 2",
         "✓ model flowers: version 1",
     ]

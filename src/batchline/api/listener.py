@@ -10,6 +10,8 @@ from batchline.errors import ConfigurationError
 def listen(host: str, port: int, command: str) -> socket.socket:
     """Return a socket that listens on this host and port. The hint of an error names the command.
 
+    Port 0 is any free port.
+
     Raises:
         ConfigurationError: the process cannot listen on this host and port.
     """
@@ -18,8 +20,9 @@ def listen(host: str, port: int, command: str) -> socket.socket:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while")[0]  # Python repeats the address
+        where = f"{host}, port {port}" if port else host
         raise ConfigurationError(
-            f"cannot listen on {host}, port {port}: {reason}", hint=_hint(error, port, command)
+            f"cannot listen on {where}: {reason}", hint=_hint(error, port, command)
         ) from error
     # What the kernel has not sent is short, so that a client that reads slowly is seen to read.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNREAD_RESPONSE_BYTES)

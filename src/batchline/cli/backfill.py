@@ -8,7 +8,14 @@ import typer
 
 from batchline.cli.actor import actor
 from batchline.cli.job_process import supervise
-from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, WorkerThreads, utc_time
+from batchline.cli.options import (
+    DatabaseUrl,
+    ModelName,
+    VersionNumber,
+    WorkerThreads,
+    one_of,
+    utc_time,
+)
 from batchline.cli.output import predicted
 from batchline.cli.run import run_backfill, run_suspects
 from batchline.cli.wiring import opened
@@ -41,7 +48,7 @@ Until = Annotated[
 ]
 Status = Annotated[
     FinishedStatus,
-    typer.Option(metavar="STATUS", help="Predict items with this status: succeeded or failed."),
+    typer.Option(**one_of(FinishedStatus), help="Predict items with this status."),
 ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from batchline.cli.exposure import check_keys
 from batchline.cli.wiring import make_model_cache, opened_for_a_moment
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
             yield from _found(database, schema.check_sequences)
             yield from _found(database, check_settings)
             yield _tried("storing: a registration, a claim and a result", rehearse, database)
+            yield _tried("access to the API", check_keys, settings, database)
             unreadable: list[BatchlineError] = []
             read_versions(database, on_unreadable=unreadable.append)
             yield from unreadable

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from batchline.api.access import Rules
     from batchline.configurations import Settings
     from batchline.db.database import Database
+    from batchline.errors import ConfigurationError
 
 
 def listen_if_allowed(settings: "Settings", database: "Database", command: str) -> socket.socket:
@@ -19,26 +20,78 @@ def listen_if_allowed(settings: "Settings", database: "Database", command: str) 
 
     listener = listen(settings.host, settings.port, command)
     try:
-        if settings.auth == "auto" and not _is_loopback(listener):
-            _check_keys_exist(settings, database, command)
+        error = _missing_key(settings, database, listener, command)
+        if error is not None and settings.auth != "on":
+            raise error
     except BaseException:
         listener.close()
         raise
     return listener
 
 
-def _check_keys_exist(settings: "Settings", database: "Database", command: str) -> None:
-    from batchline.db.cruds import keys
+def check_keys(settings: "Settings", database: "Database") -> None:
+    """Check that an API with these settings would start, and that a client could use it.
+
+    Raises:
+        ConfigurationError: it has a host of another machine, or it lacks a key.
+    """
+    from batchline.api.listener import listen
+
+    with listen(settings.host, 0, "up") as listener:  # any port, since the API may be running
+        error = _missing_key(settings, database, listener, "up")
+    if error is not None:
+        raise error
+
+
+def log_listening(settings: "Settings", database: "Database", listener: socket.socket) -> None:
+    """Log where the API listens and whether it requires keys, and warn if nobody has one."""
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    keys = {"on": "required", "off": "off"}.get(settings.auth)
+    log.info(
+        "listening",
+        on=_where(settings.host, listener),
+        keys=keys or ("required" if _has_keys(database) else "none, since none exists"),
+    )
+    error = _missing_key(settings, database, listener, "api")
+    if error is not None:
+        log.warning(error.detail, hint=error.hint)
+
+
+def _missing_key(
+    settings: "Settings", database: "Database", listener: socket.socket, command: str
+) -> "ConfigurationError | None":
+    """Return an error if the API needs a key and none was ever created."""
     from batchline.errors import ConfigurationError
 
-    with database.read() as connection:
-        if keys.exist(connection):
-            return
-    raise ConfigurationError(
+    is_needed = {"on": True, "off": False}.get(settings.auth, not _is_loopback(listener))
+    if not is_needed or _has_keys(database):
+        return None
+    create = "run `batchline keys create NAME --role write`"
+    if settings.auth == "on":
+        return ConfigurationError("AUTH=on requires an API key, and no API key exists", hint=create)
+    return ConfigurationError(
         f"other machines can reach {settings.host}, and no API key exists",
-        hint="run `batchline keys create NAME --role write`, "
-        f"then `batchline {command} --host {settings.host}`",
+        hint=f"{create}, then `batchline {command} --host {settings.host}`",
     )
+
+
+def _has_keys(database: "Database") -> bool:
+    from batchline.db.cruds import keys
+
+    with database.read() as connection:
+        return keys.exist(connection)
+
+
+def _where(host: str, listener: socket.socket) -> str:
+    """Return the address of the API, or that it has each address of this machine."""
+    from ipaddress import ip_address
+
+    address, port = listener.getsockname()[:2]
+    if ip_address(address.partition("%")[0]).is_unspecified:
+        return f"port {port} of every address of this machine"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_loopback(listener: socket.socket) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +10,12 @@ import typer
 
 from batchline.api_keys import Role
 from batchline.cli.actor import actor
-from batchline.cli.options import DatabaseUrl
-from batchline.cli.output import printable, time_text
+from batchline.cli.options import DatabaseUrl, one_of
+from batchline.cli.output import minute_text, printable
 from batchline.cli.wiring import configure, opened_for_a_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from batchline.db.cruds.keys import ApiKey, NewKey
     from batchline.db.database import Database
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_RATE = 1_000_000.0
 MAX_ITEMS_PER_DAY = 10**15
+TIMES = ("created", "last used", "revoked")
+WIDTH_OF_DATE = 10
+"""A narrower column would break a date."""
 
 keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
@@ -34,40 +38,45 @@ def _rate(text: str) -> float:
     except ValueError:
         rate = math.nan
     if not 0 < rate <= MAX_RATE:
-        raise typer.BadParameter(f"expected a number above 0, up to {MAX_RATE:g}, got {text}")
+        raise typer.BadParameter(f"expected a number above 0, up to {MAX_RATE:,.0f}, got {text}")
     return rate
+
+
+RoleName = Annotated[
+    Role,
+    typer.Option(
+        **one_of(Role),
+        help="read: items, models and metrics. write: also register items. admin: also change "
+        "models, keys and many items at once.",
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        parser=_rate,
+        metavar="NUMBER",
+        help="Allow this number of requests per second, in each API process.",
+    ),
+]
+ItemsPerDay = Annotated[
+    int | None,
+    typer.Option(min=1, max=MAX_ITEMS_PER_DAY, help="Allow this number of items per day, in UTC."),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Read the key from this file, or write a new key to it if it does not exist."
+    ),
+]
 
 
 @keys_app.command()
 def create(
     name: KeyName,
-    role: Annotated[
-        Role,
-        typer.Option(
-            help="read: items, models and metrics. write: also register items. admin: also change "
-            "models, keys and many items at once."
-        ),
-    ],
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            parser=_rate,
-            metavar="NUMBER",
-            help="Allow this number of requests per second, in each API process.",
-        ),
-    ] = None,
-    items_per_day: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=MAX_ITEMS_PER_DAY, help="Allow this number of items per day, in UTC."
-        ),
-    ] = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Read the key from this file, or write a new key to it if it does not exist."
-        ),
-    ] = None,
+    role: RoleName,
+    rate: Rate = None,
+    items_per_day: ItemsPerDay = None,
+    key_file: KeyFile = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Create an API key and print it.
@@ -100,18 +109,21 @@ def list_keys(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """List the API keys, their roles and limits, and when each was last used."""
-    from batchline.db.cruds import keys
+    """List the API keys, their roles and limits, and when each was last used, in UTC."""
+    from batchline.db.cruds import keys, usage
 
     with (
         opened_for_a_moment(configure({"database_url": database_url})) as database,
         database.read() as reading,
     ):
         found = keys.read(reading)
+        today = datetime.now(UTC).date()
+        used = {key: items for (key, _), items in usage.of_day(reading, today).items()}
     if as_json:
-        typer.echo(json.dumps({"keys": [_as_json(each) for each in found]}, ensure_ascii=False))
+        shown = [_as_json(each, _used_today(each, used)) for each in found]
+        typer.echo(json.dumps({"keys": shown}, ensure_ascii=False))
     elif found:
-        _print_table(found)
+        _print_table(found, used)
     else:
         typer.echo("no API keys")
 
@@ -208,24 +220,37 @@ def _error(detail: str, hint: str) -> "ConfigurationError":
     return ConfigurationError(detail, hint=hint)
 
 
-def _print_table(found: "Sequence[ApiKey]") -> None:
+def _used_today(key: "ApiKey", used: "Mapping[int, int]") -> int | None:
+    """Return the items that a key has registered today, which are counted if it has a limit."""
+    return None if key.items_per_day is None else used.get(key.id, 0)
+
+
+def _print_table(found: "Sequence[ApiKey]", used: "Mapping[int, int]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("name", "role", "created", "last used", "requests/s", "items/day", "revoked")
-    for each in found:
-        created, used, revoked = map(
-            time_text, (each.created_at, each.last_used_at, each.revoked_at)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("name", "role", "created", "last used", "requests/s", "items today", "revoked"):
+        table.add_column(
+            title, overflow="fold", min_width=WIDTH_OF_DATE if title in TIMES else None
         )
-        rate = "" if each.rate is None else f"{each.rate:g}"
-        items = "" if each.items_per_day is None else f"{each.items_per_day:,}"
-        cells = (each.name, each.role.value, created, used, rate, items, revoked)
+    for each in found:
+        today = _used_today(each, used)
+        cells = (
+            each.name,
+            each.role,
+            minute_text(each.created_at, "-"),
+            minute_text(each.last_used_at, "never"),
+            "-" if each.rate is None else f"{each.rate:g}",
+            "-" if today is None else f"{today:,} of {each.items_per_day:,}",
+            minute_text(each.revoked_at, "-"),
+        )
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
 
 
-def _as_json(key: "ApiKey") -> dict[str, Any]:
+def _as_json(key: "ApiKey", items_today: int | None) -> dict[str, Any]:
     times = {
         name: time and time.isoformat()
         for name, time in (
@@ -234,5 +259,5 @@ def _as_json(key: "ApiKey") -> dict[str, Any]:
             ("revoked_at", key.revoked_at),
         )
     }
-    limits = {"rate": key.rate, "items_per_day": key.items_per_day}
+    limits = {"rate": key.rate, "items_per_day": key.items_per_day, "items_today": items_today}
     return {"name": key.name, "role": key.role.value, **limits, **times}

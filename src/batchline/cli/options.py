@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=StrEnum)
 
 
 def _setting(text: str, source: str, **more: Any) -> Any:
@@ -25,6 +27,17 @@ def _integer(text: str) -> int:
 
 def _number(text: str) -> float:
     return _parsed(float, text, "a number")
+
+
+def one_of(words: type[Word]) -> Any:
+    """Return the parser and the metavar of an option that is one of these words."""
+
+    def parse(text: str) -> Word:
+        if text not in [*words]:
+            raise typer.BadParameter(f"expected one of {', '.join(words)}, got {text}")
+        return words(text)
+
+    return {"parser": parse, "metavar": "|".join(words)}
 
 
 def utc_time(text: str) -> datetime:

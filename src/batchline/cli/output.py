@@ -18,6 +18,11 @@ def time_text(time: datetime | None) -> str:
     return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
 
 
+def minute_text(time: datetime | None, missing: str) -> str:
+    """Return a time of the database for a narrow table: `2026-11-27 12:30`, which is UTC."""
+    return missing if time is None else f"{time:%Y-%m-%d %H:%M}"
+
+
 def printable(text: str) -> str:
     """Return a text from the database for a terminal, which control characters could change."""
     return "".join(each if each.isprintable() else "?" for each in text)

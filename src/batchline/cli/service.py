@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from batchline.cli.database_wait import DatabaseWait
-from batchline.cli.exposure import listen_if_allowed, rules_of
+from batchline.cli.exposure import listen_if_allowed, log_listening, rules_of
 from batchline.cli.job_process import supervise
 from batchline.cli.options import (
     BatchWaitTime,
@@ -22,6 +22,7 @@ from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
 from batchline.cli.wiring import (
     configure,
     ensure_default_model,
+    log_end,
     log_replacement,
     log_start,
     opened,
@@ -62,9 +63,11 @@ def up(
 
     stop = stop_event()
     with ChildProcesses([["api"], ["job"]], settings.environment()) as children:
-        status = children.wait_for_first(stop)
-    if status is not None:
-        raise typer.Exit(status or 1)
+        ended = children.wait_for_first(stop)
+        if ended is not None:
+            log_end(*ended)
+    if ended is not None:
+        raise typer.Exit(ended[1] or 1)
     if any(children.statuses()):
         raise typer.Exit(128 + stop.signal)
 
@@ -81,7 +84,8 @@ def api(
     settings = configure(locals())
     with opened(settings, DatabaseWait(settings.database_wait)) as database:
         listener = listen_if_allowed(settings, database, "api")
-        log_start("api", database, docs=f"http://{settings.host}:{settings.port}/docs")
+        log_start("api", database)
+        log_listening(settings, database, listener)
     from batchline.api.app import create_app
     from batchline.api.server import serve
     from batchline.machine import collect_garbage_rarely

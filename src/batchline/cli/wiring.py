@@ -163,6 +163,17 @@ def log_start(role: str, database: "Database", **facts: Any) -> None:
     structlog.get_logger(__name__).info("starting", role=role, database=database.url, **facts)
 
 
+def log_end(command: str, status: int) -> None:
+    """Log that a child process of `up` has ended by itself. A negative status is a signal."""
+    import structlog
+
+    structlog.get_logger(__name__).error(
+        "a process has ended, so `up` stops the other one",
+        process=command,
+        exit_status=status if status >= 0 else signal.Signals(-status).name,
+    )
+
+
 def log_replacement(replacement: "Replacement | None") -> None:
     """Log that the settings have changed which version is the default model."""
     if replacement is not None:
