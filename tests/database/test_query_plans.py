@@ -13,7 +13,7 @@ import yaml
 from sqlalchemy import Connection, event, text
 
 from batchline.constants import Status
-from batchline.db import claims, work
+from batchline.db import claims, insights, work
 from batchline.db.cruds import items, pages, pending, results
 from batchline.db.cruds.pages import Filters
 from batchline.db.cruds.pending import ModelItems
@@ -147,6 +147,15 @@ def test_keda_counts_the_pending_items_without_a_scan(history: Database) -> None
         of_items = [step for step in plan_of(connection, query, ()) if "backfills" not in str(step)]
     assert len(of_items) > 0
     assert not faults_of(of_items)
+
+
+def test_the_state_of_the_service_is_read_without_a_scan(history: Database) -> None:
+    with statements_of(history) as said:
+        assert insights.read(history).pending_items == PENDING
+    assert len(said) == 4
+    with history.read() as connection:
+        for sql, values in said:
+            assert not any(map(is_scan, plan_of(connection, sql, values))), sql
 
 
 def test_suspects_of_all_lanes_are_found_without_a_scan(history: Database) -> None:
