@@ -105,7 +105,7 @@ class NotWritten(FileError):
 class RunChanged(FileError):
     """A run cannot be continued, since its input, its model or an option changed.
 
-    Run the command without `--resume` to start over.
+    Go back to what it was to continue, or run the command without `--resume` to start over.
     """
 
     code = "run_changed"

@@ -182,9 +182,23 @@ def test_columns_that_are_missing_are_all_told_before_anything_is_read(tmp_path:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("id,sepal_lenght,sepal_width,petal_length\n1,2,3,4\n")
     done = predict_here(source, "-o", target, *IRIS, status=1)
-    assert "the column 'sepal_length' is missing. Is it 'sepal_lenght'?" in done.stderr
-    assert "the column 'petal_width' is missing. The columns are 'id', " in done.stderr
+    both = (
+        "the columns 'sepal_length' (nearest: 'sepal_lenght'), 'petal_width' are missing. The col"
+    )
+    assert both in done.stderr
+    assert "hint: rename 'sepal_lenght' to 'sepal_length', add 'petal_width', or" in done.stderr
     assert not target.exists()
+
+
+def test_a_decimal_comma_has_its_hint_behind_the_errors(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(
+        'sepal_length,sepal_width,petal_length,petal_width\n"5,1","3,5","1,4","0,2"\n'
+    )
+    said = predict_here(source, "-o", target, *IRIS, status=3).stderr
+    assert "expected a number with the decimal mark '.', got '5,1'\n" in said
+    assert "hint: if the comma is the decimal mark, add --decimal ','\n" in said
+    assert "--decimal" not in target.read_text()
 
 
 def test_a_run_and_its_check_find_that_the_folder_of_the_output_is_missing(tmp_path: Path) -> None:
@@ -241,8 +255,9 @@ def test_check_says_what_would_be_read_and_written(tmp_path: Path) -> None:
     source = flowers(tmp_path / "in.csv")
     done = predict_here(source, "--check", *IRIS)
     assert "reads: sepal_length (float32), " in done.stdout
+    assert "not checked: the values of the rows, which the run checks" in done.stdout
     assert f"writes: id,{''}".replace(",", ", ") in done.stdout
-    assert done.stdout.rstrip().endswith(", ".join(ADDED))
+    assert f"{', '.join(ADDED)}\nnot checked: " in done.stdout
 
 
 def test_yesterdays_output_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -382,7 +397,7 @@ def test_a_name_that_is_no_model_is_named_as_a_file_and_as_a_model(
     (tmp_path / "near.onnx").touch()
     words = (source, "-o", tmp_path / "out.csv", "--database-url", database)
     said = predict_here(*words, "--model", "near", status=1).stderr
-    assert "there is no file near, and no registry of models: the database" in said
+    assert "there is no file near, and no database with models: the database" in said
     assert "hint: give the file near.onnx" in said
 
 

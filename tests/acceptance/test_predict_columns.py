@@ -69,7 +69,11 @@ def test_a_list_in_csv_needs_names_of_its_values(tmp_path: Path) -> None:
     model = models.doubling(tmp_path / "doubling.onnx")
     source, target = write(tmp_path / "in.csv", [{"a": 1, "b": 2}]), tmp_path / "out.csv"
     said = predict_here(source, "-o", target, "--model", model, status=1).stderr
-    assert "--columns FIRST,SECOND" in said
+    assert "'x' is a list of 2 values: name the columns that have them\n" in said
+    assert (
+        "hint: name 2 columns in the order of the model with --columns, such as --columns a,b"
+        in said
+    )
     predict_here(source, "-o", target, "--model", model, "--columns", "b,a")
     assert target.read_text() == 'a,b,doubled,error\n1,2,"[4.0,2.0]",\n'
 
@@ -89,7 +93,7 @@ def test_a_name_that_two_columns_would_have_is_told_before_the_run(tmp_path: Pat
     predict_here(*words, "--keep", "b")
     assert target.read_text() == "b,sum,error\n2,3.0,\n"
     said = predict_here(*words, "--keep", "bb", status=1).stderr
-    assert "'bb' is missing and cannot be kept. Is it 'b'?" in said
+    assert "'bb' (nearest: 'b') is missing and cannot be kept" in said
     said = predict_here(*words, "--rename", "sum=c", "--rename", "sum=d", status=2).stderr
     assert "sum has two new names" in said
 
@@ -103,7 +107,7 @@ def test_the_output_has_only_the_columns_of_a_submission(tmp_path: Path) -> None
     predict_here(*words, "--add", "probability_virginica,label")
     assert target.read_text().startswith("id,probability_virginica,label\n007,0.0")
     said = predict_here(*words, "--add", "lable", status=1).stderr
-    assert "no column 'lable'\nhint: Is it 'label'?" in said
+    assert "no column 'lable'\nhint: use 'label'" in said
     said = predict_here(*words, "--add", "none", status=1).stderr
     assert "nothing would be added to the rows" in said
     predict_here(*words[:-1], "--add", "none")
@@ -127,9 +131,9 @@ def test_files_with_other_columns_can_be_predicted_with_those_that_all_have(
     folder, target = tmp_path / "in", tmp_path / "out.csv"
     folder.mkdir()
     (folder / "1.csv").write_text("id,a,b\n1,1,2\n")
-    (folder / "2.csv").write_text("b,more,a,id\n20,x,10,2\n")
+    (folder / "2.csv").write_text("b,more,a,id,error2\n20,x,10,2,y\n")
     said = predict_here(folder, "-o", target, "--model", model, status=1).stderr
-    assert "1.csv: the column 'more' is missing and cannot be kept" in said
+    assert "1.csv: the columns 'more', 'error2' are missing and cannot be kept" in said
     assert "--keep" in said
     predict_here(folder, "-o", target, "--model", model, "--keep", "id")
     assert target.read_text() == "id,sum,error\n1,3.0,\n2,30.0,\n"

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -249,9 +250,24 @@ def test_what_changed_since_a_run_was_interrupted_is_named(
     source.write_text(text.replace("\n0,60000,", "\n0,60001,", 1))
     done = predict(source, *given[1:], "--resume", status=1)
     assert f"changed:\nthe input: {source}, row 1 and after it" in done.stderr
-    assert "hint: run the command without --resume to start over" in done.stderr
+    assert (
+        "hint: go back to what it was to continue, or leave --resume out to start over"
+        in done.stderr
+    )
     source.write_text(text)  # the same bytes under another name
     predict_here(source, *given[1:], "--resume", status=3)
+
+
+def test_a_run_that_starts_over_says_that_it_could_continue(
+    sources: Path, interrupted: tuple[Path, str]
+) -> None:
+    target, said = interrupted
+    kept = re.search(r"(\d+) rows are kept in", said)
+    assert kept
+    warning = f"an interrupted run with {kept[1]} rows exists: add --resume to continue it. This "
+    given = words(sources, target)
+    assert warning in predict_here(*given, status=3).stderr
+    assert "interrupted run" not in predict_here(*given, status=3).stderr
 
 
 def test_two_runs_do_not_write_the_same_output(tmp_path: Path, sources: Path) -> None:

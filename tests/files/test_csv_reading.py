@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchline.constants import FILE_BLOCK_ROWS
-from batchline.file_errors import FileUnreadable, InvalidColumns
+from batchline.file_errors import FileUnreadable, InvalidColumns, NoFileFound
 from batchline.files import Kind, ReadOptions, open_source
 from batchline.files.text_parts import TextPart
 from tests.files.reading import BOOLEAN, FLOAT, INTEGER, TEXT, file, read, read_features
@@ -127,14 +127,50 @@ def test_decimal_commas_and_thousands_marks(tmp_path: Path) -> None:
     assert found.places == [(4, "not_a_number", "a")]
 
 
-def test_the_error_of_a_decimal_comma_names_the_option(tmp_path: Path) -> None:
+def test_the_error_of_a_decimal_comma_names_the_decimal_mark_and_no_option(tmp_path: Path) -> None:
     found = read(file(tmp_path, "a.csv", 'a,b\n"1,5",2\n'), a=FLOAT)
-    assert "--decimal" in found.errors[0].detail
+    said = str(found.errors[0])
+    assert said.endswith("column 'a': expected a number with the decimal mark '.', got '1,5'")
 
 
-def test_the_error_of_another_delimiter_names_the_option(tmp_path: Path) -> None:
-    with pytest.raises(InvalidColumns, match="--delimiter ';'"):
-        read(file(tmp_path, "a.csv", "a;b\n1;2\n"), a=FLOAT)
+@pytest.mark.parametrize(("mark", "typed"), [(";", ";"), ("\t", "\\t")])
+def test_the_hint_for_another_delimiter_names_the_option(
+    tmp_path: Path, mark: str, typed: str
+) -> None:
+    with pytest.raises(InvalidColumns) as found:
+        read(file(tmp_path, "a.csv", f"a{mark}b\n1{mark}2\n"), a=FLOAT, b=FLOAT)
+    assert [fault.code for fault in found.value.faults] == ["missing_column"]
+    only = f"a{mark}b"
+    assert f"the columns 'a', 'b' are missing. The only column is {only!r}" in str(found.value)
+    assert found.value.hint == f"add --delimiter '{typed}'"
+
+
+@pytest.mark.parametrize("header", ["5.1,3.5", "7,1", "-1,x"])
+def test_a_first_line_of_values_is_not_taken_for_a_header(tmp_path: Path, header: str) -> None:
+    with pytest.raises(InvalidColumns, match="first line looks like a row") as found:
+        read(file(tmp_path, "a.csv", f"{header}\n1,2\n"), a=FLOAT, b=FLOAT)
+    assert len(str(found.value).splitlines()) == 1
+    assert found.value.hint == "write a first line with the names of the columns into the file"
+
+
+def test_numbers_may_be_names_of_other_columns(tmp_path: Path) -> None:
+    with pytest.raises(InvalidColumns, match="is missing") as found:
+        read(file(tmp_path, "a.csv", "a,2019\n1,2\n"), a=FLOAT, b=FLOAT)
+    assert "looks like a row" not in str(found.value)
+    assert found.value.hint == "add 'b', or choose other columns with --columns"
+
+
+def test_files_that_do_not_exist_or_are_empty_have_a_hint(tmp_path: Path) -> None:
+    path = tmp_path / "no/a.csv"
+    with pytest.raises(NoFileFound) as found:
+        read(path, a=FLOAT)
+    assert found.value.hint == f"correct the path: `ls {tmp_path}` lists what is there"
+    with pytest.raises(NoFileFound) as found:
+        read(tmp_path / "zz*.csv", a=FLOAT)
+    assert found.value.hint.startswith("correct the path or the pattern")
+    with pytest.raises(FileUnreadable) as empty:
+        read(file(tmp_path, "a.csv", ""), a=FLOAT)
+    assert empty.value.hint.startswith("leave the file out, or write a first line with the names")
 
 
 def test_quotes_inside_a_bare_cell_are_text(tmp_path: Path) -> None:
@@ -298,8 +334,12 @@ def test_problems_with_columns_of_all_files_are_reported_together(tmp_path: Path
     one, two = file(tmp_path, "1.csv", "a,b\n"), file(tmp_path, "2.csv", "a,c\n")
     with pytest.raises(InvalidColumns) as caught:
         read(one, two, b=FLOAT, d=FLOAT)
-    missing = {(Path(fault.pointer).name, fault.detail[11:14]) for fault in caught.value.faults}
-    assert missing >= {("1.csv", "'d'"), ("2.csv", "'b'"), ("2.csv", "'d'")}
+    said = [line.partition(".csv: ")[2] for line in str(caught.value).splitlines()]
+    assert said == [
+        "the column 'd' is missing. The columns are 'a', 'b'",
+        "the columns 'b', 'd' are missing. The columns are 'a', 'c'",
+        "the column 'c' is missing and cannot be kept. The columns are 'a', 'b'",
+    ]
 
 
 def test_a_feature_that_may_be_absent_is_missing_in_each_row(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_bytes_that_are_no_utf8_and_half_surrogates_are_errors_of_their_rows(
 
 
 def test_a_key_that_no_line_has_is_a_missing_column(tmp_path: Path) -> None:
-    with pytest.raises(InvalidColumns, match="no line has the key 'b'"):
+    with pytest.raises(InvalidColumns, match="the key 'b' is missing in all lines"):
         read(file(tmp_path, "a.jsonl", '{"a":1}\n'), b=FLOAT)
 
 

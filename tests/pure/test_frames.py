@@ -199,7 +199,7 @@ def test_columns_are_kept_and_renamed_as_asked(iris: batchline.Model) -> None:
 
 def test_wrong_columns_are_named_all_at_once(iris: batchline.Model) -> None:
     given = table().drop_columns(["sepal_width", "petal_width"])
-    with pytest.raises(InvalidColumns, match=r"'sepal_width' is missing.*'petal_width' is missing"):
+    with pytest.raises(InvalidColumns, match=r"'sepal_width'.*, 'petal_width'.* are missing"):
         iris.predict(given)
     texts = table().drop_columns(["sepal_width"]).append_column("sepal_width", [["a", "b", "c"]])
     with pytest.raises(InvalidColumns, match="'sepal_width' must be float32"):

@@ -52,6 +52,7 @@ class FileRun(Run):
                 typer.echo(f"warning: {name} {before} becomes {after} as {kinds[name]}", err=True)
         typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
         typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
+        typer.echo("not checked: the values of the rows, which the run checks")
         return 0
 
     def execute(self, attempt: "Attempt", *, resume: bool) -> int:

@@ -143,9 +143,12 @@ def show_summary(summary: "Summary", output: str, replaced: int = 0, *, as_json:
 
 
 def _hint(summary: "Summary") -> str:
-    """Return what to do about the first missing value, if one is among the errors shown."""
+    """Return what to do about decimal commas or a missing value among the errors shown."""
+    from batchline.files.csv_cells import NO_COMMA
     from batchline.scoring.scorer import MISSING
 
+    if any(each.detail == NO_COMMA for each in summary.first_errors):
+        return "if the comma is the decimal mark, add --decimal ','"
     error = next((each for each in summary.first_errors if each.detail == MISSING), None)
     if error is None:
         return ""

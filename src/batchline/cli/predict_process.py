@@ -129,10 +129,17 @@ def _check_resume(
             f"{what} cannot be continued, only files on this machine can. Leave --resume out",
             param_hint="--resume",
         )
-    if not resume and folder and folder.name == WORK_FOLDER and abandoned(folder):
+    saved = abandoned(folder) if folder and not resume else None
+    if saved and folder and folder.name == WORK_FOLDER:
         raise NotWritten(
             f"the folder {output} has the rows of a run that was interrupted",
             hint="add --resume to continue it, or give another folder",
+        )
+    if saved and saved.parts and not any(_is_stream(source) for source in sources):
+        typer.echo(
+            f"an interrupted run with {count(saved.mark.rows, 'row')} exists: add --resume to "
+            "continue it. This run starts over",
+            err=True,
         )
 
 

@@ -97,7 +97,9 @@ def connect_to(settings: "Settings", url: str, variable: str) -> "Database":
         pool_size = max(4, settings.worker_threads)
         database = Database(url, pool_size=pool_size, must_exist=True, renew=renew)
         database.check_server()
-    except (ConfigurationError, SchemaOutdated) as error:
+    except SchemaOutdated as error:
+        raise ConfigurationError(error.detail, hint=f"correct {variable}") from error
+    except ConfigurationError as error:
         named = [text.replace("DATABASE_URL", variable) for text in (error.detail, error.hint)]
         raise ConfigurationError(named[0], hint=named[1]) from error
     return database

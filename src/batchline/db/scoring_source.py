@@ -3,6 +3,7 @@
 The query itself is the user's text. What is added to it are quoted names and parameters.
 """
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -267,6 +268,12 @@ def _quote(connection: Connection, name: str) -> str:
     return connection.dialect.identifier_preparer.quote(name)
 
 
+def _query_hint(message: str) -> str:
+    if re.search("no such|does not exist|doesn't exist|Unknown (column|table|database)", message):
+        return "correct the name in the query, or choose the database with SOURCE_DATABASE_URL"
+    return "--query takes one SELECT, whose columns have different names"
+
+
 @contextmanager
 def _rejections() -> Iterator[None]:
     """Turn an error into `QueryFailed`, unless the connection is lost or the server unavailable."""
@@ -277,5 +284,5 @@ def _rejections() -> Iterator[None]:
             raise
         raise QueryFailed(
             f"the database rejected the query: {str(error.orig).strip()}",
-            hint="--query takes one SELECT, whose columns have different names",
+            hint=_query_hint(str(error.orig)),
         ) from error

@@ -16,14 +16,48 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
 
 
-def suggested(
-    name: str, columns: Sequence[str], used: Collection[str], what: str = "columns"
-) -> str:
-    """Return the nearest name that has no other use, whatever its case is, or all names."""
+def nearest(name: str, columns: Sequence[str], used: Collection[str]) -> str | None:
+    """Return the nearest name that has no other use, whatever its case is, or None."""
     unused = (column for column in columns[:COMPARED] if column not in used)
     folded = {column.casefold().strip(): column for column in unused}
     near = get_close_matches(name.casefold().strip(), list(folded), 1)
-    return f"Is it {folded[near[0]]!r}?" if near else f"The {what} are {listed(columns)}"
+    return folded[near[0]] if near else None
+
+
+def missing(
+    path: str,
+    names: Sequence[str],
+    columns: Sequence[str],
+    used: Collection[str],
+    *,
+    what: str = "column",
+    end: str = "",
+    hint: str = "",
+) -> list[Fault]:
+    """Return one problem for all columns that are missing, with their nearest names, or none.
+
+    Args:
+        used: names that are not suggested.
+        end: how the sentence goes on behind "missing".
+        hint: what to do. "": rename or add the columns.
+    """
+    if not names:
+        return []
+    near = [nearest(name, columns, used) for name in names[:SHOWN]]
+    each = [
+        f"{name!r} (nearest: {found!r})" if found else repr(name)
+        for name, found in zip(names, near, strict=False)
+    ]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    these = f"{what} {each[0]} is" if len(names) == 1 else f"{what}s {', '.join(each)}{more} are"
+    detail = f"the {these} missing{end}"
+    if not all(near):
+        only = f"only {what} is" if len(columns) == 1 else f"{what}s are"
+        detail += f". The {only} {listed(columns)}"
+    renamed = [f"rename {old!r} to {new!r}" for new, old in zip(names, near, strict=False) if old]
+    added = [f"add {name!r}" for name, found in zip(names, near, strict=False) if not found]
+    todo = f"{', '.join([*renamed, *added])}, or choose other {what}s with --columns"
+    return [Fault(path, "missing_column", detail, hint or todo)]
 
 
 def repeated(path: str, columns: Sequence[str], name: str) -> Fault:

@@ -25,6 +25,8 @@ INTEGER = "^-?[0-9]{1,18}$"
 NAN = r"(?i)^[+-]?nan(\([0-9a-z_]*\))?$"
 INFINITE = r"(?i)^[+-]?inf(inity)?$"
 
+NO_COMMA = "expected a number with the decimal mark '.'"
+
 Report = Callable[[int, str, str, str], None]
 """Is called with a row, a code, a sentence and the value."""
 
@@ -133,7 +135,7 @@ def _not_a_number(text: str, marks: Marks) -> tuple[str, str, str]:
         return "not_finite", f"expected a finite number, got {text}", text
     detail = "expected a number"
     if marks.decimal == "." and re.fullmatch(r"[+-]?[0-9.]*,[0-9]+", text):
-        detail += ". If the comma is the decimal mark, add --decimal ','"
+        detail = NO_COMMA
     return "not_a_number", detail, text
 
 

@@ -1,5 +1,7 @@
 """A CSV file: its header, and the parts in which it is read."""
 
+import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +14,7 @@ from batchline.constants import RECORD_MAX_BYTES
 from batchline.errors import Fault
 from batchline.file_errors import FileUnreadable
 from batchline.files.blocks import Trouble
-from batchline.files.columns import repeated, suggested
+from batchline.files.columns import SHOWN, missing, repeated
 from batchline.files.csv_block import read_features
 from batchline.files.csv_cells import Marks
 from batchline.files.csv_records import CsvRecords, Dialect
@@ -25,6 +27,9 @@ from batchline.files.text_parts import TextPart, parts_of
 from batchline.files.texts import Text
 from batchline.files.utf8 import is_utf8
 
+HEADER = "a first line with the names of the columns"
+SHOWN_AS = {"\t": "\\t"}
+"""How a delimiter is typed, if not as itself."""
 HEADER_BYTES = 64 * 1024
 """How much of each file is read at first to find its header."""
 
@@ -106,22 +111,40 @@ class CsvFile:
 
     def check(self, features: Mapping[str, Kind]) -> list[Fault]:
         """Return what is wrong with the columns."""
-        missing = [self._missing(name, kind, features) for name, kind in features.items()]
-        faults = [fault for fault in missing if fault]
-        twice = [name for name in features if self.columns.count(name) > 1]
-        return faults + [repeated(self.location.path, self.columns, name) for name in twice]
-
-    def _missing(self, name: str, kind: Kind, features: Collection[str]) -> Fault | None:
         path = self.location.path
-        if kind.width is not None:
-            hint = "name one column for each value of the list: --columns FIRST,SECOND"
-            return Fault(path, "wrong_type", f"CSV cannot hold {name!r}, a {kind}", hint)
-        if kind.optional or name in self.columns:
-            return None
-        detail = f"the column {name!r} is missing. {suggested(name, self.columns, features)}"
+        lists = [self._list(name, kind.width) for name, kind in features.items() if kind.width]
+        absent = [
+            name
+            for name, kind in features.items()
+            if not (kind.width or kind.optional or name in self.columns)
+        ]
+        twice = [name for name in features if self.columns.count(name) > 1]
+        return [
+            *lists,
+            *(
+                self._explained(each, features)
+                for each in missing(path, absent, self.columns, features)
+            ),
+            *(repeated(path, self.columns, name) for name in twice),
+        ]
+
+    def _list(self, name: str, width: int) -> Fault:
+        """Say that the values of a list need columns, with those of the file as an example."""
+        detail = f"{name!r} is a list of {width} values: name the columns that have them"
+        names = self.columns[:width]
+        shown = len(names) == width <= SHOWN and not any("," in each for each in names)
+        example = f", such as --columns {shlex.quote(','.join(names))}" if shown else ""
+        hint = f"name {width} columns in the order of the model with --columns{example}"
+        return Fault(self.location.path, "wrong_type", detail, hint)
+
+    def _explained(self, fault: Fault, features: Collection[str]) -> Fault:
+        """Say why columns are missing if the whole header looks wrong."""
         if len(self.columns) == 1 and (found := _other_delimiter(self.columns[0])):
-            detail += f". If they are separated by {found!r}, add --delimiter '{found}'"
-        return Fault(path, "missing_column", detail)
+            return replace(fault, hint=f"add --delimiter '{SHOWN_AS.get(found, found)}'")
+        if any(map(_is_number, self.columns)) and not set(features) & set(self.columns):
+            detail = f"{fault.detail}. The first line looks like a row, not like a header"
+            return replace(fault, detail=detail, hint=f"write {HEADER} into the file")
+        return fault
 
     def parts(self) -> Iterator[TextPart]:
         """Cut the file into parts, which are the same each time."""
@@ -163,7 +186,10 @@ def _read_header(text: Text, path: str, delimiter: str) -> tuple[int, int, bytes
         size = len(data)
     if data.strip():
         raise FileUnreadable(f"the header of {path} has no end: is a quote not closed?")
-    raise FileUnreadable(f"{path} is empty: it has no header")
+    raise FileUnreadable(
+        f"{path} is empty: it has no header",
+        hint=f"leave the file out, or write {HEADER} into it",
+    )
 
 
 def _names(header: bytes, delimiter: str) -> tuple[str, ...]:
@@ -173,6 +199,10 @@ def _names(header: bytes, delimiter: str) -> tuple[str, ...]:
         parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     )
     return tuple(found.column_names)
+
+
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"\s*[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)\s*", name) is not None
 
 
 def _other_delimiter(name: str) -> str | None:

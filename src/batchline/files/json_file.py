@@ -1,6 +1,6 @@
 """A JSON Lines file, and the parts in which it is read."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from batchline.constants import RECORD_MAX_BYTES
 from batchline.errors import Fault
 from batchline.files.blocks import Trouble
-from batchline.files.columns import suggested
+from batchline.files.columns import missing
 from batchline.files.json_block import read_features
 from batchline.files.json_rows import JsonRows, members
 from batchline.files.kinds import Kind
@@ -88,12 +88,9 @@ class JsonFile:
         """Return what is wrong with the keys. A key may well be only in later lines."""
         if not self.is_small or not self.columns:
             return []
+        absent = [n for n, kind in features.items() if n not in self.columns and not kind.optional]
         path = self.location.path
-        return [
-            Fault(path, "missing_column", _missing(name, self.columns, features))
-            for name, kind in features.items()
-            if name not in self.columns and not kind.optional
-        ]
+        return missing(path, absent, self.columns, features, what="key", end=" in all lines")
 
     def parts(self) -> Iterator[TextPart]:
         """Cut the file into parts, which are the same each time."""
@@ -114,10 +111,6 @@ class JsonFile:
         self, records: JsonRows, features: Mapping[str, Kind], trouble: Trouble
     ) -> dict[str, pa.Array]:
         return read_features(records, features, trouble)
-
-
-def _missing(name: str, keys: Sequence[str], used: Collection[str]) -> str:
-    return f"no line has the key {name!r}. {suggested(name, keys, used, 'keys')}"
 
 
 def _keys(data: bytes) -> tuple[str, ...]:

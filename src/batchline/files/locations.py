@@ -2,6 +2,7 @@
 
 import glob
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -84,11 +85,14 @@ def _find(path: str) -> list[Location]:
     except FileError:
         raise
     except FileNotFoundError as error:
-        raise NoFileFound(f"the file {input_name(path)} does not exist") from error
+        raise _not_found(path) from error
     except Exception as error:  # each of fsspec's filesystems has errors of its own
         raise unreadable(path, error) from error
     if not found:
-        raise NoFileFound(f"no file matches {input_name(path)}")
+        raise NoFileFound(
+            f"no file matches {input_name(path)}",
+            hint="correct the path or the pattern, which must lead to one file at least",
+        )
     return found
 
 
@@ -127,7 +131,7 @@ def _at(path: str) -> Location:
     try:
         found = Path(path).stat()
     except FileNotFoundError as error:
-        raise NoFileFound(f"the file {input_name(path)} does not exist") from error
+        raise _not_found(path) from error
     if not stat.S_ISREG(found.st_mode):
         return Location(path)
     # Nodes that share a filesystem may number its device differently, so st_dev is left out.
@@ -153,6 +157,13 @@ def filesystem_of(url: str) -> tuple[Any, str]:
         except Exception:
             raise error from None
         return ArrowFSWrapper(filesystem), path
+
+
+def _not_found(path: str) -> NoFileFound:
+    folder = next(each for each in Path(path).absolute().parents if each.is_dir())
+    hint = f"correct the path: `ls {shlex.quote(str(folder))}` lists what is there"
+    hint = "correct the URL" if is_url(path) else hint
+    return NoFileFound(f"the file {input_name(path)} does not exist", hint=hint)
 
 
 def unreadable(path: str, error: Exception) -> FileUnreadable:

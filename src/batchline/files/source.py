@@ -10,13 +10,13 @@ from batchline.constants import MAX_REPORTED_FAULTS
 from batchline.errors import Fault
 from batchline.file_errors import FormatUnknown, InvalidColumns
 from batchline.files.blocks import Block
-from batchline.files.columns import repeated, suggested
+from batchline.files.columns import missing, repeated
 from batchline.files.csv_file import CsvFile
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
 from batchline.files.options import Format, ReadOptions, WriteOptions, default_delimiter
 
-KEEP_HINT = "name the columns to --keep"
+KEEP_HINT = "name columns that all files have: --keep NAME,NAME, or --keep none"
 
 
 class Part(Protocol):
@@ -142,9 +142,10 @@ class Source:
         faults = [fault for file in self.files for fault in file.check(features)]
         every = dict.fromkeys(name for file in self.files for name in file.columns)
         names = list(every) if keep is None else list(keep)
+        required = [name for name, kind in features.items() if not kind.optional]
         for file in self.files:
             known = every if file.allows_missing_keys else file.columns
-            faults += _kept_faults(file, names, known, KEEP_HINT if keep is None else "")
+            faults += _kept_faults(file, names, {*known, *required})
         if faults:
             faults = list(dict.fromkeys(faults))
             hint = next((fault.hint for fault in faults if fault.hint), "")
@@ -226,19 +227,13 @@ def _opener(format_: Format) -> Callable[[Location, ReadOptions], File]:
     return CsvFile.open
 
 
-def _kept_faults(
-    file: File, names: Sequence[str], known: Collection[str], hint: str
-) -> list[Fault]:
+def _kept_faults(file: File, names: Sequence[str], known: Collection[str]) -> list[Fault]:
     path, columns = file.location.path, Counter(file.columns)
-    missing = [] if file.is_open_ended else [name for name in names if name not in known]
+    absent = [] if file.is_open_ended else [name for name in names if name not in known]
     twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name]
-    detail = "the column {!r} is missing and cannot be kept. {}"
-    return [
-        Fault(
-            path, "missing_column", detail.format(name, suggested(name, file.columns, names)), hint
-        )
-        for name in missing
-    ] + [repeated(path, file.columns, name) for name in twice]
+    return missing(path, absent, file.columns, names, end=" and cannot be kept", hint=KEEP_HINT) + [
+        repeated(path, file.columns, name) for name in twice
+    ]
 
 
 def _summary(faults: Sequence[Fault]) -> str:

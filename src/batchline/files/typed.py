@@ -9,7 +9,7 @@ import pyarrow as pa
 from batchline.errors import Fault
 from batchline.files.arrays import from_numpy, nothing, validity, values_of, without
 from batchline.files.blocks import Trouble
-from batchline.files.columns import repeated, suggested
+from batchline.files.columns import missing, repeated
 from batchline.files.csv_cells import Marks, convert
 from batchline.files.kinds import Kind
 from batchline.files.lists import fixed_lists, items_of
@@ -25,6 +25,8 @@ Report = Callable[[int, str, str, str], None]
 
 def column_faults(path: str, schema: pa.Schema, features: Mapping[str, Kind]) -> Iterator[Fault]:
     """Return why these columns cannot be read from a table."""
+    absent = [n for n, kind in features.items() if n not in schema.names and not kind.optional]
+    yield from missing(path, absent, schema.names, features)
     for name, kind in features.items():
         count = schema.names.count(name)
         if count > 1:
@@ -32,9 +34,6 @@ def column_faults(path: str, schema: pa.Schema, features: Mapping[str, Kind]) ->
         elif count == 1 and not can_become(type_ := schema.field(name).type, kind):
             detail = f"{name!r} must be {kind}, but its type is {type_}"
             yield Fault(path, "wrong_type", detail, TEXT_HINT if _is_text(type_) else "")
-        elif count == 0 and not kind.optional:
-            detail = f"the column {name!r} is missing. {suggested(name, schema.names, features)}"
-            yield Fault(path, "missing_column", detail)
 
 
 def features_of(

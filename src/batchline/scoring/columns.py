@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from batchline.errors import ConfigurationError, ModelFailed
-from batchline.files.columns import suggested
+from batchline.files.columns import listed, nearest
 from batchline.files.kinds import Kind
 from batchline.ml import arrow
 from batchline.ml.data_loader import load_batch
@@ -123,9 +123,10 @@ def added_columns(
     predicted = predicted_columns(predictor)
     for name in chosen or ():
         if name not in predicted.names:
+            near = nearest(name, predicted.names, chosen or ())
             raise ConfigurationError(
                 f"the predictions of this model have no column {name!r}",
-                hint=suggested(name, predicted.names, chosen or ()),
+                hint=f"use {near!r}" if near else f"use some of {listed(predicted.names)}",
             )
     if chosen is not None and not (chosen or extra):
         raise ConfigurationError(

@@ -238,7 +238,7 @@ def _last(file: BinaryIO) -> tuple[Saved, int]:
 def _changed(what: str) -> RunChanged:
     return RunChanged(
         f"the run cannot be continued, since this changed:\n{what}",
-        hint="run the command without --resume to start over",
+        hint="go back to what it was to continue, or leave --resume out to start over",
     )
 
 

@@ -92,7 +92,9 @@ def load_version(
     try:
         database = open_database()
     except BatchlineError as error:
-        error.detail = f"there is no file {model[:200]}, and no registry of models: {error.detail}"
+        error.detail = (
+            f"there is no file {model[:200]}, and no database with models: {error.detail}"
+        )
         error.hint = f"{_file_hint(model)}. For a model of the database, {error.hint}"
         raise
     try:

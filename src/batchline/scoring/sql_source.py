@@ -14,7 +14,7 @@ from batchline.errors import Fault
 from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import nothing, without
 from batchline.files.blocks import Block, RowError, Trouble
-from batchline.files.columns import suggested
+from batchline.files.columns import missing
 from batchline.files.kinds import Kind
 from batchline.files.options import WriteOptions
 from batchline.files.table_rows import TableRows
@@ -99,12 +99,14 @@ class SqlSource:
             InvalidColumns: the query has not the columns that are needed.
         """
         faults = [*self._repeated(), *self._missing([self._key] if self._key else [])]
+        required = [name for name, kind in features.items() if not kind.optional]
+        faults += self._missing(required, features)
         for name, kind in features.items():
-            faults += self._feature_faults(name, kind, features)
+            faults += self._feature_faults(name, kind)
         faults += self._missing(keep or [])
         if faults:
             lines = [f"the query: {fault.detail}" for fault in dict.fromkeys(faults)]
-            raise InvalidColumns("\n".join(lines), faults=faults)
+            raise InvalidColumns("\n".join(lines), hint=faults[0].hint, faults=faults)
         kept = self._names if keep is None else keep
         return pa.schema([self._schema.field(name) for name in kept])
 
@@ -142,17 +144,13 @@ class SqlSource:
                 yield Fault(QUERY, "repeated_column", f"{count} columns are named {name!r}")
 
     def _missing(self, names: Sequence[str], used: Collection[str] = ()) -> Iterator[Fault]:
-        for name in names:
-            if name not in self._names:
-                detail = f"the column {name!r} is missing. {suggested(name, self._names, used)}"
-                yield Fault(QUERY, "missing_column", detail)
+        absent = [name for name in dict.fromkeys(names) if name not in self._names]
+        hint = f"let the query select {', '.join(absent)}, with AS if a column has another name"
+        yield from missing(QUERY, absent, self._names, used, hint=hint)
 
-    def _feature_faults(self, name: str, kind: Kind, used: Collection[str]) -> Iterator[Fault]:
+    def _feature_faults(self, name: str, kind: Kind) -> Iterator[Fault]:
         found: SqlColumn | None = next((c for c in self.columns if c.name == name), None)
-        if found is None:
-            if not kind.optional:
-                yield from self._missing([name], used)
-        elif not can_become(found, kind):
+        if found is not None and not can_become(found, kind):
             detail = f"{name!r} must be {kind}, but its type is {found.type}"
             yield Fault(QUERY, "wrong_type", detail)
 

@@ -298,7 +298,7 @@ def test_a_table_of_batchline_is_refused(
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("SELECT id, x0, x1 AS xx1 FROM customers", "'x1' is missing. Is it 'xx1'?"),
+        ("SELECT id, x0, x1 AS xx1 FROM customers", "'x1' (nearest: 'xx1') is missing"),
         ("SELECT x0, x1 FROM customers", "the column 'id' is missing"),
         ("SELECT id, x0, x1 FROM nothing", "the database rejected the query"),
         ("SELEC id", "the database rejected the query"),
@@ -311,6 +311,26 @@ def test_a_query_without_the_columns_is_refused(
     fill(database, 1)
     assert message in rejected(database_url, model, query=query)
     assert tables(database) == {"customers"}
+
+
+@pytest.mark.parametrize("database_kind", SQLITE, indirect=True)
+def test_a_hint_fits_what_is_wrong_with_the_source(
+    database_url: str, database: Database, model: Path, tmp_path: Path
+) -> None:
+    fill(database, 1)
+    said = rejected(database_url, model, query="SELECT id, x0, x1 FROM flower")
+    assert said.endswith(
+        "correct the name in the query, or choose the database with SOURCE_DATABASE_URL"
+    )
+    assert rejected(database_url, model, query="DELETE FROM customers").endswith(
+        "--query takes one SELECT, whose columns have different names"
+    )
+    renamed = rejected(database_url, model, query="SELECT id, x0, x1 AS xx1 FROM customers")
+    assert renamed.endswith("let the query select x1, with AS if a column has another name")
+    words = ("--query", QUERY, "-o", tmp_path / "out.csv", "--model", model)
+    result = predict(*words, SOURCE_DATABASE_URL=f"sqlite:///{tmp_path}/no.db")
+    assert isinstance(result.exception, BatchlineError)
+    assert result.exception.hint == "correct SOURCE_DATABASE_URL"
 
 
 def test_check_creates_nothing(database_url: str, database: Database, model: Path) -> None:
