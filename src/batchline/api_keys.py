@@ -42,9 +42,17 @@ def is_key(text: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text can be the name of a key: printable, short and not a key itself."""
-    is_short = 0 < len(text) <= MAX_NAME_LENGTH and text == text.strip()
-    return is_short and text.isprintable() and not text.startswith(PREFIX)
+    """Return whether a text can be the name of a key: short, and not a key itself.
+
+    It has no spaces, so that a line of the audit log can be read in one way only.
+    """
+    is_short = 0 < len(text) <= MAX_NAME_LENGTH and not text.startswith(PREFIX)
+    return is_short and all(map(is_of_name, text))
+
+
+def is_of_name(character: str) -> bool:
+    """Return whether the name of a key can have this character."""
+    return character.isalnum() or character in "._-"
 
 
 def digest(key: str) -> str:

@@ -27,7 +27,11 @@ def test_failures_are_grouped_and_a_group_can_be_retried(
     widths, broken = shown["groups"]
     assert (widths["items"], widths["examples"], widths["model"]) == (2, [3, 1], "default")
     assert (broken["items"], broken["code"]) == (1, "invalid_json")
-    assert widths["message"] in run_here("failures", "--code", widths["code"], **settings).stdout
+    assert "line 1 column 1 (char 0)" in broken["example_message"]
+    told = run_here("failures", "--code", widths["code"], **settings).stdout
+    assert widths["message"] in told
+    assert "item 3: " in told
+    assert "expected 4 values, got 2" in told
 
     group = ["--code", widths["code"], "--message", widths["message"]]
     assert run_here("retry", *group, **settings).stdout == "2 items pending again\n"
@@ -35,7 +39,30 @@ def test_failures_are_grouped_and_a_group_can_be_retried(
     again = run_here("retry", *group, **settings)
     assert again.returncode == 1
     assert "no failed item has the code" in again.stderr
-    assert run_here("failures", "--model", "other", **settings).stdout == "no failed items\n"
+    for words, says in (
+        (["--model", "other"], "no model has the name other"),
+        (["--model", "default", "--code", "nosuchcode"], "no failed item has the code nosuchcode"),
+    ):
+        assert run_here("failures", *words, **settings).stdout == f"{says}\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "is_shown"),
+    [
+        ("data is not JSON: Expecting ',' delimiter: line 1 column 7 (char 6)", True),
+        ("data/7/1: expected 4 values, got 12", True),
+        ("data/7: expected a list, got a string", True),
+        ("data/7: expected an integer, got 4.5", False),
+        ("'setosa' is not a class", False),
+        ("'expected 4 values, got 12'", False),
+        ("expected 4 values, got 12.5", False),
+        ("the model ran out of memory", False),
+    ],
+)
+def test_a_message_is_an_example_if_it_cannot_show_a_value_of_a_row(
+    message: str, is_shown: bool
+) -> None:
+    assert failures.without_values(message) == (message if is_shown else None)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

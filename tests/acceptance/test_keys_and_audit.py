@@ -117,10 +117,19 @@ def test_a_name_is_taken_also_by_a_revoked_key(batchline: Batchline) -> None:
     assert "hint: use another name" in told
 
 
-@pytest.mark.parametrize("name", ["", "x" * 65, " shop", "shop\n", "sh\x1b[31mop"])
-def test_a_name_is_short_and_printable(batchline: Batchline, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "got"),
+    [
+        ("", "0 characters"),
+        ("x" * 65, "65 characters"),
+        ("a b", "' ' in 'a b'"),
+        ("shop\n", "'\\n' in 'shop\\n'"),
+        ("sh\x1b[31mop", "'\\x1b' in"),
+    ],
+)
+def test_a_name_is_short_and_one_word(batchline: Batchline, name: str, got: str) -> None:
     told = error_of(batchline("keys", "create", name, "--role", "read"))
-    assert "1 to 64 printable characters" in told
+    assert f"1 to 64 letters, digits, dots, underscores or dashes, got {got}" in told
     assert "\x1b" not in told
 
 
@@ -143,6 +152,13 @@ def test_an_unknown_role_is_an_error_that_names_the_roles(batchline: Batchline) 
     done = batchline("keys", "create", "shop", "--role", "writer", COLUMNS="120")
     assert done.returncode == 2
     assert "'--role': expected one of read, write, admin, got writer" in done.stderr
+
+
+def test_a_key_whose_name_has_a_space_can_be_revoked(batchline: Batchline, url: str) -> None:
+    batchline("keys", "create", "shop", "--role", "read")
+    with sqlite3.connect(file_of(url)) as connection:
+        connection.execute("UPDATE api_keys SET name = 'the shop'")
+    assert batchline("keys", "revoke", "the shop").stdout == "API key the shop is revoked\n"
 
 
 def test_an_unknown_key_cannot_be_revoked(batchline: Batchline) -> None:

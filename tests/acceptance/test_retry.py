@@ -44,8 +44,8 @@ def test_retry_of_what_has_not_failed_is_an_error(database: Database, database_u
     settings = {"DATABASE_URL": database_url}
     assert run_here("job", "--once", **settings).returncode == 0
     for words, says in (
-        (["--id", "9999"], "no failed item has the id 9999"),
-        (["--id", "1", "--id", "3"], "no failed item has the id 1 or 3"),
+        (["--id", "9999"], "no item has the id 9999"),
+        (["--id", "1", "--id", "3"], "item 1 has the status succeeded, no item has the id 3"),
         (["--code", "nosuchcode"], "no failed item has the code nosuchcode"),
     ):
         done = run_here("retry", *words, **settings)

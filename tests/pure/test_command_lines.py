@@ -1,8 +1,28 @@
 """What a command line shows of itself."""
 
+from typing import Any
+
 import pytest
 
 from batchline.redaction import urls
+from scripts.reference_pages import commands
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_the_terminal_and_not_the_source_wraps_a_help_text(name: str, command: Any) -> None:
+    for paragraph in command.help.split("\n\n"):
+        assert "\n" not in paragraph
+
+
+def test_the_help_of_predict_begins_with_its_required_option() -> None:
+    [predict] = [command for name, command in commands() if name == "batchline predict"]
+    panels = [getattr(each, "rich_help_panel", None) for each in predict.params]
+    named = list(dict.fromkeys(filter(None, panels)))
+    assert named[:2] == ["Model", "Files"]
+    assert {each.name for each in predict.params if not getattr(each, "rich_help_panel", None)} == {
+        "sources",
+        "database_url",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run, so that `--help` is quick."""
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -38,6 +39,22 @@ app.add_typer(audit.app)
 app.add_typer(models.models_app, name="models")
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(maintenance.db_app, name="db")
+
+
+def _join_lines(group: typer.Typer) -> None:
+    """Join the lines of each paragraph of a help text, so that the terminal's width wraps it.
+
+    Rich would keep the line breaks of the source in all paragraphs except the first.
+    """
+    for command in group.registered_commands:
+        text = inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _join_lines(inner.typer_instance)
+
+
+_join_lines(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -29,7 +29,9 @@ WIDTH_OF_DATE = 10
 
 keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
-KeyName = Annotated[str, typer.Argument(help="Name of the client that has the key.")]
+KeyName = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the client that has the key.")
+]
 
 
 def _rate(text: str) -> float:
@@ -136,14 +138,17 @@ def revoke(name: KeyName, database_url: DatabaseUrl = None) -> None:
     """
     from batchline.db.cruds import keys
 
-    _check_name(name)
+    _check_is_no_key(name)
+    unknown = _error(f"no API key has the name {name!r}", "run `batchline keys list`")
+    if not name.isprintable():  # the database might not take it
+        raise unknown
     who = actor()
     with opened_for_a_moment(configure({"database_url": database_url})) as database:
         is_new = database.transaction(lambda c: keys.revoke(c, name, who))
         with database.read() as connection:
             found = keys.find(connection, name)
     if found is None:
-        raise _error(f"no API key has the name {name!r}", "run `batchline keys list`")
+        raise unknown
     typer.echo(f"API key {name} is revoked" if is_new else f"API key {name} was revoked before")
 
 
@@ -194,16 +199,24 @@ def _check_same(known: "ApiKey", new: "NewKey") -> None:
 def _check_name(name: str) -> None:
     from batchline import api_keys
 
+    _check_is_no_key(name)
+    if not api_keys.is_name(name):
+        wrong = next((each for each in name if not api_keys.is_of_name(each)), None)
+        got = f"{len(name)} characters" if wrong is None else f"{wrong!r} in {name[:80]!r}"
+        raise _error(
+            f"the name of an API key must be 1 to {api_keys.MAX_NAME_LENGTH} letters, digits, "
+            f"dots, underscores or dashes, got {got}",
+            "choose another name",
+        )
+
+
+def _check_is_no_key(name: str) -> None:
+    from batchline import api_keys
+
     if name.startswith(api_keys.PREFIX):  # it may be a key, which no output may show
         raise _error(
             f"the name of an API key must not begin with {api_keys.PREFIX}",
             "give the name of the key, not the key",
-        )
-    if not api_keys.is_name(name):
-        raise _error(
-            f"the name of an API key must be 1 to {api_keys.MAX_NAME_LENGTH} printable characters "
-            f"without a space at either end, got {name[:80]!r}",
-            "use letters, digits, dots and dashes",
         )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from batchline.registry.renewal import Renewal
 
 IDS_IN_A_STATEMENT = 1_000
+IDS_IN_ERROR = 5
 IDS_IN_AUDIT = 20
 """Ids of `retry --id` that the audit log names."""
 
@@ -83,8 +84,8 @@ def retry(
         if code is not None and message is not None:
             parts = _of_group(database, code, message)
         total = retries.retry(database, parts, code, actor(), asked)
-    if not total and not everything:
-        raise _nothing_to_retry(item_id or [], code, message)
+        if not total and not everything:
+            raise _nothing_to_retry(database, item_id or [], code, message)
     if item_id and total < len(ids := set(item_id)):
         missing = len(ids) - total
         are = "is not the id of a failed item" if missing == 1 else "are not ids of failed items"
@@ -141,13 +142,25 @@ def _print_replacement(replacement: "Replacement", settings: "Settings") -> None
 
 
 def _nothing_to_retry(
-    item_ids: Sequence[int], code: str | None, message: str | None
+    database: "Database", item_ids: Sequence[int], code: str | None, message: str | None
 ) -> "ItemNotFound":
     from batchline.errors import ItemNotFound
 
-    wanted = f"the code {code}" if code is not None else f"the id {' or '.join(map(str, item_ids))}"
-    wanted += "" if message is None else f" and the message {message}"
-    return ItemNotFound(
-        f"no failed item has {wanted}",
-        hint="run `batchline failures` to see which items failed",
+    detail = f"no failed item has the code {code}"
+    detail += "" if message is None else f" and the message {message}"
+    if code is None:
+        detail = _why_not_failed(database, list(dict.fromkeys(item_ids))[:IDS_IN_ERROR])
+    return ItemNotFound(detail, hint="run `batchline failures` to see which items failed")
+
+
+def _why_not_failed(database: "Database", item_ids: Sequence[int]) -> str:
+    from batchline.db.cruds import items
+
+    with database.read() as connection:
+        known = items.statuses(connection, item_ids)
+    return ", ".join(
+        f"item {each} has the status {known[each]}"
+        if each in known
+        else f"no item has the id {each}"
+        for each in item_ids
     )

@@ -1,49 +1,57 @@
 """The options about a model file, which several commands share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from batchline.ml.examination.report import Choices
 
-File = Annotated[str, typer.Argument(help="Path of an ONNX file or an MLflow model, or a URL.")]
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="Path of an ONNX file or an MLflow model, or a URL.")
+]
+
+
+def _option(*names: str, **more: Any) -> Any:
+    return typer.Option(*names, rich_help_panel="Model file", **more)
+
+
 Labels = Annotated[
-    Path | None, typer.Option(help="Name the classes with a JSON file: index to name, or a list.")
+    Path | None, _option(help="Name the classes with a JSON file: index to name, or a list.")
 ]
 Sample = Annotated[
     Path | None,
-    typer.Option(help="Validate it with rows from this file, as in POST /predict."),
+    _option(help="Validate it with rows from this file, as in POST /predict."),
 ]
 Probabilities = Annotated[
-    str | None, typer.Option(metavar="OUTPUT", help="Take the probabilities from this output.")
+    str | None, _option(metavar="OUTPUT", help="Take the probabilities from this output.")
 ]
 RowsAxis = Annotated[
     str | None,
-    typer.Option(metavar="AXIS", help="Find the rows along this axis: a number, a name, or none."),
+    _option(metavar="AXIS", help="Find the rows along this axis: a number, a name, or none."),
 ]
 AllowNonFinite = Annotated[
-    bool, typer.Option("--allow-non-finite", help="Write NaN and infinity as strings.")
+    bool, _option("--allow-non-finite", help="Write NaN and infinity as strings.")
 ]
 Features = Annotated[
     str | None,
-    typer.Option(
+    _option(
         metavar="NAMES",
         help="Name the values of a row, separated by commas, or by the header of a CSV file.",
     ),
 ]
 Missing = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAMES", help="Accept null for these features, or all."),
+    _option(metavar="NAMES", help="Accept null for these features, or all."),
 ]
 NoMissing = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAMES", help="Reject null for these features, or all."),
+    _option(metavar="NAMES", help="Reject null for these features, or all."),
 ]
 MissingText = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         metavar="TEXT",
         help="Pass this to the model for null in string inputs. NAME=TEXT: in this input.",
     ),

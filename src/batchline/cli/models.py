@@ -177,7 +177,9 @@ def show(
 @models_app.command()
 def activate(
     name: ModelName,
-    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")],
+    version: Annotated[
+        int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")
+    ],
     database_url: DatabaseUrl = None,
 ) -> None:
     """Predict with this version from now on. A run in progress switches at its next batch."""
@@ -192,7 +194,9 @@ def activate(
 @models_app.command()
 def remove(
     name: ModelName,
-    version: Annotated[int, typer.Argument(min=1, help="Number of the version.")],
+    version: Annotated[
+        int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")
+    ],
     database_url: DatabaseUrl = None,
 ) -> None:
     """Delete the file of a version that is not active.

@@ -99,7 +99,7 @@ LogFormat = Annotated[
     str | None,
     _setting("Log as console (for people) or json.", "LOG_FORMAT; default: console"),
 ]
-ModelName = Annotated[str, typer.Argument(help="Choose the model with this name.")]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Choose the model with this name.")]
 VersionNumber = Annotated[
     int | None,
     typer.Option(

@@ -16,6 +16,11 @@ EXAMPLES = 3
 POINTER = r"\bdata(?:/[^/\s:]+)+"
 VALUE = r"""'[^']*'|"[^"]*"|(?<!\w)[-+]?\d[\d.,_]*(?:[eE][-+]?\d+)?"""
 POINTERS_AND_VALUES = re.compile(f"(?P<pointer>{POINTER})|{VALUE}")
+POSITIONS_AND_COUNTS = re.compile(
+    r"line \d+ column \d+ \(char \d+\)|Expecting '[,:]' delimiter"
+    r"|expected \d+ values?(?: as in the list before)?, got \d+"
+)
+"""Parts of Batchline's own messages whose numbers and quotes are not values of a row."""
 ROW = re.compile(r"/(\d+|\*)(?=/|$)")
 """The first number in a pointer. The others say which value of a row it is."""
 MASK = "*"
@@ -25,7 +30,8 @@ MASK = "*"
 class Group:
     """Failed items of one model with the same code and, apart from values, the same message.
 
-    `newest` is None if no time of a failure can be read.
+    `newest` is None if no time of a failure can be read. `example_message` is that of the first of
+    `examples`. It is None if it could show a value of a row, or shows no more than `message`.
     """
 
     code: str
@@ -34,6 +40,7 @@ class Group:
     newest: datetime | None
     items: int = 0
     examples: list[int] = field(default_factory=list)
+    example_message: str | None = None
 
 
 def masked(message: str) -> str:
@@ -47,6 +54,12 @@ def masked(message: str) -> str:
         return MASK if pointer is None else ROW.sub(f"/{MASK}", pointer, count=1)
 
     return POINTERS_AND_VALUES.sub(mask, message)
+
+
+def without_values(message: str) -> str | None:
+    """Return a message that differs from its masked form, unless it could show a value of a row."""
+    rest = POSITIONS_AND_COUNTS.sub("", re.sub(POINTER, "", message))
+    return None if re.search(VALUE, rest) or message == masked(message) else message
 
 
 def groups(
@@ -63,7 +76,10 @@ def groups(
     for row in islice(_newest_first(connection, code, model), limit):
         read += 1
         key = row.code, masked(row.detail), row.model
-        group = found.setdefault(key, Group(*key, newest=row.created_at))
+        if key not in found:
+            example = without_values(row.detail)
+            found[key] = Group(*key, newest=row.created_at, example_message=example)
+        group = found[key]
         group.newest = max(filter(None, [group.newest, row.created_at]), default=None)
         if row.item_id != last_item.get(key):  # else another version failed in the same way
             last_item[key] = row.item_id

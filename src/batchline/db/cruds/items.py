@@ -105,6 +105,12 @@ def get_many(connection: Connection, item_ids: Sequence[int]) -> dict[int, Store
     return {item.id: item for item in found}
 
 
+def statuses(connection: Connection, item_ids: Sequence[int]) -> dict[int, str]:
+    """Return the status of each of these items that exists."""
+    query = select(items.c.id, items.c.status).where(items.c.id.in_(item_ids))
+    return {row.id: str(row.status) for row in connection.execute(query)}
+
+
 def list_page(
     connection: Connection, filters: Filters = NO_FILTERS, *, after: int | None = None, limit: int
 ) -> Page:
