@@ -226,6 +226,7 @@ def test_a_string_is_no_list_of_names(iris: batchline.Model) -> None:
         ("give it: add --sample ROWS.json", "give it: add sample=ROWS.json"),
         ("name them with --missing", "name them with missing"),
         ("--rename OLD=NEW, or to --keep", "rename=OLD=NEW, or to keep"),
+        ("add --delimiter '\\t'", r"add read=ReadOptions(delimiter='\t')"),
         ("add --encoding utf-16", "add read=ReadOptions(encoding='utf-16')"),
         ("add --encoding with that", "add read=ReadOptions(encoding='…') with that"),
         ("add --output-format csv", "add write=WriteOptions(format='csv')"),

@@ -27,7 +27,7 @@ def in_python(text: str) -> str:
 
 
 def _argument(found: re.Match[str]) -> str:
-    name, value = found.group(1), (found.group(2) or "").strip("'")
+    name, value = found.group(1), (found.group(2) or "").strip("'").replace("\\t", "\t")
     if name in READ:
         return f"read=ReadOptions({name}={value or '…'!r})"
     if name in FORMATS:
