@@ -99,6 +99,17 @@ def test_a_target_with_a_host_of_its_own_does_not_replace_the_header(api: Servic
     assert raw(api, b"GET /items HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 421 ")
 
 
+def test_a_field_after_the_body_is_not_one_of_the_head(api: Service) -> None:
+    """A proxy checks the head and may pass on what follows the body."""
+    head = b"POST /predict HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n"
+    body = b"Transfer-Encoding: chunked\r\n\r\n0\r\n%b\r\n"
+    fields = b"Host: localhost\r\nOrigin: http://evil.example\r\n"
+    refused = raw(api, head.replace(b"Host: %b\r\n", b"") + body % fields)
+    assert refused.startswith(b"HTTP/1.1 421 "), refused  # it has no Host
+    read = raw(api, head % b"localhost" + body % fields)
+    assert b"invalid_json" in read, read  # neither a second Host nor an Origin
+
+
 INNER = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 34\r\n\r\n"
 INNER += b'{"data": [[5.1, 3.5, 1.4, 0.2]]}  '
 

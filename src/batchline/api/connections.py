@@ -79,6 +79,7 @@ class Connection(HttpToolsProtocol):
         self._bytes_without_body = 0
         self._all.without_head.pop(self, None)
         super().on_headers_complete()
+        self.headers = []  # trailers, which are not part of the head: they may hold any key or host
 
     def on_body(self, body: bytes) -> None:
         self._bytes_without_body = 0
