@@ -7,10 +7,11 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
+from batchline.api.access import Auth
 from batchline.api.app import create_app
 from batchline.api.roles import NEEDS, Open, methods_of, routes_of
 from batchline.api_keys import Role
-from batchline.cli.exposure import listen_if_allowed, log_listening
+from batchline.cli.exposure import listen_if_allowed, log_listening, rules_of
 from batchline.configurations import Settings, read_settings
 from batchline.constants import KEYS_LIFETIME
 from batchline.db.database import Database
@@ -175,6 +176,17 @@ def test_an_api_that_is_protected_listens_anywhere(iris_url: str, auth: str, has
         revoke_key(iris_url, "write")  # it counts
     with closing(Database(iris_url)) as database:
         listen_if_allowed(settings(iris_url, "0.0.0.0", auth), database, "api").close()
+
+
+def test_other_machines_need_a_key_although_an_sql_client_deletes_all(iris_url: str) -> None:
+    add_key(iris_url)
+    found = settings(iris_url, "0.0.0.0")
+    with closing(Database(iris_url)) as database:
+        with listen_if_allowed(found, database, "api") as listener:
+            assert rules_of(found, listener).auth is Auth.ON
+        found = settings(iris_url, "127.0.0.1")
+        with listen_if_allowed(found, database, "api") as listener:
+            assert rules_of(found, listener).auth is Auth.AUTO
 
 
 def settings(url: str, host: str, auth: str = "auto") -> Settings:

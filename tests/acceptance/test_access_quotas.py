@@ -102,3 +102,19 @@ def test_an_upload_ends_when_its_key_is_revoked(iris_url: str) -> None:
         assert (end["done"], end["error"]["code"]) == (False, "unauthorized")
         assert end["registered"] > 0
         assert end["from_line"] == end["registered"] + 1
+
+
+def test_an_upload_to_an_open_api_ends_when_the_first_key_is_created(iris_url: str) -> None:
+    async def lines() -> AsyncIterator[bytes]:
+        yield f"{LINE}\n".encode() * 2 * (UPLOAD_BLOCK_BYTES // len(LINE))
+        add_key(iris_url)
+        clock.ahead += KEYS_LIFETIME
+        yield f"{LINE}\n".encode() * 2 * (UPLOAD_BLOCK_BYTES // len(LINE))
+
+    clock = Clock()
+    with api(iris_url) as client:
+        client.state.keys._clock = clock
+        response = client.post("/items", content=lines())
+        end = json.loads(response.text.splitlines()[-1])
+        assert (end["done"], end["error"]["code"]) == (False, "unauthorized")
+        assert end["registered"] > 0

@@ -242,6 +242,7 @@ def test_a_key_file_that_cannot_be_written_or_read_is_an_error(
     create = ("keys", "create", "shop", "--role", "write", "--key-file")
     assert "cannot be written: No such file" in error_of(batchline(*create, tmp_path / "no" / "k"))
     assert "is a folder" in error_of(batchline(*create, tmp_path))
+    assert "cannot be read: File name too long" in error_of(batchline(*create, "k" * 300))
     assert listed(batchline) == []
 
 
@@ -367,6 +368,19 @@ def test_control_characters_that_an_sql_client_wrote_do_not_reach_the_terminal(
     assert "\x1b" not in batchline("keys", "list").stdout
     assert "\x1b" not in batchline("audit").stdout
     assert audited(batchline)[-1]["detail"] == "not json"
+
+
+def test_what_an_sql_client_wrote_can_be_listed_and_revoked(batchline: Batchline, url: str) -> None:
+    with sqlite3.connect(file_of(url)) as connection:
+        insert = "INSERT INTO api_keys (name, role, sha256, rate, items_per_day) VALUES "
+        connection.execute(f"{insert} (x'ff', 'read', '1', 'fast', 'many')")
+        connection.execute(f"{insert} ('two words', 'admin', '2', NULL, -5)")
+        connection.execute("INSERT INTO audit_entries (actor, action) VALUES (x'ff', 'none')")
+    assert batchline("keys", "list").returncode == batchline("audit").returncode == 0
+    assert [key["name"] for key in listed(batchline)] == ["b'\\xff'", "two words"]
+    assert audited(batchline)[-1]["actor"] == "b'\\xff'"
+    assert batchline("keys", "revoke", "two words").stdout == "API key two words is revoked\n"
+    assert listed(batchline)[1]["revoked_at"]
 
 
 def test_a_change_that_cannot_be_audited_is_not_made(batchline: Batchline, url: str) -> None:

@@ -16,7 +16,7 @@ from batchline.access_errors import Forbidden, Unauthorized
 from batchline.api import problems
 from batchline.api.browsers import check_origin
 from batchline.api.hosts import Hosts
-from batchline.api.keys import OF_SCOPE
+from batchline.api.keys import OF_SCOPE, WHILE_OPEN
 from batchline.api.roles import Open, RouteNeeds, routes_of
 from batchline.api.state import ApiState
 from batchline.api_keys import PREFIX, Role, digest
@@ -94,6 +94,8 @@ class Access:
             self._rules.hosts.check(fields.get(b"host", b""), scope["server"])
         if scope["method"] not in SAFE_METHODS:
             check_origin(fields, self._rules.origins)
+        if is_open and self._rules.auth is Auth.AUTO:
+            scope[WHILE_OPEN] = state.keys.check_none_exists
         if is_open or isinstance(need, Open):
             return None
         sha256 = _sha256(fields.get(b"authorization"), scope)

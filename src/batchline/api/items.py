@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from batchline.api.filters import ItemQuery, PageQuery, to_filters
-from batchline.api.keys import key_of
+from batchline.api.keys import WHILE_OPEN, key_of
 from batchline.api.requests import REFUSALS, to_key
 from batchline.api.responses import json_response, known_problems
 from batchline.api.schemas import (
@@ -183,7 +183,8 @@ async def register_lines(request: Request) -> Upload:
             "an upload cannot have the header Idempotency-Key",
             hint="give each line an idempotency_key instead",
         )
-    return Upload(state.uploads, state.signatures.latest, state.owner_of(request.scope))
+    owner, while_open = state.owner_of(request.scope), request.scope.get(WHILE_OPEN)
+    return Upload(state.uploads, state.signatures.latest, owner, while_open)
 
 
 def _item(record: StoredItem) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 from starlette.types import Scope
 
+from batchline.access_errors import Unauthorized
 from batchline.api.quotas import Quotas
 from batchline.constants import (
     KEYS_LIFETIME,
@@ -26,6 +27,8 @@ from batchline.errors import BatchlineError, DatabaseUnavailable
 log = structlog.get_logger(__name__)
 
 OF_SCOPE = "batchline.api_key"
+WHILE_OPEN = "batchline.while_open"
+"""The check of a request that needs no key only because none exists."""
 
 
 def key_of(scope: Scope) -> ApiKey | None:
@@ -78,6 +81,15 @@ class KeyReader:
             DatabaseUnavailable: the keys have never been read.
         """
         return (await self._latest()).exist
+
+    async def check_none_exists(self) -> None:
+        """Check that a request without a key may go on, if it takes long.
+
+        Raises:
+            Unauthorized: the first key was created since the request began.
+        """
+        if await self.exist():
+            raise Unauthorized("an API key is required by now", hint="use an API key")
 
     def known(self, sha256: str) -> ApiKey | None:
         """Return the key with this hash if `find` would return it without reading the keys."""

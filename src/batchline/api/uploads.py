@@ -135,6 +135,7 @@ class Upload(Response):
     Args:
         signatures: returns the active versions' signatures, which may change during an upload.
         owner: for whom the items are registered, if this is known.
+        while_open: checks that an upload without an owner may go on.
         timeout: seconds in which the client must send or read `UPLOAD_PROGRESS_BYTES`.
     """
 
@@ -145,6 +146,7 @@ class Upload(Response):
         bulk: UploadPool,
         signatures: Callable[[], Awaitable[Signatures]],
         owner: Owner | None = None,
+        while_open: Callable[[], Awaitable[None]] | None = None,
         timeout: float = UPLOAD_TIMEOUT,
     ) -> None:
         super().__init__()
@@ -152,6 +154,7 @@ class Upload(Response):
         self._bulk = bulk
         self._signatures = signatures
         self._owner = owner
+        self._check = while_open if owner is None else owner.check
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
         self._tried = 0  # the last line of the latest transaction
@@ -209,8 +212,8 @@ class Upload(Response):
         try:
             while group := await coming:
                 coming = asyncio.ensure_future(anext(groups, None))
-                if self._owner is not None:
-                    await self._owner.check()
+                if self._check is not None:
+                    await self._check()
                 allowed = self._within_quota(group)
                 self._tried = allowed.last
                 answers = await self._store(allowed)

@@ -40,7 +40,7 @@ def audit(
         found = audit.newest(reading, limit)
     if as_json:
         entries = [_as_json(each) for each in found]
-        typer.echo(json.dumps({"entries": entries}, ensure_ascii=False))
+        typer.echo(json.dumps({"entries": entries}, ensure_ascii=False, default=str))
         return
     for each in found:
         typer.echo(printable(_line(each)))
@@ -50,7 +50,7 @@ def audit(
 
 def _line(entry: "Entry") -> str:
     words = (time_text(entry.created_at), entry.actor, entry.action, entry.subject, entry.detail)
-    return "  ".join(filter(None, words))
+    return "  ".join(map(str, filter(None, words)))
 
 
 def _as_json(entry: "Entry") -> dict[str, object]:

@@ -102,8 +102,11 @@ def _is_loopback(listener: socket.socket) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def rules_of(settings: "Settings") -> "Rules":
-    """Return the rules for access, and log if no keys are checked."""
+def rules_of(settings: "Settings", listener: socket.socket | None = None) -> "Rules":
+    """Return the rules for access, and log if no keys are checked.
+
+    If other machines can reach the listener, keys are required even if an SQL client deletes them.
+    """
     import structlog
 
     from batchline.api.access import Auth, Rules
@@ -114,5 +117,7 @@ def rules_of(settings: "Settings") -> "Rules":
         structlog.get_logger(__name__).warning(
             "AUTH=off: the API requires no keys, so a proxy must check who its clients are"
         )
+    if auth is Auth.AUTO and listener is not None and not _is_loopback(listener):
+        auth = Auth.ON
     hosts = Hosts(settings.hosts) if settings.hosts else Hosts.by_default(settings.host)
     return Rules(auth, hosts, settings.origins)

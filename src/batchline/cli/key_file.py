@@ -10,6 +10,18 @@ from batchline.errors import ConfigurationError
 MAX_BYTES = 4096
 
 
+def exists(path: Path) -> bool:
+    """Return whether there is a file.
+
+    Raises:
+        ConfigurationError: its folder cannot be searched, or its name is too long.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _unusable(path, "cannot be read", error) from error
+
+
 def read(path: Path) -> str:
     """Return the key in this file.
 

@@ -123,7 +123,7 @@ def list_keys(
         used = {key: items for (key, _), items in usage.of_day(reading, today).items()}
     if as_json:
         shown = [_as_json(each, _used_today(each, used)) for each in found]
-        typer.echo(json.dumps({"keys": shown}, ensure_ascii=False))
+        typer.echo(json.dumps({"keys": shown}, ensure_ascii=False, default=str))
     elif found:
         _print_table(found, used)
     else:
@@ -158,7 +158,7 @@ def _of_file(database: "Database", name: str, path: Path) -> str:
     from batchline.cli import key_file
     from batchline.db.cruds import keys
 
-    if not path.exists():
+    if not key_file.exists(path):
         with database.read() as connection:
             known = keys.find(connection, name)
         if known is not None:
@@ -255,12 +255,17 @@ def _print_table(found: "Sequence[ApiKey]", used: "Mapping[int, int]") -> None:
             each.role,
             minute_text(each.created_at, "-"),
             minute_text(each.last_used_at, "never"),
-            "-" if each.rate is None else f"{each.rate:g}",
-            "-" if today is None else f"{today:,} of {each.items_per_day:,}",
+            "-" if each.rate is None else _limit(each.rate, "g"),
+            "-" if today is None else f"{today:,} of {_limit(each.items_per_day, ',')}",
             minute_text(each.revoked_at, "-"),
         )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        table.add_row(*(Text(printable(str(cell))) for cell in cells))
     Console().print(table)
+
+
+def _limit(limit: object, form: str) -> str:
+    """Return a limit as text. SQLite lets clients store any type."""
+    return format(limit, form) if isinstance(limit, int | float) else str(limit)
 
 
 def _as_json(key: "ApiKey", items_today: int | None) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def api(
     from batchline.api.server import serve
     from batchline.machine import collect_garbage_rarely
 
-    application, rules = create_app(settings), rules_of(settings)
+    application, rules = create_app(settings), rules_of(settings, listener)
     collect_garbage_rarely()
     serve(application, listener, rules)
 
