@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchline.access_errors import QuotaExceeded
-from batchline.api.quotas import Quotas
+from batchline.api.quotas import Owner, Quotas
 from batchline.api_keys import Role
 from batchline.db.cruds import keys, usage
 from batchline.db.cruds.keys import ApiKey
@@ -66,13 +66,34 @@ def test_a_key_gets_exactly_its_items_and_new_ones_on_the_next_day(database: Dat
             quotas.admit(key, registers=True)
         assert refused.value.headers["Retry-After"] == str(12 * 3600)
         quotas.admit(key, registers=False)
-        quotas.give_back(key, 3)
+        quotas.give_back(key, 3, day.now.date())
         assert quotas.take(key, 4) == 3
         day.now += timedelta(hours=12)
         assert quotas.take(key, 7) == 7
 
     run(database, test)
     assert (used(database), used(database, NOON + timedelta(days=1))) == (10, 7)
+
+
+@SQLITE
+def test_what_is_not_stored_after_midnight_is_given_back_to_the_day_before(
+    database: Database,
+) -> None:
+    key = key_with(database, 10)
+
+    async def test(both: list[Quotas], day: Day) -> None:
+        async def find(_: str) -> ApiKey:
+            return key
+
+        quotas, _ = both
+        upload = Owner(key, quotas, find)
+        assert upload.take(9) == 9
+        day.now += timedelta(hours=12)
+        upload.give_back(8)
+        assert quotas.take(key, 99) == 10
+
+    run(database, test)
+    assert (used(database), used(database, NOON + timedelta(days=1))) == (1, 10)
 
 
 def test_the_counts_of_all_processes_add_up(database: Database) -> None:

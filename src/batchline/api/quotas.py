@@ -46,6 +46,7 @@ class Owner:
         self._key = key
         self._quotas = quotas
         self._find = find
+        self._taken_on = quotas.today()
 
     async def check(self) -> None:
         """Check that a request that takes long may go on.
@@ -58,11 +59,12 @@ class Owner:
 
     def take(self, items: int) -> int:
         """Count items that are to be stored, and return how many of them may be."""
+        self._taken_on = self._quotas.today()
         return self._quotas.take(self._key, items)
 
     def give_back(self, items: int) -> None:
         """Take back items that were not stored."""
-        self._quotas.give_back(self._key, items)
+        self._quotas.give_back(self._key, items, self._taken_on)
 
     def exceeded(self) -> QuotaExceeded:
         """Return the error of a key without items for today."""
@@ -131,10 +133,10 @@ class Quotas:
             self._save_later()
         return taken
 
-    def give_back(self, key: ApiKey, items: int) -> None:
-        """Take back items that were not stored."""
+    def give_back(self, key: ApiKey, items: int, taken_on: date) -> None:
+        """Take back items that were not stored. The next day may have begun since they counted."""
         if key.items_per_day is not None and items:
-            self._unsaved[key.id, self.today()] -= items
+            self._unsaved[key.id, taken_on] -= items
             self._save_later()
 
     def exceeded(self, key: ApiKey) -> QuotaExceeded:

@@ -71,13 +71,14 @@ class ApiState:
         """
         if api_key is None:
             return await self.write_queue.register(item, key)
+        today = self.quotas.today()
         if not self.quotas.take(api_key, 1):
             raise self.quotas.exceeded(api_key)
         try:
             return await self.write_queue.register(item, key, api_key.id)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
-                self.quotas.give_back(api_key, 1)
+                self.quotas.give_back(api_key, 1, today)
             raise
 
     async def find(self, key: str, body: bytes, api_key: ApiKey | None) -> int | None:
