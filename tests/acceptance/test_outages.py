@@ -228,4 +228,7 @@ def test_without_a_published_model_registration_waits_for_one(tmp_path: Path) ->
         response = api.http.post("/predict", json={"data": [IRIS]})
         assert (response.status_code, response.json()["code"]) == (503, "no_model")
         assert run_here("job", "--once", DATABASE_URL=url).returncode == 0
-        assert api.register(IRIS) == 1
+        wait_for(
+            lambda: api.http.post("/predict", json={"data": [IRIS]}).status_code == 202,
+            "reading the models again",
+        )

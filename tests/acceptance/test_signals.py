@@ -41,7 +41,7 @@ def test_up_ends_when_its_job_cannot_be_replaced(tmp_path: Path) -> None:
         children = children_of(service.process.pid)
         job = next(child for child in children if b"job" in command_line(child))
         os.kill(job, signal.SIGKILL)
-        assert service.wait() != 0
+        assert service.wait() == 128 + signal.SIGKILL
         assert "process=job" in service.output
         assert "exit_status=SIGKILL" in service.output
         assert not any(is_alive(child) for child in children)

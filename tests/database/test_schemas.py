@@ -11,11 +11,11 @@ from batchline.db.database import Database
 from batchline.db.dialects.inserts import COPY_ROWS
 from batchline.db.migrations import upgrade
 from batchline.db.new_items import NewItems
-from batchline.errors import ConfigurationError
+from batchline.errors import ConfigurationError, DatabaseUnavailable
 from devservers.server import database_of
 from tests.conftest import Servers
 from tests.in_process import run_here
-from tests.service import IRIS, migrate
+from tests.service import IRIS, migrate, wait_for
 
 ITEM = f"[{IRIS}]"
 OPTIONS = "?options=-csearch_path%3Dapp,public"
@@ -43,6 +43,15 @@ def set_for_all(url: str, servers: Servers, *settings: str) -> None:
     server.execute(
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
     )
+    wait_for(lambda: answers(url), "a new session of the pooler")
+
+
+def answers(url: str) -> bool:
+    """Whether the pooler has noticed that its sessions have ended."""
+    try:
+        return scalar(url, "SELECT 1") == 1
+    except DatabaseUnavailable:
+        return False
 
 
 def scalar(url: str, query: str) -> object:

@@ -67,7 +67,8 @@ def up(
         if ended is not None:
             log_end(*ended)
     if ended is not None:
-        raise typer.Exit(ended[1] or 1)
+        status = ended[1]
+        raise typer.Exit(128 - status if status < 0 else status or 1)
     if any(children.statuses()):
         raise typer.Exit(128 + stop.signal)
 
