@@ -28,6 +28,10 @@ DEFAULT_WORKER_THREADS = min(4, max(2, cores()))
 cores do not help, and each one delays registrations on the same machine."""
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 """As browsers send it: in lower case, and without a slash at the end."""
+HOST_NAME = re.compile(
+    r"\*|(?:\*\.)?[\w-]+(?:\.[\w-]+)*\.?|\[?[0-9a-fA-F]*:[0-9a-fA-F:.]*\]?", re.ASCII
+)
+"""A name, or an IPv6 address, without a port, which `Host` may have or not."""
 DEFAULT_DATABASE_URL = "sqlite:///batchline.db"
 
 
@@ -174,6 +178,16 @@ class Settings(BaseModel):
                 if not getattr(self, name):
                     raise ValueError(f"{name.upper()} must be set with MYSQL_SERVER")
         return self
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_names(cls, text: str) -> str:
+        for each in _listed(text):
+            if not HOST_NAME.fullmatch(each):
+                raise ValueError(
+                    "names such as api.example.com, separated by commas, without ports"
+                )
+        return text
 
     @field_validator("cors_origins")
     @classmethod

@@ -68,6 +68,16 @@ def test_only_origins_as_browsers_send_them_can_be_allowed(origin: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "name", ["api.example:8000", "http://api.example", "api.example/", "*.", "a b", "[::1]:8000x"]
+)
+def test_a_name_that_no_request_can_have_is_not_allowed(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="must be names such as"):
+        read_settings(allowed_hosts=f"ok.example,{name}")
+    names = ("localhost", "a_b.example.", "*.example.org", "*", "10.0.0.1", "::1", "[::1]")
+    assert read_settings(allowed_hosts=", ".join(names)).hosts == names
+
+
 def test_five_variables_make_a_mysql_url(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"SERVER": "db", "PORT": "3307", "USER": "u", "PASSWORD": "p@/:", "DATABASE": "d"}
     for name, value in values.items():
