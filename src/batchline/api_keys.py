@@ -19,7 +19,7 @@ KEY = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{MIN_SECRET},{MAX_SECRET}}}", re.ASCI
 
 
 class Role(StrEnum):
-    """What a key allows. Each role includes the ones before it."""
+    """The rights of a key. Each role includes the ones before it."""
 
     READ = "read"
     WRITE = "write"

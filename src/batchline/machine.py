@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
 
     Otherwise it asks the kernel anew for each, which took a fifth of the time of `predict`.
     """
-    import ctypes  # which other commands need not import
+    import ctypes  # slow to import, and only this needs it
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

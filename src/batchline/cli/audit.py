@@ -29,7 +29,7 @@ def audit(
 ) -> None:
     """Show who changed models, keys or many items at once, the newest change first.
 
-    What SQL clients change is not recorded.
+    Changes by SQL clients are not recorded.
     """
     from batchline.db.cruds import audit
 

@@ -172,7 +172,7 @@ class Database:
             raise
 
     def _begin(self, options: dict[str, Any]) -> Connection:
-        """Return a connection whose transaction has begun.
+        """Return a connection on which a transaction has begun.
 
         Another one takes the place of a connection that was cut: nothing was sent on it yet. A
         pooler may have kept several that its server has cut.

@@ -16,8 +16,8 @@ from batchline.files.lists import fixed_lists, items_of
 from batchline.files.value_texts import is_list
 
 TEXT_HINT = (
-    "convert the texts to numbers, or read them from CSV. What `predict` keeps from CSV is text in "
-    "other formats"
+    "convert the texts to numbers, or read them from CSV. The columns that `predict` keeps from "
+    "CSV are text in other formats"
 )
 
 Report = Callable[[int, str, str, str], None]

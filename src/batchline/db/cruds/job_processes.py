@@ -14,7 +14,7 @@ from batchline.db.models import job_processes
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The report of a process: what it does, how fast its last run was, when its next run begins.
+    """A report: the activity of a process, the speed of its last run, the time of its next one.
 
     `error` is the code of the error with which the last run ended, or None.
     """
