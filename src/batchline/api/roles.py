@@ -36,7 +36,6 @@ NEEDS: Mapping[str, Need] = {
     "GET /health/live": Open.HEALTH,
     "GET /health/ready": Open.HEALTH,
     "GET /health/batch": Open.HEALTH,
-    "GET /metrics": Role.READ,
     "GET /docs": Open.STATIC,
     "GET /docs/start.js": Open.STATIC,
     "GET /docs/{name}": Open.STATIC,

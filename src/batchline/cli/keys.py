@@ -48,7 +48,7 @@ RoleName = Annotated[
     Role,
     typer.Option(
         **one_of(Role),
-        help="read: items, models and metrics. write: also register items. admin: also change "
+        help="read: items and models. write: also register items. admin: also change "
         "models, keys and many items at once.",
     ),
 ]

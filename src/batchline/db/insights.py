@@ -1,6 +1,6 @@
-"""How the service is doing: what `status`, `/health/batch` and the metrics show.
+"""The state of the service, as `batchline status` and `/health/batch` show it.
 
-All of them read it here, so that they agree.
+Both read it here, so that they agree.
 """
 
 import threading
