@@ -24,8 +24,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks import results, slow_model
+from benchmarks.classifier import TOLERANCE, WrongResults
 from benchmarks.files_data import DATA_SETS, DataSet
-from benchmarks.iris import TOLERANCE, WrongResults
 from benchmarks.job import positive
 
 EPILOG = """\
