@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from batchline import request_ids
 from batchline.api.filters import ItemQuery, PageQuery, to_filters
 from batchline.api.keys import WHILE_OPEN, key_of
 from batchline.api.requests import REFUSALS, to_key
@@ -109,7 +110,8 @@ async def register(request: Request) -> Response:
         return _registered(known)
     finally:
         state.bodies.release(body)
-    return _registered(await state.register(item, to_key(key, item), api_key))
+    request_id = request_ids.sent_in(request.scope["headers"])
+    return _registered(await state.register(item, to_key(key, item), api_key, request_id))
 
 
 def _registered(item_id: int) -> Response:
@@ -184,7 +186,8 @@ async def register_lines(request: Request) -> Upload:
             hint="give each line an idempotency_key instead",
         )
     owner, while_open = state.owner_of(request.scope), request.scope.get(WHILE_OPEN)
-    return Upload(state.uploads, state.signatures.latest, owner, while_open)
+    request_id = request_ids.sent_in(request.scope["headers"])
+    return Upload(state.uploads, state.signatures.latest, owner, while_open, request_id)
 
 
 def _item(record: StoredItem) -> dict[str, Any]:

@@ -87,14 +87,15 @@ class Group:
         self.custom_ids += custom_ids
         self.keys += keys
 
-    def new_items(self, api_key_id: int | None) -> NewItems:
-        """Return the valid lines as items to store, with the API key of their upload."""
+    def new_items(self, api_key_id: int | None, request_id: str | None) -> NewItems:
+        """Return the valid lines as items to store, with API key and id of their upload."""
         return NewItems(
             self.data,
             self.models,
             self.custom_ids,
             [None if key is None else key.owned_by(api_key_id) for key in self.keys],
             [api_key_id] * len(self.data),
+            [request_id] * len(self.data),
             self.refused,
             UPLOAD_LANE,
         )

@@ -62,7 +62,9 @@ class ApiState:
         api_key = key_of(scope)
         return None if api_key is None else Owner(api_key, self.quotas, self.keys.find)
 
-    async def register(self, item: NewItem, key: Key | None, api_key: ApiKey | None) -> int:
+    async def register(
+        self, item: NewItem, key: Key | None, api_key: ApiKey | None, request_id: str | None
+    ) -> int:
         """Store an item and return its id, or the id that the idempotency key has registered.
 
         Raises:
@@ -70,12 +72,12 @@ class ApiState:
             BatchlineError: see `WriteQueue.register`.
         """
         if api_key is None:
-            return await self.write_queue.register(item, key)
+            return await self.write_queue.register(item, key, request_id=request_id)
         today = self.quotas.today()
         if not self.quotas.take(api_key, 1):
             raise self.quotas.exceeded(api_key)
         try:
-            return await self.write_queue.register(item, key, api_key.id)
+            return await self.write_queue.register(item, key, api_key.id, request_id)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
                 self.quotas.give_back(api_key, 1, today)

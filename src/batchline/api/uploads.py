@@ -105,7 +105,9 @@ class UploadPool:
         check = partial(check_lines, lines, first, signatures, told)
         return await asyncio.get_running_loop().run_in_executor(self._checker, check)
 
-    async def store(self, group: Group, api_key_id: int | None) -> Sequence[Registered]:
+    async def store(
+        self, group: Group, api_key_id: int | None, request_id: str | None
+    ) -> Sequence[Registered]:
         """Store a group. Return an id or an error for each of its lines.
 
         Raises:
@@ -114,13 +116,15 @@ class UploadPool:
         """
         if not group.numbers:
             return []
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._storer, self._store, group, api_key_id)
+        store = partial(self._store, group, api_key_id, request_id)
+        return await asyncio.get_running_loop().run_in_executor(self._storer, store)
 
-    def _store(self, group: Group, api_key_id: int | None) -> Sequence[Registered]:
+    def _store(
+        self, group: Group, api_key_id: int | None, request_id: str | None
+    ) -> Sequence[Registered]:
         with self._health.watching():
             return self._database.transaction(
-                lambda c: idempotency.register(c, group.new_items(api_key_id))
+                lambda c: idempotency.register(c, group.new_items(api_key_id, request_id))
             )
 
     async def close(self) -> None:
@@ -136,6 +140,7 @@ class Upload(Response):
         signatures: returns the active versions' signatures, which may change during an upload.
         owner: for whom the items are registered, if this is known.
         while_open: checks that an upload without an owner may go on.
+        request_id: the id that the client sent, which all items get.
         timeout: seconds in which the client must send or read `UPLOAD_PROGRESS_BYTES`.
     """
 
@@ -147,6 +152,7 @@ class Upload(Response):
         signatures: Callable[[], Awaitable[Signatures]],
         owner: Owner | None = None,
         while_open: Callable[[], Awaitable[None]] | None = None,
+        request_id: str | None = None,
         timeout: float = UPLOAD_TIMEOUT,
     ) -> None:
         super().__init__()
@@ -154,6 +160,7 @@ class Upload(Response):
         self._bulk = bulk
         self._signatures = signatures
         self._owner = owner
+        self._request_id = request_id
         self._check = while_open if owner is None else owner.check
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
@@ -235,9 +242,9 @@ class Upload(Response):
 
     async def _store(self, group: Group) -> Sequence[Registered]:
         if self._owner is None:
-            return await self._bulk.store(group, None)
+            return await self._bulk.store(group, None, self._request_id)
         try:
-            answers = await self._bulk.store(group, self._owner.key_id)
+            answers = await self._bulk.store(group, self._owner.key_id, self._request_id)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
                 self._owner.give_back(len(group.numbers))

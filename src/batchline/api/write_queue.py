@@ -26,11 +26,12 @@ from batchline.errors import CommitUnknown, IntakeFull, ShuttingDown
 
 @dataclass(slots=True)
 class Registration:
-    """An item to store, with the idempotency key and the API key of its request."""
+    """An item to store, with the idempotency key, the API key and the id of its request."""
 
     item: NewItem
     key: Key | None
     api_key_id: int | None
+    request_id: str | None
 
 
 class WriteQueue:
@@ -45,7 +46,11 @@ class WriteQueue:
         )
 
     async def register(
-        self, item: NewItem, key: Key | None = None, api_key_id: int | None = None
+        self,
+        item: NewItem,
+        key: Key | None = None,
+        api_key_id: int | None = None,
+        request_id: str | None = None,
     ) -> int:
         """Store one item and return its id. If the key is known, return the id of its item.
 
@@ -65,7 +70,8 @@ class WriteQueue:
                 hint="send the request again in a moment",
             )
         stored = None if key is None else key.owned_by(api_key_id)
-        return await self._coalescer.submit(Registration(item, stored, api_key_id), len(item.data))
+        registration = Registration(item, stored, api_key_id, request_id)
+        return await self._coalescer.submit(registration, len(item.data))
 
     async def close(self) -> None:
         """Store the queued items, then end the thread."""
@@ -82,6 +88,7 @@ class WriteQueue:
             custom_ids=[each.item.custom_id for each in group],
             keys=[each.key for each in group],
             api_key_ids=[each.api_key_id for each in group],
+            request_ids=[each.request_id for each in group],
         )
         with self._health.watching():
             return self._database.transaction(lambda c: idempotency.register(c, new))

@@ -38,6 +38,7 @@ class NewItems:
     custom_ids: Sequence[str | None] = ()
     keys: Sequence[Key | None] = ()
     api_key_ids: Sequence[int | None] = ()
+    request_ids: Sequence[str | None] = ()
     refused: Mapping[int, BatchlineError] = field(default_factory=dict)
     lane: int = SINGLE_LANE
 
@@ -49,6 +50,8 @@ class NewItems:
             columns["lane"] = [self.lane] * len(self.data)
         if any(self.api_key_ids):
             columns["key_id"] = self.api_key_ids
+        if any(self.request_ids):
+            columns["request_id"] = self.request_ids
         if any(self.custom_ids):
             columns["custom_id"] = self.custom_ids
         if not set(self.models) <= {DEFAULT_MODEL}:
@@ -64,5 +67,6 @@ class NewItems:
             custom_ids=[self.custom_ids[place] for place in places] if self.custom_ids else (),
             keys=(),
             api_key_ids=[self.api_key_ids[place] for place in places] if self.api_key_ids else (),
+            request_ids=[self.request_ids[place] for place in places] if self.request_ids else (),
             refused={},
         )

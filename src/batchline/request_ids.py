@@ -1,0 +1,41 @@
+"""The id of a request, which finds it in the logs of its client, of the API and of the job."""
+
+import re
+import secrets
+from collections.abc import Iterable
+
+X_REQUEST_ID = b"x-request-id"
+TRACEPARENT = b"traceparent"
+
+MAX_LENGTH = 64
+
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:+/=-]{{0,{MAX_LENGTH - 1}}}".encode())
+"""The characters of UUIDs, ULIDs and base64. No line break or quotation mark gets into a log."""
+
+_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+
+def sent_in(fields: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the id that a client sent in its header, or None.
+
+    It is `X-Request-ID`, or else the trace id of `traceparent`. A value that is no id is ignored:
+    it must not cost a registration.
+    """
+    trace = None
+    for name, value in fields:
+        if name == X_REQUEST_ID:
+            if found := _ID.fullmatch(value.strip(b" \t")):
+                return found[0].decode()
+        elif name == TRACEPARENT and (found := _TRACE.fullmatch(value.strip(b" \t"))):
+            trace = found[1].decode()
+    return trace
+
+
+def new() -> str:
+    """Return an id for a request that was sent without one."""
+    return secrets.token_hex(8)
+
+
+def is_id(value: object) -> bool:
+    """Return whether a value of the table is an id. SQL clients may store anything there."""
+    return isinstance(value, str) and _ID.fullmatch(value.encode(errors="replace")) is not None
