@@ -162,6 +162,23 @@ def deadly(path: Path) -> Path:
     return _save(path, [node], [x], [y], [smallest])
 
 
+def deadly_to_load(path: Path) -> Path:
+    """As `doubling`, but ends the process that loads it.
+
+    ONNX Runtime computes constants while it loads a model, and this quotient does not fit.
+    """
+    constants = [
+        make_tensor("smallest", INT64, [1], [-(2**63)]),
+        make_tensor("b", INT64, [1], [-1]),
+    ]
+    nodes = [
+        make_node("Div", ["smallest", "b"], ["quotient"]),
+        make_node("Cast", ["quotient"], ["constant"], to=FLOAT),
+        make_node("Add", ["x", "constant"], ["doubled"]),
+    ]
+    return _save(path, nodes, [_floats("x", "n", 2)], [_floats("doubled", "n", 2)], constants)
+
+
 def slow(path: Path) -> Path:
     """Rows of one integer, and gives it; counts up to the largest, a second for each million."""
     n, one = make_tensor_value_info("n", INT64, []), make_tensor("one", INT64, [1], [1])

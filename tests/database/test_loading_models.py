@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchline.constants import DEFAULT_MODEL
+from batchline.db import claims
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
@@ -15,9 +16,11 @@ from batchline.errors import ModelUnavailable
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
 from batchline.registry.loaded import ModelCache
+from batchline.registry.loads import LoadRecord, Loads, MayLoad, Place
 from batchline.registry.version import Version
 from batchline.task.hand import Hand
-from batchline.task.job import Job
+from batchline.task.job import Job, Outcome
+from batchline.task.run import Run
 from batchline.task.worker import Worker
 from tests import models
 from tests.jobs import EVERYTHING, add_model
@@ -84,3 +87,35 @@ def test_a_model_that_has_loaded_late_is_used(database: Database, tmp_path: Path
         cache._failed.clear()  # as after MODEL_RETRY_INTERVAL
         assert cache.predictor(cache.slow).signature == cache.slow.signature
         assert cache.loads == 1
+
+
+def predicted(database: Database, loads: Loads, *, suspects: bool = False) -> Outcome:
+    """What a process of a job does that knows this much."""
+    cache = ModelCache(database, Runtime(), EVERYTHING, loads)
+    run = Run(
+        Job(database, cache, Hand(database, "me"), threading.Event()), 1, lambda outcome: None
+    )
+    if suspects:
+        return run.execute_suspects()
+    run._predict_free()
+    return run._outcome
+
+
+def test_a_model_that_ended_the_worker_process_is_left_to_the_suspects_process(
+    database: Database, tmp_path: Path
+) -> None:
+    deadly = add_model(database, models.doubling(tmp_path / "deadly.onnx"), name="deadly")
+    add_model(database, models.negated(tmp_path / "quick.onnx"))
+    record = LoadRecord()
+    for _ in range(2):
+        record.begin(Place.WORKER, deadly.id)
+        record.process_ended(Place.WORKER, has_crashed=True)
+    new = NewItems(["[[1, 2]]"] * 4, ["deadly", DEFAULT_MODEL] * 2)
+    database.transaction(lambda connection: items.register(connection, new))
+    assert predicted(database, Loads(record, Place.WORKER)).succeeded == 2
+    with database.read() as connection:
+        assert claims.has_suspects(connection)
+    assert predicted(database, Loads(record, Place.ISOLATION), suspects=True).succeeded == 2
+    assert record.may_load(Place.WORKER, deadly.id) is MayLoad.YES
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM claims").scalar_one() == 0

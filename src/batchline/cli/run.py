@@ -97,10 +97,15 @@ def run_backfill(
 def _assigned_job(
     database: "Database", settings: "Settings", stop: "StopEvent", assignment: "Assignment"
 ) -> "Job":
-    """Return the job of this process. The items of its predecessor, which died, become suspects."""
+    """Return the job of this process.
+
+    The items of its predecessor, which died, become suspects, unless it died while it loaded a
+    model and did nothing else.
+    """
     job = make_job(database, settings, stop, assignment)
     if assignment.predecessor is not None:
-        job.hand.expire(f"{assignment.predecessor}-")
+        end = job.hand.release_of if assignment.is_blameless else job.hand.expire
+        end(f"{assignment.predecessor}-")
     return job
 
 

@@ -131,6 +131,7 @@ def _in_json(found: "Insights") -> dict[str, Any]:
             for each in found.backfills
         ],
         "models": dict(found.versions),
+        "models_not_loaded": sorted(found.not_loaded),
     }
 
 
@@ -183,7 +184,10 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
     for backfill in found.backfills:
         of = f"{backfill.model} version {backfill.version}"
         yield "backfill", f"{of}: {backfill.share:.0%} of its items claimed"
-    versions = ", ".join(f"{name} version {version}" for name, version in found.versions.items())
+    versions = ", ".join(
+        f"{name} version {version}" + (" (could not be loaded)" if name in found.not_loaded else "")
+        for name, version in found.versions.items()
+    )
     yield "models", versions or "none"
 
 

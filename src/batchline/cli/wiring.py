@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from batchline.ml.session import Runtime
     from batchline.ml.time_limit import TimeLimit
     from batchline.registry.loaded import ModelCache
+    from batchline.registry.loads import Loads
     from batchline.registry.model_file import ModelFile
     from batchline.registry.publish import Replacement
     from batchline.registry.renewal import Renewal
@@ -234,17 +235,21 @@ def make_job(
     hurry = TimeLimit(
         max(HURRY_SECONDS, settings.model_timeout * HURRY_SHARE), partial(on_stuck, put_off=True)
     )
-    models = make_model_cache(database, settings, limit)
+    models = make_model_cache(database, settings, limit, assignment.loads)
     return Job(database, models, hand, stop, hurry=hurry if hurry.seconds < limit.seconds else None)
 
 
 def make_model_cache(
-    database: "Database", settings: "Settings", limit: "TimeLimit | None" = None
+    database: "Database",
+    settings: "Settings",
+    limit: "TimeLimit | None" = None,
+    loads: "Loads | None" = None,
 ) -> "ModelCache":
-    from batchline.registry.loaded import ModelCache
+    from batchline.registry.loaded import NO_RECORD, ModelCache
 
     max_bytes = settings.models_max_megabytes * 1024 * 1024
-    return ModelCache(database, replace(runtime_of(settings), limit=limit), max_bytes)
+    runtime = replace(runtime_of(settings), limit=limit)
+    return ModelCache(database, runtime, max_bytes, loads or NO_RECORD)
 
 
 class StopEvent(threading.Event):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, or_, select, update
 
 from batchline.constants import MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
 from batchline.db import backfills, lanes
@@ -293,11 +293,16 @@ def expire(connection: Connection, owner: str, *, is_prefix: bool = False) -> No
 
     The caller knows that the process of the owner has ended, or ends it.
     """
-    matches = claims.c.owner.startswith(owner, autoescape=True)
-    mine = select(claims.c.id).where(matches if is_prefix else claims.c.owner == owner)
+    mine = select(claims.c.id).where(_of(owner, is_prefix))
     found = connection.execute(mine).scalars().all()
     long_ago = claim_lock.database_time(connection) - LONG_AGO
     connection.execute(update(claims).where(claims.c.id.in_(found)).values(expires_at=long_ago))
+
+
+def _of(owner: str, is_prefix: bool) -> ColumnElement[bool]:
+    if is_prefix:
+        return claims.c.owner.startswith(owner, autoescape=True)
+    return claims.c.owner == owner
 
 
 def complete(connection: Connection, claim: Claim) -> None:
@@ -305,11 +310,14 @@ def complete(connection: Connection, claim: Claim) -> None:
     connection.execute(delete(claims).where(claims.c.id == claim.id))
 
 
-def release(connection: Connection, owner: str) -> None:
-    """Release the claim of this owner. A suspect stays one, with its deaths."""
+def release(connection: Connection, owner: str, *, is_prefix: bool = False) -> None:
+    """Release the claims of this owner, or of all owners with this prefix.
+
+    A suspect stays one, with its deaths.
+    """
     # Select first: a DELETE by owner would wait for the rows of other jobs that it reads.
     mine = select(claims.c.id, claims.c.suspect, claims.c.backfill_id)
-    for claim_id, suspect, backfill_id in connection.execute(mine.where(claims.c.owner == owner)):
+    for claim_id, suspect, backfill_id in connection.execute(mine.where(_of(owner, is_prefix))):
         this = claims.c.id == claim_id
         if suspect or backfill_id is not None:  # no cursor passes its ids again
             long_ago = claim_lock.database_time(connection) - LONG_AGO

@@ -5,7 +5,7 @@ Both read it here, so that they agree.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -40,6 +40,8 @@ class Insights:
     last_stored: datetime | None
     backfills: Sequence[OpenBackfill]
     versions: Mapping[str, int]
+    not_loaded: Set[str]
+    """Models of which a job could not load the active version in the last 24 hours."""
 
     @property
     def pending_items(self) -> int:
@@ -108,6 +110,7 @@ def read(database: Database) -> Insights:
             last_stored=insights.last_stored(connection, now),
             backfills=insights.open_backfills(connection),
             versions=insights.active_versions(connection),
+            not_loaded=insights.not_loaded(connection, now),
         )
 
 

@@ -49,10 +49,10 @@ class ItemsChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Items of a claim at which the model took too long.
+    """Items of a claim at which the model took too long, or must not be loaded.
 
     Args:
-        suspects: items to be predicted in isolation, since one of them is the reason.
+        suspects: items to be predicted in isolation.
         put_off: items that were in isolation, and come again after the other suspects.
     """
 

@@ -19,7 +19,10 @@ from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
 from batchline.registry.files import read_content
+from batchline.registry.loads import Loads, MayLoad
 from batchline.registry.version import KnownVersions, Version
+
+NO_RECORD = Loads()
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +58,10 @@ class _Loading:
             raise self.late from None
 
 
+class LeftToIsolation(Exception):
+    """Loading this model has ended processes, so the suspects process must do it."""
+
+
 class ModelCache:
     """Loads a model when its first items are claimed. The threads of a job share it.
 
@@ -63,12 +70,17 @@ class ModelCache:
     Args:
         max_bytes: bytes of all loaded model files together. Beyond that, the least recently used
             models are evicted, but never the last one.
+        loads: what the processes of this job know about loading its models.
     """
 
-    def __init__(self, database: Database, runtime: Runtime, max_bytes: int) -> None:
+    def __init__(
+        self, database: Database, runtime: Runtime, max_bytes: int, loads: Loads = NO_RECORD
+    ) -> None:
         self._database = database
         self._runtime = runtime
         self._max_bytes = max_bytes
+        self._loads = loads
+        self._reported_crashes: dict[int, int] = {}
         self._known = KnownVersions(database)
         self._loaded: OrderedDict[int, tuple[Predictor, int]] = OrderedDict()
         self._loading: dict[int, _Loading] = {}
@@ -88,6 +100,7 @@ class ModelCache:
 
         Raises:
             ModelUnavailable: it cannot be loaded. It is not tried again for a while.
+            LeftToIsolation: the suspects process must load it.
             DatabaseUnavailable: its file could not be read from the database.
         """
         with self._lock:
@@ -132,7 +145,28 @@ class ModelCache:
         if not is_known:
             log.error("model cannot be loaded", model=str(version), detail=error.detail)
 
+    def _check_crashes(self, version: Version) -> None:
+        """Raise an error if this process must not load the model."""
+        may_load, crashes = self._loads.may_load(version.id), self._loads.crashes(version.id)
+        if may_load is MayLoad.NO:
+            raise ModelUnavailable(
+                f"{crashes} processes ended while they loaded {version}",
+                hint="export the model again or give the job more memory, and restart the job",
+            )
+        is_left = may_load is MayLoad.IN_ISOLATION
+        if crashes > self._reported_crashes.get(version.id, 0):
+            self._reported_crashes[version.id] = crashes
+            log.warning(
+                "a process ended while it loaded this model",
+                model=str(version),
+                times=crashes,
+                next_try="in the suspects process" if is_left else "here",
+            )
+        if is_left:
+            raise LeftToIsolation
+
     def _load(self, version: Version) -> Predictor:
+        self._check_crashes(version)
         if version.is_removed:
             raise ModelUnavailable(
                 f"the file of {version} was removed",
@@ -144,14 +178,15 @@ class ModelCache:
                 hint="run `batchline models add` with its file",
             )
         try:
-            predictor = Predictor.load(
-                read_version_content(self._database, version),
-                str(version),
-                version.signature,
-                version.batching,
-                runtime=replace(self._runtime, limit=None),  # `load_timeout` is for all of it
-                allow_non_finite=version.allow_non_finite,
-            )
+            with self._loads.loading(version.id):
+                predictor = Predictor.load(
+                    read_version_content(self._database, version),
+                    str(version),
+                    version.signature,
+                    version.batching,
+                    runtime=replace(self._runtime, limit=None),  # `load_timeout` is for all of it
+                    allow_non_finite=version.allow_non_finite,
+                )
         except ConfigurationError as error:
             raise ModelUnavailable(error.detail, hint=error.hint) from error
         log.debug("model loaded", model=str(version), bytes=version.size)

@@ -143,6 +143,10 @@ class Hand:
         """Make the items of a process that has ended suspects. Its owner began with `prefix`."""
         self.database.transaction(lambda c: claims.expire(c, prefix, is_prefix=True))
 
+    def release_of(self, prefix: str) -> None:
+        """Release the claims of a process that has ended for another reason than their items."""
+        self.database.transaction(lambda c: claims.release(c, prefix, is_prefix=True))
+
     def has_suspects(self) -> bool:
         """Return whether there are suspect items that no process predicts."""
         with self.database.read() as connection:

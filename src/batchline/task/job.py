@@ -33,7 +33,7 @@ from batchline.ml.batch_results import BatchResults
 from batchline.ml.data_loader import ItemResults, Stored, load_batch, to_item_results
 from batchline.ml.predictor import Predictor
 from batchline.ml.time_limit import TimeLimit
-from batchline.registry.loaded import ModelCache
+from batchline.registry.loaded import LeftToIsolation, ModelCache
 from batchline.registry.version import Version
 from batchline.task.hand import Hand
 from batchline.task.pace import Pace
@@ -73,7 +73,7 @@ class _ModelBatch:
     """The items of one model in a batch, their results, and the number of predicted rows.
 
     Args:
-        suspects: items without a result, one of which took too long.
+        suspects: items without a result, which the suspects process must predict.
         put_off: suspects that took longer than most do.
     """
 
@@ -227,6 +227,8 @@ class Job:
             self.models.predictor(version)
         except ModelUnavailable:
             return self.models.active().get(version.name, version)
+        except LeftToIsolation:
+            pass
         return version
 
     def _predict_model(
@@ -237,6 +239,8 @@ class Job:
         except ModelUnavailable as error:
             failure = Failure(error.code, _without_folders(error.detail, version))
             return _ModelBatch(items, version.id, _all_failed(items.texts, failure))
+        except LeftToIsolation:
+            return _ModelBatch(items, version.id, ItemResults({}, {}), suspects=tuple(items.texts))
         if claim.suspect:
             hurry = None if claim.is_patient else self.hurry
             return self._predict_isolated(items, version, predictor, limit, hurry)

@@ -23,6 +23,7 @@ import structlog
 from batchline import children
 from batchline.children import Child
 from batchline.constants import DRAIN_TIMEOUT, RELEASE_TIMEOUT
+from batchline.registry.loads import LoadRecord, Loads, Place
 
 STUCK = 75
 """The exit status of a process in which a call of the model did not end."""
@@ -108,12 +109,16 @@ class Assignment:
     Args:
         owner: the name of the process, under which it claims items.
         predecessor: the name of the process that died, if it replaces one.
+        loads: what the processes of the job know about loading its models.
+        is_blameless: whether no item of the predecessor is the reason of its end.
     """
 
     role: Role
     owner: str
     predecessor: str | None
     board: Board
+    loads: Loads = field(default_factory=Loads)
+    is_blameless: bool = False
 
     def count(self, *, succeeded: int = 0, failed: int = 0) -> None:
         """Report items that were predicted."""
@@ -131,6 +136,11 @@ class Post:
     failures: int = 0
     begun: float = 0.0
     due: float = 0.0
+    ended_in_load: bool = False
+
+    @property
+    def place(self) -> Place:
+        return Place.WORKER if self.role is Role.WORK else Place.ISOLATION
 
     def owner(self, number: int) -> str:
         return f"{self.name}-{self.role[0]}{number}"
@@ -181,6 +191,7 @@ class Supervisor:
     once: bool
     parent: int | None = None
     board: Board = field(default_factory=Board)
+    loads: LoadRecord = field(default_factory=LoadRecord)
     name: str = field(default_factory=process_name)
     _posts: dict[Role, Post] = field(default_factory=dict)
     _signal: int | None = None
@@ -250,7 +261,14 @@ class Supervisor:
             if other.child is not None:
                 other.child.close()  # or it would not notice the end of its parent
         before = post.owner(post.number - 1) if post.number > 1 else None
-        return Assignment(post.role, post.owner(post.number), before, self.board)
+        return Assignment(
+            post.role,
+            post.owner(post.number),
+            before,
+            self.board,
+            Loads(self.loads, post.place),
+            is_blameless=post.ended_in_load and post.role is Role.SUSPECTS,
+        )
 
     def _wait(self) -> None:
         """Wait for the end of a child or of the parent."""
@@ -263,6 +281,8 @@ class Supervisor:
 
     def _note(self, post: Post, code: int) -> None:
         """Note the end of a process: it ends the job, or the process is replaced."""
+        has_crashed = code < 0 and not self._is_stopping
+        post.ended_in_load = self.loads.process_ended(post.place, has_crashed=has_crashed)
         if self._signal is not None:
             if code != 0 or post.role is Role.WORK:
                 self._status = self._status or (STOPPED if code < 0 else code)

@@ -10,6 +10,7 @@ from batchline.constants import COUNTED_FAILURES, COUNTED_ITEMS, SINGLE_LANE, St
 from batchline.db.cruds.items import text_of
 from batchline.db.dialects.types import UtcDateTime, text_or_null
 from batchline.db.models import backfills, failures, items, models, predictions, runs
+from batchline.errors import ModelUnavailable
 
 FAILURES_OF = timedelta(hours=24)
 TIMED_ITEMS = 1_000
@@ -112,6 +113,21 @@ def failed(connection: Connection, now: datetime) -> dict[str, int]:
     query = select(found.c.code, func.count()).group_by(found.c.code)
     rows = connection.execute(query.order_by(func.count().desc(), found.c.code))
     return {text_of(code) or "": count for code, count in rows}
+
+
+def not_loaded(connection: Connection, now: datetime) -> set[str]:
+    """Return the models of which a job could not load the active version in the last 24 hours.
+
+    The failures of the `TIMED_ITEMS` newest items tell it.
+    """
+    of = failures.c
+    newest = select(of.model_id, of.created_at).where(of.code == ModelUnavailable.code)
+    found = newest.order_by(of.item_id.desc()).limit(TIMED_ITEMS).subquery()
+    query = (
+        select(models.c.name).distinct().join_from(found, models, models.c.id == found.c.model_id)
+    )
+    recent = found.c.created_at > now - FAILURES_OF
+    return set(connection.execute(query.where(models.c.active.is_(True), recent)).scalars())
 
 
 def last_stored(connection: Connection, now: datetime) -> datetime | None:
