@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from devservers import NAMES, PROGRAMS, Server, ServerUnavailable, start
 from devservers.clients import PACKAGES
 from devservers.fetch import fetched
+from devservers.prometheus import find_prometheus
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def fetch() -> None:
     missing = []
     find = {name: kind.find_program for name, kind in PROGRAMS.items()}
     find |= {package.server: partial(fetched, package) for package in PACKAGES.values()}
+    find["prometheus"] = find_prometheus
     for name, find_program in find.items():
         try:
             print(f"{name}: {find_program()}", flush=True)
