@@ -88,7 +88,9 @@ class Access:
         fields = _fields(scope)
         state: ApiState = self._app.state.api
         if not self._requires_keys and self._rules.auth is Auth.AUTO:
-            self._requires_keys = await state.keys.exist()  # from then on, whatever happens to it
+            exist = state.keys.known_to_exist()
+            # From then on, whatever happens to it.
+            self._requires_keys = await state.keys.exist() if exist is None else exist
         is_open = not self._requires_keys
         if is_open:
             self._rules.hosts.check(fields.get(b"host", b""), scope["server"])

@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect names a scheme, which a proxy may have changed
     )
     for router in ROUTERS:
         app.include_router(router)

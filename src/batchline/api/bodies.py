@@ -1,9 +1,10 @@
 """Read request bodies within limits on size, time, and the memory of all bodies together."""
 
-import asyncio
-
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
+from batchline.api.deadlines import Deadlines
+from batchline.api.fields import field
 from batchline.constants import (
     BODIES_MAX_BYTES,
     BODY_TIMEOUT,
@@ -25,6 +26,7 @@ class BodyReader:
 
     def __init__(self, timeout: float = BODY_TIMEOUT) -> None:
         self._timeout = timeout
+        self._deadlines = Deadlines(timeout)
         self._bytes = 0
 
     async def read(self, request: Request) -> bytes:
@@ -35,7 +37,7 @@ class BodyReader:
             BodyTimeout: the body did not arrive in time.
             IntakeFull: all bodies together are larger than `BODIES_MAX_BYTES`.
         """
-        if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        if int(field(request.scope, b"content-length") or 0) > MAX_BODY_BYTES:
             raise too_large()
         body = bytearray()  # if a client sends single bytes, a list holds an object for each
         try:
@@ -51,8 +53,10 @@ class BodyReader:
 
     async def _receive(self, request: Request, body: bytearray) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                async for chunk in request.stream():
+            with self._deadlines:
+                has_more = True
+                while has_more:
+                    chunk, has_more = await _next_chunk(request)
                     self._count(_counted(len(body) + len(chunk)) - _counted(len(body)))
                     body += chunk
                     if len(body) > MAX_BODY_BYTES:
@@ -70,6 +74,13 @@ class BodyReader:
                 hint="send the request again in a moment",
             )
         self._bytes += more
+
+
+async def _next_chunk(request: Request) -> tuple[bytes, bool]:
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _counted(size: int) -> int:

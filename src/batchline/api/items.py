@@ -6,6 +6,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from batchline import request_ids
+from batchline.api.fields import field
 from batchline.api.filters import ItemQuery, PageQuery, to_filters
 from batchline.api.keys import WHILE_OPEN, key_of
 from batchline.api.requests import REFUSALS, to_key
@@ -96,9 +97,9 @@ REQUEST = {
 async def register(request: Request) -> Response:
     """Register an item. Once you have received its id, it is stored."""
     state: ApiState = request.app.state.api
-    header = request.headers.get("idempotency-key")
+    header = field(request.scope, b"idempotency-key")
     # White space around a header is not part of its value, but httptools leaves it at the end.
-    key = None if header is None else header.strip(" \t")
+    key = None if header is None else header.decode("latin-1").strip(" \t")
     api_key = key_of(request.scope)
     body = await state.bodies.read(request)
     try:
@@ -115,8 +116,8 @@ async def register(request: Request) -> Response:
 
 
 def _registered(item_id: int) -> Response:
-    headers = {"Location": f"/predict/id/{item_id}"}
-    return json_response({"id": item_id}, status=202, headers=headers)
+    location = (b"location", b"/predict/id/%d" % item_id)
+    return json_response({"id": item_id}, status=202, headers=[location])
 
 
 @router.get(
@@ -180,7 +181,7 @@ def _page(found: items.Page) -> Response:
 async def register_lines(request: Request) -> Upload:
     """Register one item per line. A long body is stored while it arrives."""
     state: ApiState = request.app.state.api
-    if "idempotency-key" in request.headers:
+    if field(request.scope, b"idempotency-key") is not None:
         raise InvalidIdempotencyKey(
             "an upload cannot have the header Idempotency-Key",
             hint="give each line an idempotency_key instead",

@@ -82,6 +82,12 @@ class KeyReader:
         """
         return (await self._latest()).exist
 
+    def known_to_exist(self) -> bool | None:
+        """Return what `exist` would return without reading the keys. None: it would read them."""
+        if self._keys is None or self._is_due():
+            return None
+        return self._keys.exist
+
     async def check_none_exists(self) -> None:
         """Check that a request without a key may go on, if it takes long.
 
@@ -93,9 +99,12 @@ class KeyReader:
 
     def known(self, sha256: str) -> ApiKey | None:
         """Return the key with this hash if `find` would return it without reading the keys."""
-        if self._keys is None or self._clock() - self._tried_at >= KEYS_READ_INTERVAL:
+        if self._keys is None or self._is_due():
             return None
         return None if self._failed else self._keys.by_sha256.get(sha256)
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._tried_at >= KEYS_READ_INTERVAL
 
     async def find(self, sha256: str) -> ApiKey | None:
         """Return the key with this hash, unless it has been revoked.

@@ -58,6 +58,7 @@ def server_for(app: FastAPI, rules: Rules) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # no response depends on the client's address or scheme
         headers=HEADERS,
         timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
     )

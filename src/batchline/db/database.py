@@ -180,7 +180,9 @@ class Database:
         waits = "writes" in options
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                connection = self.engine.connect().execution_options(**options)
+                connection = self.engine.connect()
+                if options:  # SQLAlchemy's machinery for none of them takes as long as for several
+                    connection.execution_options(**options)
             except DBAPIError:
                 self._open_breaker()
                 raise
