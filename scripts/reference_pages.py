@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 from typer.main import get_command
 
-from batchline import access_errors, cli, constants, errors, file_errors  # noqa: F401
+from batchline import access_errors, cli, constants, errors, file_errors, request_errors  # noqa: F401
 from batchline.configurations import SECRETS, Settings
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"

@@ -19,7 +19,7 @@ from batchline.constants import (
     MAX_PAGE_BYTES,
     MAX_PAGE_ITEMS,
 )
-from batchline.errors import BodyTimeout
+from batchline.request_errors import BodyTimeout
 from tests.service import IRIS, PATIENCE, Service, migrate
 
 

@@ -21,7 +21,7 @@ from batchline.api.roles import Open, RouteNeeds, routes_of
 from batchline.api.state import ApiState
 from batchline.api_keys import PREFIX, Role, digest
 from batchline.db.cruds.keys import ApiKey
-from batchline.errors import InvalidRequest
+from batchline.request_errors import InvalidRequest
 
 REALM = 'Bearer realm="batchline"'
 

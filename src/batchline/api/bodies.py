@@ -11,7 +11,8 @@ from batchline.constants import (
     MAX_BODY_BYTES,
     SMALL_BODY_BYTES,
 )
-from batchline.errors import BodyTimeout, BodyTooLarge, IntakeFull
+from batchline.errors import IntakeFull
+from batchline.request_errors import BodyTimeout, BodyTooLarge
 
 
 class BodyReader:

@@ -25,7 +25,8 @@ from batchline.constants import (
     RESPONSES_MAX_BYTES,
     UNREAD_RESPONSE_BYTES,
 )
-from batchline.errors import BatchlineError, HeadTimeout, HeadTooLarge, InvalidRequest
+from batchline.errors import BatchlineError
+from batchline.request_errors import HeadTimeout, HeadTooLarge, InvalidRequest
 
 
 class Connection(HttpToolsProtocol):

@@ -12,7 +12,7 @@ from batchline.constants import (
     Status,
 )
 from batchline.db.cruds.pages import Filters
-from batchline.errors import UnsupportedFilters
+from batchline.request_errors import UnsupportedFilters
 
 KINDS = "status, model, custom_id, code, or created_after and created_before"
 

@@ -27,7 +27,8 @@ from batchline.api.uploads import Upload
 from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES
 from batchline.db.cruds import items
 from batchline.db.cruds.items import StoredItem
-from batchline.errors import InvalidIdempotencyKey, ItemNotFound
+from batchline.errors import ItemNotFound
+from batchline.request_errors import InvalidIdempotencyKey
 
 router = APIRouter()
 

@@ -32,9 +32,10 @@ from batchline.constants import (
     UPLOAD_MAX_EXPLAINED_LINES,
 )
 from batchline.db.new_items import Key, NewItems
-from batchline.errors import BatchlineError, InvalidData, InvalidIdempotencyKey, LineTooLarge
+from batchline.errors import BatchlineError, InvalidData
 from batchline.ml.forms import accepts, stored_forms, without_extra
 from batchline.ml.inputs import kind_of
+from batchline.request_errors import InvalidIdempotencyKey, LineTooLarge
 
 CHECK_CHUNK_LINES = 500
 """Lines that are checked together. If one of them is invalid, they are halved to find it."""

@@ -23,17 +23,11 @@ from batchline.constants import (
     SMALL_BODY_BYTES,
 )
 from batchline.db.new_items import Key
-from batchline.errors import (
-    Fault,
-    InvalidData,
-    InvalidIdempotencyKey,
-    InvalidJson,
-    NoModel,
-    UnknownModel,
-)
+from batchline.errors import Fault, InvalidData, NoModel, UnknownModel
 from batchline.ml.faults import escape, faults
 from batchline.ml.forms import stored_form, without_extra
 from batchline.ml.inputs import kind_of
+from batchline.request_errors import InvalidIdempotencyKey, InvalidJson
 
 CUSTOM_ID = re.compile(CUSTOM_ID_PATTERN)
 

@@ -40,13 +40,13 @@ from batchline.db.cruds.idempotency import Registered
 from batchline.db.database import Database
 from batchline.errors import (
     BatchlineError,
-    BodyTimeout,
     CommitUnknown,
     IntakeFull,
     SchemaOutdated,
     ShuttingDown,
     Unavailable,
 )
+from batchline.request_errors import BodyTimeout
 
 NDJSON = "application/x-ndjson"
 

@@ -31,6 +31,9 @@ RowsAxis = Annotated[
     str | None,
     _option(metavar="AXIS", help="Find the rows along this axis: a number, a name, or none."),
 ]
+Activate = Annotated[
+    bool, typer.Option(help="Predict with it from now on, as a first version always does.")
+]
 AllowNonFinite = Annotated[
     bool, _option("--allow-non-finite", help="Write NaN and infinity as strings.")
 ]
@@ -67,15 +70,16 @@ def read_sample(sample: Path | None) -> tuple[str, bytes] | None:
     return files.read_sample(sample)
 
 
-def feature_choices(
-    features: str | None,
-    missing: list[str] | None,
-    no_missing: list[str] | None,
-    missing_text: list[str] | None,
-    *,
-    allow_non_finite: bool,
+def read_choices(
+    features: Features,
+    missing: Missing,
+    no_missing: NoMissing,
+    missing_text: MissingText,
+    probabilities: Probabilities,
+    rows_axis: RowsAxis,
+    allow_non_finite: AllowNonFinite,
 ) -> "Choices":
-    """Return the choices about the values of rows, each with its names as one flat list."""
+    """Return the options about a model and the values of its rows."""
     from batchline.ml.examination.feature_names import read_features, split_names
     from batchline.ml.examination.report import Choices
 
@@ -85,4 +89,6 @@ def feature_choices(
         no_missing=tuple(name for text in no_missing or () for name in split_names(text)),
         missing_text=tuple(missing_text or ()),
         allow_non_finite=allow_non_finite,
+        probabilities=probabilities,
+        rows_axis=rows_axis,
     )

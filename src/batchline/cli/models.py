@@ -4,7 +4,6 @@ import csv
 import json
 import shlex
 import sys
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ import typer
 from batchline import redaction
 from batchline.cli.actor import actor
 from batchline.cli.model_options import (
+    Activate,
     AllowNonFinite,
     Features,
     File,
@@ -24,7 +24,7 @@ from batchline.cli.model_options import (
     Probabilities,
     RowsAxis,
     Sample,
-    feature_choices,
+    read_choices,
     read_sample,
 )
 from batchline.cli.model_text import print_batching, print_report, print_signature
@@ -49,9 +49,7 @@ def add(
     file: File,
     labels: Labels = None,
     sample: Sample = None,
-    activate: Annotated[
-        bool, typer.Option(help="Predict with it from now on, as a first version always does.")
-    ] = True,
+    activate: Activate = True,
     probabilities: Probabilities = None,
     rows_axis: RowsAxis = None,
     allow_non_finite: AllowNonFinite = False,
@@ -71,18 +69,13 @@ def add(
     from batchline.registry.version import read_versions
 
     publish.check_name(name)
-    choices = replace(
-        feature_choices(
-            features, missing, no_missing, missing_text, allow_non_finite=allow_non_finite
-        ),
-        probabilities=probabilities,
-        rows_axis=rows_axis,
+    choices = read_choices(
+        features, missing, no_missing, missing_text, probabilities, rows_axis, allow_non_finite
     )
     model = ModelFile.read(file, labels, choices)
     publish.check_location(model)
     with opened(settings) as database:
-        known = publish.find(database, name, model)
-        if known is not None:
+        if known := publish.find(database, name, model):
             _print_known(known, activate=activate)
             return
         found = _examined(model, sample, settings)
@@ -90,8 +83,7 @@ def add(
         version = publish.add(database, name, model, found, active=activate, actor=actor())
     _print_added(version)
     print_report(found, model.content)
-    if before is not None:
-        _warn_of_lost_names(before, version)
+    _warn_of_lost_names(before, version)
 
 
 @models_app.command()
@@ -111,12 +103,8 @@ def check(
     settings = configure({})
     from batchline.registry.model_file import ModelFile
 
-    choices = replace(
-        feature_choices(
-            features, missing, no_missing, missing_text, allow_non_finite=allow_non_finite
-        ),
-        probabilities=probabilities,
-        rows_axis=rows_axis,
+    choices = read_choices(
+        features, missing, no_missing, missing_text, probabilities, rows_axis, allow_non_finite
     )
     model = ModelFile.read(file, labels, choices)
     print_report(_examined(model, sample, settings), model.content)
@@ -285,10 +273,10 @@ def _print_added(version: "Version") -> None:
         typer.echo(f"file: too large for the database, each job reads {where}")
 
 
-def _warn_of_lost_names(before: "Version", version: "Version") -> None:
+def _warn_of_lost_names(before: "Version | None", version: "Version") -> None:
     """Warn if a version could have the names of features that the active one had."""
-    names, signature = before.signature.features, version.signature
-    if names is None or signature.features is not None:
+    names, signature = before.signature.features if before else None, version.signature
+    if before is None or names is None or signature.features is not None:
         return
     if not signature.is_plain or signature.inputs[0].shape != (len(names),):
         return

@@ -15,7 +15,7 @@ from batchline.cli.model_options import (
     Probabilities,
     RowsAxis,
     Sample,
-    feature_choices,
+    read_choices,
     read_sample,
 )
 from batchline.cli.options import DatabaseUrl
@@ -142,12 +142,8 @@ def predict(
     from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.ray_options import RayOptions
 
-    choices = replace(
-        feature_choices(
-            columns, missing, no_missing, missing_text, allow_non_finite=allow_non_finite
-        ),
-        probabilities=probabilities,
-        rows_axis=rows_axis,
+    choices = read_choices(
+        columns, missing, no_missing, missing_text, probabilities, rows_axis, allow_non_finite
     )
     reading = ReadOptions(
         file_format(input_format),

@@ -11,7 +11,8 @@ from batchline.db.dialects.inserts import insert_new
 from batchline.db.models import idempotency_keys
 from batchline.db.models import items as items_table
 from batchline.db.new_items import Key, NewItems
-from batchline.errors import BatchlineError, Conflict, IdempotencyKeyReused
+from batchline.errors import BatchlineError, Conflict
+from batchline.request_errors import IdempotencyKeyReused
 
 Registered = int | BatchlineError
 """The id of a registered item, or why it was rejected."""
