@@ -170,6 +170,8 @@ COUNTED_ITEMS = 100_000
 COUNTED_FAILURES = 100_000
 RETRY_ITEMS = 5_000
 """Items that one transaction of `batchline retry` makes pending again."""
+LOGGED_IDS = 5
+"""Ids of items and of requests that a line of the log has at most."""
 
 # Times, in seconds.
 MODEL_TIMEOUT = 300.0
@@ -258,6 +260,8 @@ FAILOVER_PAUSE = 5.0
 """The longest of these waits of a job that runs all the time."""
 OUTAGE_ATTEMPTS = 8
 """Attempts of `batchline job --once` before it exits with an error, after about a minute."""
+FAILURE_LOG_INTERVAL = 60.0
+"""Time in which the API logs requests that fail in the same way together."""
 START_PAUSE = 0.5
 """Time until a command that waits for the database at its start tries again."""
 DRAIN_TIMEOUT = 15.0

@@ -3,19 +3,27 @@
 import logging
 import sys
 import threading
+from functools import partial
 from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict
 
 from batchline.redaction import traceback_text, urls, values
 
 
-def configure(level: str, format: str) -> None:
-    """Format Batchline's events and those of its libraries (uvicorn, Alembic) in the same way."""
+def configure(level: str, format: str, role: str = "") -> None:
+    """Format Batchline's events and those of its libraries (uvicorn, Alembic) in the same way.
+
+    Args:
+        role: `api` or `job`, which each event names. Under `up`, both log to the same place.
+    """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        partial(_add_role, role),
+        _escape,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -37,6 +45,21 @@ def configure(level: str, format: str) -> None:
     sys.excepthook, threading.excepthook = _print_crash, _print_thread_crash
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("asyncio").addFilter(_without_values)
+
+
+def _add_role(role: str, logger: object, method: str, event: EventDict) -> EventDict:
+    return {**event, "role": role} if role else event
+
+
+def _escape(logger: object, method: str, event: EventDict) -> EventDict:
+    """Escape line breaks and control characters, with which a client could forge an event."""
+    return {name: _escaped(value) if type(value) is str else value for name, value in event.items()}
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _rendering(format: str) -> list[structlog.types.Processor]:

@@ -66,11 +66,16 @@ def test_api_and_job_recover_once_the_server_can_be_written_to(server: Server, u
         set_read_only(server, "ON")
         wait_for(lambda: try_to_register(service) == 503, "the rejection")
         insert_as_administrator(server, url)
-        wait_for(lambda: "run failed" in service.output, "the job to notice")
+        wait_for(lambda: job_noticed(service), "the job to notice")
         set_read_only(server, "OFF")
         wait_for(lambda: try_to_register(service) == 202, "the recovery")
         assert service.wait_for_result(service.register(IRIS))["status"] == "succeeded"
         assert service.http.get("/items?status=pending").json()["items"] == []
+
+
+def job_noticed(service: Service) -> bool:
+    lines = service.output.splitlines()
+    return any("database unavailable" in line and "role=job" in line for line in lines)
 
 
 def insert_as_administrator(server: Server, url: str) -> None:

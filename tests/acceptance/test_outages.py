@@ -99,7 +99,7 @@ def test_a_job_goes_on_when_the_database_is_back(kind: str, once: bool, servers:
     with Command("job", *(["--once"] if once else []), **settings) as job:
         wait_for(lambda: count(database, "claims") > 0, "the first claim")
         server.kill()
-        wait_for(lambda: "run failed" in job.output, "the job to notice")
+        wait_for(lambda: "database unavailable" in job.output, "the job to notice")
         server.restart()
         database.close()
         wait_for(lambda: count(database, "items WHERE status = 'pending'") == 0, "the end")

@@ -1,13 +1,17 @@
 """Every problem document of the server has a hint that fits, and keeps the database's message."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 from fastapi import Request, Response
+from structlog.testing import capture_logs
 
 from batchline.api import problems
+from batchline.api.failure_log import FailureLog
+from batchline.db.outage_log import OutageLog
 from batchline.errors import (
     BatchlineError,
     CommitUnknown,
@@ -36,10 +40,33 @@ UNAVAILABLE: dict[type[BatchlineError], str] = {
 
 
 def problem_of(error: Exception, method: str) -> dict[str, Any]:
-    request = Request({"type": "http", "method": method, "path": "/predict", "headers": []})
-    response: Response = asyncio.run(problems.respond(request, error))
-    document: dict[str, Any] = orjson.loads(response.body)
+    document: dict[str, Any] = orjson.loads(response_to(error, method).body)
     return document
+
+
+def response_to(error: Exception, method: str, **headers: str) -> Response:
+    async def respond() -> Response:
+        state = SimpleNamespace(failures=FailureLog(OutageLog()))
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": "/predict",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "app": SimpleNamespace(state=SimpleNamespace(api=state)),
+        }
+        return await problems.respond(Request(scope), error)
+
+    return asyncio.run(respond())
+
+
+def test_an_error_of_the_service_has_the_id_of_the_request_in_the_log() -> None:
+    for error in (CommitUnknown(SECRET), ValueError(SECRET)):
+        with capture_logs() as events:
+            sent = response_to(error, "POST", **{"x-request-id": "shop-7"})
+            made_up = response_to(error, "POST").headers["x-request-id"]
+        assert sent.headers["x-request-id"] == "shop-7"
+        assert [event["request_id"] for event in events] == ["shop-7", made_up]
+    assert "x-request-id" not in response_to(UnknownModel("no"), "POST").headers
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

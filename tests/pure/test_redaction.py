@@ -105,6 +105,22 @@ def test_a_traceback_in_the_log_has_the_code_and_no_values(
     assert ROW not in found
 
 
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_foreign_text_begins_no_line_of_its_own_and_moves_no_cursor(
+    format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    forged = "/v2/models/a\n2026-01-01 [info] all is well\r\x1b[2K\u2028"
+    with process_as_before():
+        logs.configure("DEBUG", format, "api")
+        structlog.get_logger("ours").error("failed", path=forged)
+        logging.getLogger("theirs").error("failed: %s", forged)
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() and "api" in line for line in lines)
+
+
 async def leave_a_failed_task() -> None:
     async def fail() -> None:
         raise planted()

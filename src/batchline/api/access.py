@@ -69,7 +69,7 @@ class Access:
             try:
                 key = await self._check(scope)
             except Exception as error:
-                response = await problems.respond(Request(scope), error)
+                response = await problems.respond(Request({**scope, "app": self._app}), error)
                 await response(scope, receive, send)
                 return
             if key is not None and key.is_limited:

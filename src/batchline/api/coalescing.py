@@ -12,18 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import structlog
-
 from batchline.constants import REQUEST_TIMEOUT, REQUEST_TIMEOUT_INTERVAL
-from batchline.errors import Unavailable
 
 A = TypeVar("A")
 
 
 B = TypeVar("B")
-
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +100,7 @@ class Coalescer(Generic[A, B]):
     def _answers(self, asked: list[A]) -> Sequence[B | Exception]:
         try:
             return self._serve(asked)
-        except Exception as error:
-            if not isinstance(error, Unavailable):
-                log.error("group of requests failed", thread=self._thread.name, exc_info=error)
+        except Exception as error:  # each request is answered with it
             return [error] * len(asked)
 
     def _next_group(self) -> list[_Pending[A, B]]:

@@ -158,7 +158,7 @@ class KeyReader:
             return found, keys.exist(connection), used
 
     def _fail(self, error: Exception) -> None:
-        if not self._failed:
+        if not self._failed and not self._database.outages.is_on:
             detail = error.detail if isinstance(error, BatchlineError) else repr(error)
             log.warning("API keys cannot be read", detail=detail)
         self._failed = True

@@ -4,18 +4,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
+from batchline import request_ids
 from batchline.api.routers import ROUTERS
+from batchline.api.state import ApiState
 from batchline.api_keys import KEY, PREFIX
 from batchline.errors import BatchlineError, Fault, InvalidData, StatementFailed, Unavailable
-
-log = structlog.get_logger(__name__)
 
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -43,14 +42,14 @@ async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchlineError)
     if isinstance(error, StatementFailed):
         return await _unforeseen(request, error)
-    detail = error.detail
+    detail, headers = error.detail, dict(error.headers)
     if error.status >= 500:
         # Only the log gets the database's message, which may name hosts and users.
-        log.warning(error.code, path=_path(request), detail=error.detail, hint=error.hint)
-        detail = error.title
+        request_id = _request_id(request)
+        _state(request).failures.failed(error, _path(request), request_id)
+        detail, headers["X-Request-ID"] = error.title, request_id
     if isinstance(error, Unavailable) and request.method == "POST":
         detail = f"{detail}. {error.outcome}"
-    headers = dict(error.headers)
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return _problem(
@@ -98,9 +97,22 @@ async def _hung_up(request: Request, error: Exception) -> Response:
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    log.error("internal_error", path=_path(request), exc_info=error)
+    request_id = _request_id(request)
+    _state(request).failures.unforeseen(error, _path(request), request_id)
     bug = BatchlineError("The API logged the error and its traceback")
-    return _problem(bug.status, bug.title, bug.detail, bug.code, hint=bug.public_hint)
+    headers = {"X-Request-ID": request_id}
+    return _problem(
+        bug.status, bug.title, bug.detail, bug.code, hint=bug.public_hint, headers=headers
+    )
+
+
+def _state(request: Request) -> ApiState:
+    state: ApiState = request.app.state.api
+    return state
+
+
+def _request_id(request: Request) -> str:
+    return request_ids.sent_in(request.scope["headers"]) or request_ids.new()
 
 
 def _path(request: Request) -> str:

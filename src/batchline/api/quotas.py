@@ -221,7 +221,7 @@ class Quotas:
             self._save_later()
 
     def _warn(self, error: Exception) -> None:
-        if not self._has_failed:
+        if not self._has_failed and not self._database.outages.is_on:
             detail = error.detail if isinstance(error, BatchlineError) else repr(error)
             log.warning("the use of API keys cannot be saved", detail=detail)
         self._has_failed = True

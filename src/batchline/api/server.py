@@ -74,8 +74,15 @@ def guarded(app: FastAPI, rules: Rules) -> ASGIApp:
         access,
         allow_origins=sorted(rules.origins),
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-        expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "Traceparent",
+            "Tracestate",
+            "X-Request-ID",
+        ],
+        expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
     )
 
 

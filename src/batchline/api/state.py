@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.types import Scope
 
 from batchline.api.bodies import BodyReader
+from batchline.api.failure_log import FailureLog
 from batchline.api.item_reader import ItemReader
 from batchline.api.keys import KeyReader, key_of
 from batchline.api.quotas import Owner, Quotas
@@ -34,11 +35,12 @@ class ApiState:
         self.database = database
         self.late_after = late_after
         self.insights = InsightsReader(database)
-        self.store_health = StoreHealth()
+        self.failures = FailureLog(database.outages)
+        self.store_health = StoreHealth(outages=database.outages)
         self.write_queue = WriteQueue(database, self.store_health)
         self.item_reader = ItemReader(database)
         self.bodies = BodyReader()
-        self.uploads = UploadPool(database, self.store_health)
+        self.uploads = UploadPool(database, self.store_health, self.failures)
         self.signatures = SignatureReader(database)
         self._keys_thread = ThreadPoolExecutor(1, "keys")
         self.quotas = Quotas(database, self._keys_thread)
@@ -122,5 +124,6 @@ class ApiState:
         await self.write_queue.close()
         await self.item_reader.close()
         await self.quotas.close()
+        self.failures.close()
         await asyncio.to_thread(self._keys_thread.shutdown)
         self.database.close()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from batchline.constants import REJECTION_MEMORY
 from batchline.db.dialects.errors import rejects_writes
+from batchline.db.outage_log import OutageLog
 from batchline.errors import Unavailable
 
 
@@ -14,10 +15,18 @@ class StoreHealth:
     """Remembers the last transaction that stored something, or was to.
 
     A server that cannot be reached is not remembered: whoever asks finds out by reading.
+
+    Args:
+        outages: logs when the database begins to reject, and when it stores again.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        outages: OutageLog | None = None,
+    ) -> None:
         self._clock = clock
+        self._outages = outages or OutageLog()
         self._lock = threading.Lock()
         self._rejected: tuple[float, Unavailable] | None = None
 
@@ -28,8 +37,10 @@ class StoreHealth:
             yield
         except Unavailable as error:
             if rejects_writes(error.__cause__):
+                self._outages.begin(error)
                 self._note((self._clock(), error))
             raise
+        self._outages.end()
         self._note(None)
 
     def check(self) -> None:

@@ -17,12 +17,13 @@ from operator import itemgetter
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from batchline import request_ids
 from batchline.access_errors import QuotaExceeded, Unauthorized
+from batchline.api.failure_log import FailureLog
 from batchline.api.ndjson import Group, blocks, check_lines, id_ranges, rejection, rejections, split
 from batchline.api.quotas import Owner
 from batchline.api.response_buffer import ResponseBuffer
@@ -51,9 +52,6 @@ from batchline.request_errors import BodyTimeout
 NDJSON = "application/x-ndjson"
 
 
-log = structlog.get_logger(__name__)
-
-
 class UploadPool:
     """Counts the uploads. One thread checks the lines of all uploads, and one stores them.
 
@@ -61,9 +59,15 @@ class UploadPool:
     place only until another upload needs it.
     """
 
-    def __init__(self, database: Database, health: StoreHealth | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        health: StoreHealth | None = None,
+        failures: FailureLog | None = None,
+    ) -> None:
         self._database = database
         self._health = health or StoreHealth()
+        self.failures = failures or FailureLog(database.outages)
         self._uploads: dict[Upload, float] = {}  # the time of the latest progress, oldest first
         self._checker = ThreadPoolExecutor(1, "bulk-check")
         self._storer = ThreadPoolExecutor(1, "bulk-store")
@@ -325,7 +329,7 @@ class Upload(Response):
     def _broken_off(self, error: BatchlineError) -> dict[str, Any]:
         """Return the last line of the response to an upload that was interrupted."""
         if error.status >= 500:
-            log.warning(error.code, path="/items", detail=error.detail, hint=error.hint)
+            self._bulk.failures.failed(error, "/items", self._request_id or request_ids.new())
         from_line = self._totals["lines"] + 1
         end: dict[str, Any] = {"done": False, **self._totals, "from_line": from_line}
         outcome = f"Nothing from line {from_line} on was stored"

@@ -28,7 +28,7 @@ def supervise(settings: "Settings", work: Work, *, once: bool, title: str = "") 
     from batchline import processes
     from batchline.task.supervisor import Supervisor
 
-    configure_logging(settings)
+    configure_logging(settings, "job")
     supervisor = Supervisor(once, processes.parent_pipe())
     board = supervisor.board
 

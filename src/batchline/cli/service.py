@@ -82,10 +82,10 @@ def api(
     log_format: LogFormat = None,
 ) -> None:
     """Run only the API. It registers items and reads predictions."""
-    settings = configure(locals())
+    settings = configure(locals(), "api")
     with opened(settings, DatabaseWait(settings.database_wait)) as database:
         listener = listen_if_allowed(settings, database, "api")
-        log_start("api", database)
+        log_start(database)
         log_listening(settings, database, listener)
     from batchline.api.app import create_app
     from batchline.api.server import serve
@@ -128,7 +128,7 @@ def job(
             if once and _is_idle(database):
                 return
             if not once:
-                log_start("job", database, batch_wait_seconds=settings.batch_wait_time)
+                log_start(database, batch_wait_seconds=settings.batch_wait_time)
             run = run_until_empty if once else run_on_schedule
             run(database, settings, stop, assignment)
 

@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from batchline.task.supervisor import Assignment
 
 
-def configure(flags: dict[str, Any]) -> "Settings":
-    """Read the settings, configure logging and watch the parent process, if there is one."""
+def configure(flags: dict[str, Any], role: str = "") -> "Settings":
+    """Read the settings, configure logging and watch the parent process, if there is one.
+
+    Args:
+        role: as for `logs.configure`.
+    """
     settings = configure_silently(flags)
-    configure_logging(settings)
+    configure_logging(settings, role)
     return settings
 
 
@@ -47,10 +51,10 @@ def configure_silently(flags: dict[str, Any]) -> "Settings":
     return settings
 
 
-def configure_logging(settings: "Settings") -> None:
+def configure_logging(settings: "Settings", role: str = "") -> None:
     from batchline import logs
 
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, role)
 
 
 def connect(
@@ -159,11 +163,11 @@ def _renew_versions(database: "Database", settings: "Settings") -> "list[Renewal
     return list(renew(database, runtime_of(settings), actor()))
 
 
-def log_start(role: str, database: "Database", **facts: Any) -> None:
-    """Log that this process starts as `api` or `job`, with its database."""
+def log_start(database: "Database", **facts: Any) -> None:
+    """Log that this process starts, with its database."""
     import structlog
 
-    structlog.get_logger(__name__).info("starting", role=role, database=database.url, **facts)
+    structlog.get_logger(__name__).info("starting", database=database.url, **facts)
 
 
 def log_end(command: str, status: int) -> None:

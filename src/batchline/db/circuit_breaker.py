@@ -7,13 +7,9 @@ database responds.
 
 import threading
 from collections.abc import Callable
-
-import structlog
+from contextlib import suppress
 
 from batchline.constants import OUTAGE_PROBE_INTERVAL
-from batchline.errors import Unavailable
-
-log = structlog.get_logger(__name__)
 
 
 class CircuitBreaker:
@@ -21,10 +17,14 @@ class CircuitBreaker:
 
     Args:
         probe: raises an error while the database is unavailable.
+        on_closed: called before calls succeed again.
     """
 
-    def __init__(self, probe: Callable[[], None]) -> None:
+    def __init__(
+        self, probe: Callable[[], None], on_closed: Callable[[], None] = lambda: None
+    ) -> None:
         self._probe = probe
+        self._on_closed = on_closed
         self._lock = threading.Lock()
         self._available = threading.Event()
         self._stopped = threading.Event()
@@ -48,7 +48,6 @@ class CircuitBreaker:
             except RuntimeError:  # without the thread, the breaker would stay open forever
                 self._available.set()
                 raise
-        log.warning("database unavailable")
 
     def stop(self) -> None:
         """Stop probing."""
@@ -56,12 +55,8 @@ class CircuitBreaker:
 
     def _probe_until_available(self) -> None:
         while not self._stopped.wait(OUTAGE_PROBE_INTERVAL):
-            try:
+            with suppress(Exception):  # any error means that the database is unavailable
                 self._probe()
-            except Exception as error:  # any error means that the database is unavailable
-                if not isinstance(error, Unavailable):
-                    log.warning("database probe failed", error=repr(error))
-                continue
-            log.warning("database available again")
-            self._available.set()
-            return
+                self._on_closed()
+                self._available.set()
+                return

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from batchline.constants import POOL_TIMEOUT, SQLITE_QUICK_WAIT, STATEMENT_TIMEOUT
 from batchline.db.circuit_breaker import CircuitBreaker
 from batchline.db.dialects import connections, errors
+from batchline.db.outage_log import OutageLog
 from batchline.db.sqlite_write_queue import SqliteWriteQueue
 from batchline.errors import (
     BatchlineError,
@@ -62,7 +63,8 @@ class Database:
         self.url = connections.without_secrets(parsed)
         self.engine = _engine(parsed, pool_size, timeout)
         connections.prepare(self.engine, parsed, timeout, renew, must_exist=must_exist)
-        self._breaker = CircuitBreaker(self._probe) if refuse_in_outages else None
+        self.outages = OutageLog()
+        self._breaker = CircuitBreaker(self._probe, self.outages.end) if refuse_in_outages else None
         # SQLite lets one writer at a time, and lets the others ask again at ever longer intervals.
         # Those that wait for each other here are woken, and none of them starves.
         one_by_one = parsed.get_backend_name() == "sqlite"
@@ -166,7 +168,7 @@ class Database:
                 yield connection
         except DBAPIError as error:
             if errors.is_timeout(error):
-                self._open_breaker()
+                self._open_breaker(error)
             if errors.is_read_only(error):
                 self.engine.dispose()  # new connections may lead to the new primary
             raise
@@ -183,8 +185,8 @@ class Database:
                 connection = self.engine.connect()
                 if options:  # SQLAlchemy's machinery for none of them takes as long as for several
                     connection.execution_options(**options)
-            except DBAPIError:
-                self._open_breaker()
+            except DBAPIError as error:
+                self._open_breaker(error)
                 raise
             try:
                 with self._write_queue.turn() if self._write_queue and waits else nullcontext():
@@ -198,8 +200,9 @@ class Database:
                 return connection
         raise AssertionError("the last attempt either returned or raised")
 
-    def _open_breaker(self) -> None:
+    def _open_breaker(self, error: DBAPIError) -> None:
         if self._breaker:
+            self.outages.begin(_unavailable(self.url, error))
             self._breaker.open()
 
     def _probe(self) -> None:
@@ -278,6 +281,10 @@ def _translate_errors(url: str) -> Iterator[None]:
             raise StatementFailed(
                 f"the database rejected a statement: {errors.said(error)}"
             ) from error
-        raise DatabaseUnavailable(
-            f"the database {url} {errors.problem_of(error)}", hint=errors.hint_for(error)
-        ) from error
+        raise _unavailable(url, error) from error
+
+
+def _unavailable(url: str, error: DBAPIError) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        f"the database {url} {errors.problem_of(error)}", hint=errors.hint_for(error)
+    )

@@ -25,6 +25,7 @@ from batchline.errors import BatchlineError, Unavailable
 from batchline.task.heartbeat import Heart
 from batchline.task.job import Job, Outcome
 from batchline.task.run import OnBatch, OnSuspects, Run
+from batchline.task.run_log import RunLog
 from batchline.task.schedule import seconds_after_outage, seconds_until_next
 from batchline.task.supervisor import STOPPED
 
@@ -55,6 +56,7 @@ class Worker:
         self._on_batch = on_batch
         self._on_suspects = on_suspects
         self._heart = Heart(job.database, job.hand.owner)
+        self._run_log = RunLog(job.database.outages)
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Start a run every `wait_time` seconds until the job is stopped.
@@ -70,12 +72,14 @@ class Worker:
                     attempts = 0
                     pause = seconds_until_next(started, clock(), wait_time)
                     self._heart.run_ended(pause)
+                    self._run_log.succeeded()
                 except Exception as error:  # whatever it is, a later run may succeed
                     attempts += 1
                     longest = max(wait_time, OUTAGE_FIRST_PAUSE)
                     if isinstance(error, Unavailable):
                         longest = min(longest, FAILOVER_PAUSE)
-                    pause = _pause_after(error, attempts, longest)
+                    pause = _pause_after(attempts, longest)
+                    self._run_log.failed(error, pause)
                     self._heart.run_ended(pause, error)
                 self._job.stop.wait(pause)
 
@@ -106,6 +110,7 @@ class Worker:
                 before = len(outcomes)
                 try:
                     self._run(on_batch, WAIT_FOR_OTHER_JOBS)
+                    self._run_log.succeeded()
                     if done():
                         break
                     attempts = 0
@@ -114,7 +119,8 @@ class Worker:
                     attempts = attempts + 1 if len(outcomes) == before else 1
                     if attempts == OUTAGE_ATTEMPTS:
                         raise
-                    pause = _pause_after(error, attempts)
+                    pause = _pause_after(attempts)
+                    self._run_log.failed(error, pause)
                 self._job.stop.wait(pause)
         return sum(outcomes, Outcome())
 
@@ -141,6 +147,7 @@ class Worker:
     def _counted(self, on_batch: OnBatch) -> OnBatch:
         def count(outcome: Outcome) -> None:
             self._heart.predicted(outcome.rows)
+            self._job.database.outages.end()
             on_batch(outcome)
 
         return count
@@ -173,15 +180,9 @@ class Worker:
             self._heart.stop()
 
 
-def _pause_after(error: Exception, attempts: int, longest: float = OUTAGE_LONGEST_PAUSE) -> float:
-    """Log the error of a run, and return how many seconds to wait before the next run."""
-    pause = min(longest, seconds_after_outage(attempts, random.random()))  # noqa: S311, no secret
-    failed = log.bind(retry_in_seconds=round(pause, 1))
-    if isinstance(error, Unavailable):
-        failed.error("run failed", detail=error.detail, hint=error.hint)
-    else:
-        failed.error("run failed", exc_info=error)
-    return pause
+def _pause_after(attempts: int, longest: float = OUTAGE_LONGEST_PAUSE) -> float:
+    """Return how many seconds to wait before the next run, after a run that failed."""
+    return min(longest, seconds_after_outage(attempts, random.random()))  # noqa: S311, no secret
 
 
 def _renew_claims(job: Job, returned: threading.Event) -> None:
@@ -189,6 +190,8 @@ def _renew_claims(job: Job, returned: threading.Event) -> None:
     while not returned.wait(CLAIM_RENEWAL):
         try:
             job.hand.renew()
+        except Unavailable as error:
+            job.database.outages.begin(error)
         except BatchlineError as error:
             log.warning("claims not renewed", detail=error.detail, hint=error.hint)
         except Exception as error:  # any other error: the next renewal may succeed
