@@ -11,10 +11,9 @@ from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_one
 from batchline.db.dialects.types import utc_now
 from batchline.db.models import Record, backfills, claims, items
-from batchline.db.scope import Backfill
+from batchline.db.scope import Backfill, IdRange
 from batchline.errors import UnknownVersion
 
-Range = tuple[int, int]
 LARGEST_ID = 2**63 - 1
 
 
@@ -75,7 +74,7 @@ def find_scope(connection: Connection, backfill_id: int) -> Backfill | None:
     return None if found is None else _scope(found)
 
 
-def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | None:
+def next_range(connection: Connection, width: int) -> tuple[Backfill, IdRange] | None:
     """Return the next `width` ids of the oldest open backfill, and move its cursor; or None.
 
     The caller holds the claim lock, and claims the ids in the same transaction.
@@ -91,7 +90,7 @@ def next_range(connection: Connection, width: int) -> tuple[Backfill, Range] | N
     # No number follows the largest id, so there the cursor passes the end in another way.
     passed = {"next_id": last + 1} if last < LARGEST_ID else {"next_id": last, "last_id": last - 1}
     connection.execute(update(backfills).where(backfills.c.id == oldest.id).values(passed))
-    return _scope(oldest), (first, last)
+    return _scope(oldest), IdRange(first, last)
 
 
 def _next_item(connection: Connection, first: int, last: int) -> int:

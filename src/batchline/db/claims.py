@@ -25,7 +25,7 @@ from batchline.db.cruds.results import VersionResults
 from batchline.db.dialects.inserts import insert_one
 from batchline.db.lanes import LaneProgress
 from batchline.db.models import Record, claims
-from batchline.db.scope import PENDING, Backfill, Scope
+from batchline.db.scope import PENDING, Backfill, IdRange, Scope
 from batchline.errors import ClaimLost, Failure
 
 WORKER_CRASHED = "worker_crashed"
@@ -47,6 +47,11 @@ class Claim:
     suspect: bool = False
     scope: Scope = PENDING
     is_patient: bool = False
+
+    @property
+    def ids(self) -> IdRange:
+        """The ids from `first_id` to `last_id`."""
+        return IdRange(self.first_id, self.last_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def claim_pending(
 def claim_one(connection: Connection, item_id: int, *, owner: str, lease: float) -> Claim:
     """Claim one item, whatever other jobs have claimed."""
     expires_at = claim_lock.acquire_claim_lock(connection) + timedelta(seconds=lease)
-    claim_id = _insert(connection, owner, (item_id, item_id), expires_at, PENDING)
+    claim_id = _insert(connection, owner, IdRange(item_id, item_id), expires_at, PENDING)
     return Claim(claim_id, owner, item_id, item_id)
 
 
@@ -114,13 +119,13 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
         scope = _scope(connection, ended)
         if scope is None:
             continue  # somebody has deleted its backfill
-        ids = pending.unpredicted_ids(connection, (ended.first_id, ended.last_id), scope)
+        ids = pending.unpredicted_ids(connection, IdRange(ended.first_id, ended.last_id), scope)
         deaths = _deaths_alone(ended)
         if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
             detail = f"{deaths} times a job died while it predicted only this item"
             crashed += fail(connection, ids[0], Failure(WORKER_CRASHED, detail), scope)
         elif ids:
-            first, *rest = [(ids[0], ids[-1])] if ended.owner is None else split(ids, SUSPECT_PARTS)
+            first, *rest = split(ids, 1 if ended.owner is None else SUSPECT_PARTS)
             for part in rest:
                 _insert(connection, None, part, now - LONG_AGO, scope, suspect=True)
             expires_at = now + timedelta(seconds=lease)
@@ -132,11 +137,11 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
     return Suspects(None, crashed)
 
 
-def split(ids: Sequence[int], parts: int) -> list[tuple[int, int]]:
-    """Divide ids into up to `parts` ranges of about the same size, as first and last id."""
+def split(ids: Sequence[int], parts: int) -> list[IdRange]:
+    """Divide ids into up to `parts` ranges of about the same size."""
     size = -(-len(ids) // parts)
     chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
-    return [(chunk[0], chunk[-1]) for chunk in chunks]
+    return [IdRange(chunk[0], chunk[-1]) for chunk in chunks]
 
 
 def _is_put_off(ended: Record, now: datetime) -> bool:
@@ -203,7 +208,7 @@ def _expired_claims(connection: Connection, now: datetime) -> Sequence[Record]:
 def _insert(
     connection: Connection,
     owner: str | None,
-    ids: tuple[int, int],
+    ids: IdRange,
     expires_at: datetime,
     scope: Scope,
     *,
@@ -214,8 +219,8 @@ def _insert(
         connection,
         claims,
         owner=owner,
-        first_id=ids[0],
-        last_id=ids[1],
+        first_id=ids.first,
+        last_id=ids.last,
         expires_at=expires_at,
         suspect=suspect,
         deaths=deaths,
@@ -243,12 +248,12 @@ def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
     """Keep the claim up to `last_id`. The rest can be claimed again."""
     connection.execute(update(claims).where(claims.c.id == claim.id).values(last_id=last_id))
     if last_id < claim.last_id and (claim.suspect or isinstance(claim.scope, Backfill)):
-        rest = last_id + 1, claim.last_id
+        rest = IdRange(last_id + 1, claim.last_id)
         leave_unowned(connection, rest, claim.scope)
     return replace(claim, last_id=last_id)
 
 
-def leave_unowned(connection: Connection, ids: tuple[int, int], scope: Scope) -> None:
+def leave_unowned(connection: Connection, ids: IdRange, scope: Scope) -> None:
     """Leave these ids as a claim without an owner, since no cursor passes them again."""
     long_ago = claim_lock.database_time(connection) - LONG_AGO
     _insert(connection, None, ids, long_ago, scope, suspect=True)
@@ -257,7 +262,7 @@ def leave_unowned(connection: Connection, ids: tuple[int, int], scope: Scope) ->
 def put_off(connection: Connection, item_id: int, scope: Scope) -> None:
     """Leave a suspect that takes its time until the others have been predicted."""
     recently = claim_lock.database_time(connection) - RECENTLY
-    _insert(connection, None, (item_id, item_id), recently, scope, suspect=True)
+    _insert(connection, None, IdRange(item_id, item_id), recently, scope, suspect=True)
 
 
 def put_off_of(connection: Connection, claim: Claim, item_id: int) -> None:
@@ -268,8 +273,8 @@ def put_off_of(connection: Connection, claim: Claim, item_id: int) -> None:
     """
     hold(connection, claim)
     complete(connection, claim)
-    for ids in ((claim.first_id, item_id - 1), (item_id + 1, claim.last_id)):
-        if ids[0] <= ids[1]:
+    for ids in (IdRange(claim.first_id, item_id - 1), IdRange(item_id + 1, claim.last_id)):
+        if ids.first <= ids.last:
             leave_unowned(connection, ids, claim.scope)
     put_off(connection, item_id, claim.scope)
 

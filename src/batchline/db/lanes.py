@@ -12,9 +12,7 @@ from sqlalchemy import Connection
 from batchline.constants import BEFORE_ALL_IDS, CLAIMS_IN_A_ROW
 from batchline.db.cruds import pending
 from batchline.db.models import Record
-from batchline.db.scope import Scope
-
-Range = tuple[int, int]
+from batchline.db.scope import IdRange, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,8 @@ def next_range(
     max_items: Callable[[int], int],
     known: Mapping[int, LaneProgress],
     taken: Sequence[Record],
-) -> tuple[Scope, Range] | None:
-    """Return the lane whose turn it is and its next free ids, or None if nothing is free.
+) -> tuple[Scope, IdRange] | None:
+    """Return the lane that is next and its next free ids, or None if nothing is free.
 
     The caller holds the claim lock, and claims the ids in the same transaction.
 
@@ -60,7 +58,7 @@ def next_range(
     found = _next_free(connection, known, taken)
     if found is None:
         return None
-    lane, first = found
+    lane, first = found.lane, found.first
     if known.get(lane, NEW_LANE).sparse:
         last = pending.nth(connection, lane, first, max_items(lane))
     else:
@@ -68,22 +66,31 @@ def next_range(
     others = (claim.first_id - 1 for claim in _covering(taken, lane))
     ends = [last, pending.last(connection, lane), *others]
     last = min((end for end in ends if end is not None and end >= first), default=first)
-    return Scope(lane=lane), (first, last)
+    return Scope(lane=lane), IdRange(first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Free:
+    """A lane, and its first free id."""
+
+    lane: int
+    first: int
 
 
 def _next_free(
     connection: Connection, known: Mapping[int, LaneProgress], taken: Sequence[Record]
-) -> tuple[int, int] | None:
-    """Return the lane whose turn it is and its first free id, or None if nothing is free."""
-    waiting: tuple[int, int] | None = None
+) -> _Free | None:
+    """Return the lane that is next, or None if nothing is free."""
+    waiting: _Free | None = None
     for lane in _pending_lanes(connection, known):
         progress = known.get(lane, NEW_LANE)
         first = _first_free(connection, lane, progress.after, _covering(taken, lane))
         if first is None:
             continue
+        free = _Free(lane, first)
         if not progress.yields:
-            return lane, first
-        waiting = waiting or (lane, first)
+            return free
+        waiting = waiting or free
     return waiting
 
 

@@ -18,6 +18,7 @@ from batchline.db.dialects.privileges import PRIVILEGES, missing_grants
 from batchline.db.dialects.types import utc_now
 from batchline.db.models import checks, metadata, migrations
 from batchline.db.new_items import Key, NewItems
+from batchline.db.scope import IdRange
 from batchline.db.work import Predicted
 from batchline.errors import ConfigurationError
 
@@ -27,7 +28,7 @@ ROW = 1
 
 
 class _RolledBack(Exception):
-    """Ends a transaction whose writes must not stay."""
+    """Ends a transaction that must not leave its writes."""
 
 
 def rehearse(database: Database) -> None:
@@ -61,7 +62,7 @@ def _write_everything(connection: Connection) -> None:
     [item_id] = [each for each in answers if isinstance(each, int)]
     run_id = runs.start(connection, OWNER)
     claim = claims.claim_one(connection, item_id, owner=OWNER, lease=CLAIM_LEASE)
-    [found] = pending.read_unpredicted(connection, (item_id, item_id))
+    [found] = pending.read_unpredicted(connection, IdRange(item_id, item_id))
     results = VersionResults(NO_VERSION, {item_id: "{}"}, {}, {item_id: ""})
     work.store_in(connection, claim, [Predicted(found, results)])
     runs.finish(connection, run_id, succeeded=1, failed=0, rows_per_second=1.0)

@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, exists
 
 from batchline.constants import Status
 from batchline.db.dialects.types import not_indexed, same_text
 from batchline.db.models import failures, items, predictions
+
+
+class IdRange(NamedTuple):
+    """The ids from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
 
 Conditions = tuple[ColumnElement[bool], ...]
 

@@ -271,7 +271,7 @@ def _quote(connection: Connection, name: str) -> str:
 def _query_hint(message: str) -> str:
     if re.search("no such|does not exist|doesn't exist|Unknown (column|table|database)", message):
         return "correct the name in the query, or choose the database with SOURCE_DATABASE_URL"
-    return "--query takes one SELECT, whose columns have different names"
+    return "--query takes one SELECT, with another name for each column"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.dialects.types import among
 from batchline.db.models import items as items_table
-from batchline.db.scope import Backfill
+from batchline.db.scope import Backfill, IdRange
 from batchline.errors import ClaimLost
 
 
@@ -72,7 +72,7 @@ def read(database: Database, claim: Claim, likely_model: str | None = None) -> C
     Raises:
         ClaimLost: the claim had to be shortened, but had expired.
     """
-    ids = claim.first_id, claim.last_id
+    ids = claim.ids
     with database.read() as connection:
         if likely_model is not None:
             small = pending.read_small(connection, ids, claim.scope, likely_model)
@@ -128,7 +128,7 @@ def is_stored(database: Database, claim: Claim, predicted: Sequence[Predicted]) 
 
 
 def _read_items(connection: Connection, claim: Claim, model: str | None) -> list[ModelItems]:
-    ids = claim.first_id, claim.last_id
+    ids = claim.ids
     return pending.read_unpredicted(connection, ids, claim.scope, model)
 
 
@@ -169,7 +169,7 @@ def store_in(
     if until is not None:
         claim = claims.shorten(connection, claim, until)
     if late.suspects:
-        ids = min(late.suspects), max(late.suspects)
+        ids = IdRange(min(late.suspects), max(late.suspects))
         claims.leave_unowned(connection, ids, claim.scope)
     for item_id in late.put_off:
         claims.put_off(connection, item_id, claim.scope)
@@ -216,7 +216,7 @@ def _store_backfill(
         results.insert(connection, each)
         results.mark_predicted(connection, list(each.predictions))
     if changed:  # the backfill has passed them, so they need a claim that somebody takes
-        claims.leave_unowned(connection, (min(changed), max(changed)), claim.scope)
+        claims.leave_unowned(connection, IdRange(min(changed), max(changed)), claim.scope)
 
 
 def _unchanged(

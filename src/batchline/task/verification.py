@@ -10,6 +10,7 @@ from batchline.db.cruds import verification
 from batchline.db.cruds.items import text_of
 from batchline.db.cruds.verification import StoredPrediction
 from batchline.db.database import Database
+from batchline.db.scope import IdRange
 from batchline.errors import Failure
 from batchline.ml.data_loader import load_batch, to_item_results
 from batchline.ml.differences import differs
@@ -95,7 +96,7 @@ class Verifier:
             yield page
 
 
-def _distinct(ends: tuple[int, int], size: int) -> set[int]:
+def _distinct(ends: IdRange, size: int) -> set[int]:
     """Return so many ids of this range, which `random.sample` may find too large."""
     found: set[int] = set()
     while len(found) < size:

@@ -323,7 +323,7 @@ def test_a_hint_fits_what_is_wrong_with_the_source(
         "correct the name in the query, or choose the database with SOURCE_DATABASE_URL"
     )
     assert rejected(database_url, model, query="DELETE FROM customers").endswith(
-        "--query takes one SELECT, whose columns have different names"
+        "--query takes one SELECT, with another name for each column"
     )
     renamed = rejected(database_url, model, query="SELECT id, x0, x1 AS xx1 FROM customers")
     assert renamed.endswith("let the query select x1, with AS if a column has another name")

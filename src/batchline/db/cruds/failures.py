@@ -20,7 +20,7 @@ POSITIONS_AND_COUNTS = re.compile(
     r"line \d+ column \d+ \(char \d+\)|Expecting '[,:]' delimiter"
     r"|expected \d+ values?(?: as in the list before)?, got \d+"
 )
-"""Parts of Batchline's own messages whose numbers and quotes are not values of a row."""
+"""Parts of Batchline's own messages. Their numbers and quotes are not values of a row."""
 ROW = re.compile(r"/(\d+|\*)(?=/|$)")
 """The first number in a pointer. The others say which value of a row it is."""
 MASK = "*"

@@ -69,8 +69,8 @@ def too_large(connection: Connection, new: NewItems) -> dict[int, ItemTooLarge]:
         return {}
     return {
         place: ItemTooLarge(
-            f"the item takes {size} bytes in a statement for the database server, "
-            f"whose max_allowed_packet is {packets.max_packet(connection)}",
+            f"the item takes {size} bytes in a statement, and the database server's "
+            f"max_allowed_packet is {packets.max_packet(connection)}",
             hint="send its rows in several requests, or raise max_allowed_packet on the server",
         )
         for place, size in packets.too_large(connection, new.columns()).items()

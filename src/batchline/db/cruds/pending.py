@@ -26,7 +26,7 @@ from batchline.db.dialects.types import (
     text_or_null,
 )
 from batchline.db.models import items
-from batchline.db.scope import PENDING, Scope
+from batchline.db.scope import PENDING, IdRange, Scope
 
 Text = str | bytes | None
 """The JSON text of an item as the driver returns it, or None if it is too large to be predicted."""
@@ -66,7 +66,7 @@ def _of_lane(lane: int) -> Select[Any]:
     return _pending(items.c.id).where(items.c.lane == lane)
 
 
-def _unpredicted(scope: Scope, ids: tuple[int, int], *columns: Any) -> Select[Any]:
+def _unpredicted(scope: Scope, ids: IdRange, *columns: Any) -> Select[Any]:
     return select(*columns).where(*scope.within(*ids)).order_by(items.c.id)
 
 
@@ -128,9 +128,7 @@ def count(connection: Connection) -> int:
     return int(connection.execute(_pending(func.count())).scalar_one())
 
 
-def unpredicted_ids(
-    connection: Connection, ids: tuple[int, int], scope: Scope = PENDING
-) -> list[int]:
+def unpredicted_ids(connection: Connection, ids: IdRange, scope: Scope = PENDING) -> list[int]:
     """Return the ids of the unpredicted items from the first to the last id."""
     return list(connection.execute(_unpredicted(scope, ids, items.c.id)).scalars())
 
@@ -143,9 +141,7 @@ def still_unpredicted(connection: Connection, item_ids: Sequence[int], scope: Sc
     return set(connection.execute(query).scalars())
 
 
-def summarize_range(
-    connection: Connection, ids: tuple[int, int], scope: Scope = PENDING
-) -> RangeSummary:
+def summarize_range(connection: Connection, ids: IdRange, scope: Scope = PENDING) -> RangeSummary:
     """Summarize the unpredicted items from the first to the last id."""
     ends = text_or_null(func.min(items.c.model)), text_or_null(func.max(items.c.model))
     query = select(func.sum(byte_length(items.c.data)), *ends).where(*scope.within(*ids))
@@ -154,11 +150,11 @@ def summarize_range(
 
 
 def last_within(
-    connection: Connection, ids: tuple[int, int], max_bytes: int, scope: Scope = PENDING
+    connection: Connection, ids: IdRange, max_bytes: int, scope: Scope = PENDING
 ) -> int:
     """Return the id up to which the unpredicted items, at least one, have `max_bytes` of data."""
     sizes = _unpredicted(scope, ids, items.c.id, byte_length(items.c.data))
-    last_id, total = ids[0], 0
+    last_id, total = ids.first, 0
     for index, (item_id, size) in enumerate(connection.execute(sizes)):
         total += size
         if total > max_bytes and index > 0:
@@ -167,9 +163,7 @@ def last_within(
     return last_id
 
 
-def read_small(
-    connection: Connection, ids: tuple[int, int], scope: Scope, model: str
-) -> ModelItems | None:
+def read_small(connection: Connection, ids: IdRange, scope: Scope, model: str) -> ModelItems | None:
     """Read the items of a range if each id in it is a small unpredicted item of this model.
 
     That is nearly always so, and then one statement does for what otherwise takes two.
@@ -177,12 +171,12 @@ def read_small(
     small = case((byte_length(items.c.data) <= SMALL_ITEM_BYTES, raw_text(items.c.data)))
     query = _unpredicted(scope, ids, items.c.id, small).where(same_text(items.c.model, model))
     texts: dict[int, Text] = dict(_fetch_all(connection, query))
-    complete = len(texts) == ids[1] - ids[0] + 1 and None not in texts.values()
+    complete = len(texts) == ids.last - ids.first + 1 and None not in texts.values()
     return ModelItems(model, texts) if complete else None
 
 
 def read_unpredicted(
-    connection: Connection, ids: tuple[int, int], scope: Scope = PENDING, model: str | None = None
+    connection: Connection, ids: IdRange, scope: Scope = PENDING, model: str | None = None
 ) -> list[ModelItems]:
     """Read the unpredicted items from the first to the last id, by model.
 

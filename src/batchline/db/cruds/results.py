@@ -98,8 +98,8 @@ def storable(connection: Connection, results: VersionResults) -> VersionResults:
     failed = {
         item_ids[place]: Failure(
             PREDICTION_TOO_LARGE,
-            f"the prediction takes {size} bytes in a statement for the database server, "
-            f"whose max_allowed_packet is {packets.max_packet(connection)}",
+            f"the prediction takes {size} bytes in a statement, and the database server's "
+            f"max_allowed_packet is {packets.max_packet(connection)}",
         )
         for place, size in found.items()
     }

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 from batchline.constants import FINISHED
 from batchline.db.dialects.types import among, raw_text, text_or_null
 from batchline.db.models import items, predictions
+from batchline.db.scope import IdRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,12 @@ class StoredPrediction:
     label: str | bytes | None
 
 
-def id_range(connection: Connection, model_id: int) -> tuple[int, int] | None:
+def id_range(connection: Connection, model_id: int) -> IdRange | None:
     """Return the lowest and the highest item id with a prediction by this version, or None."""
     ends = func.min(predictions.c.item_id), func.max(predictions.c.item_id)
     query = select(*ends).where(predictions.c.model_id == model_id)
     first, last = connection.execute(query).one()
-    return None if first is None else (first, last)
+    return None if first is None else IdRange(first, last)
 
 
 def read_page(

@@ -98,7 +98,7 @@ def without_secrets(url: URL) -> str:
 
 
 SECRET_OPTIONS = re.compile("pass|pwd|secret|token|key$", re.IGNORECASE)
-"""The options in the query of a URL whose values are secrets."""
+"""The options in the query of a URL that have secrets as values."""
 
 
 def without(text: str, url: URL) -> str:

@@ -60,7 +60,7 @@ def too_large(connection: Connection, columns: Columns) -> dict[int, int]:
 
 
 def parts(columns: Columns, limit: int) -> Iterator[Columns]:
-    """Divide rows into statements whose values take at most `limit` bytes, if no row takes more."""
+    """Divide rows into statements with at most `limit` bytes of values, if no row has more."""
     if at_most(columns) <= limit:
         yield columns
         return

@@ -50,7 +50,7 @@ class PostgresConnection(psycopg.Connection[Any]):
 
 
 class Dialect(PGDialect_psycopg):
-    """SQLAlchemy's dialect for psycopg, whose transactions begin with their settings."""
+    """SQLAlchemy's dialect for psycopg. Each transaction begins with its settings."""
 
     supports_statement_cache = True
 
