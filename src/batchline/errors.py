@@ -26,10 +26,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an item or a row has no prediction."""
+    """Why an item or a row has no prediction.
+
+    Args:
+        cause: for the log only.
+    """
 
     code: str
     detail: str
+    cause: str = ""
 
 
 class BatchlineError(Exception):

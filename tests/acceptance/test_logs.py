@@ -1,12 +1,17 @@
 """The log has a line for each thing that happens, however many requests and items it happens to."""
 
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from tests.conftest import Servers, first_of
-from tests.service import IRIS, Service, wait_for
+from batchline.db.cruds import items
+from batchline.db.database import Database
+from batchline.db.new_items import NewItems
+from tests.conftest import SQLITE_AND_A_SERVER, Servers, first_of
+from tests.in_process import run_here
+from tests.service import IRIS, Service, migrate, wait_for
 
 Event = dict[str, Any]
 
@@ -14,6 +19,37 @@ Event = dict[str, Any]
 def events(service: Service, level: str = "") -> list[Event]:
     found = [json.loads(line) for line in service.output.splitlines() if line.startswith("{")]
     return [event for event in found if level in ("", event["level"])]
+
+
+def insert(database_url: str, data: str, request_ids: list[str | None], model: str = "") -> None:
+    """Register items as an SQL client does, which the API would have rejected."""
+    new = NewItems(
+        [data] * len(request_ids),
+        models=[model] * len(request_ids) if model else (),
+        request_ids=request_ids,
+    )
+    with closing(Database(database_url)) as database:
+        database.transaction(lambda c: items.register(c, new))
+
+
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
+def test_a_run_logs_one_line_for_each_kind_of_failure(database_url: str) -> None:
+    migrate(database_url)
+    insert(database_url, f"[{IRIS}]", ["well"] * 10)
+    insert(database_url, '["planted"]', [None, *(f"shop-{n}" for n in range(2_000))])
+    insert(database_url, f"[{IRIS}]", ["file-1", "file-1", "\x1b[2J forged\n"], model="gone")
+    done = run_here("job", "--once", DATABASE_URL=database_url, LOG_FORMAT="json")
+    found = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    failed = {each["code"]: each for each in found if each["level"] == "warning"}
+    assert len(failed) == len([each for each in found if each["level"] == "warning"]) == 2
+    invalid, unknown = failed["invalid_data"], failed["unknown_model"]
+    assert (invalid["event"], invalid["role"], invalid["items"]) == ("items failed", "job", 2_001)
+    assert invalid["item_ids"] == [11, 12, 13, 14, 15]
+    assert invalid["request_ids"] == ["shop-0", "shop-1", "shop-2", "shop-3"]
+    assert unknown["items"] == 3
+    assert unknown["request_ids"] == ["file-1"]
+    assert "planted" not in done.stderr
+    assert len([each for each in found if each["event"] == "run finished"]) == 1
 
 
 def roles(service: Service, event: str) -> list[str]:

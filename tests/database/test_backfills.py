@@ -148,7 +148,7 @@ def test_an_item_at_which_jobs_die_alone_is_a_failure_of_that_version(
         crashed = 0
         for _ in range(5):
             suspects = claims.claim_suspect(connection, owner="dead", lease=-1)
-            crashed += suspects.crashed
+            crashed += len(suspects.crashed)
     assert (suspects.claim, crashed) == (None, 1)
     assert read(database, 1).status == "succeeded"
     with database.read() as connection:

@@ -67,7 +67,7 @@ def test_a_call_that_does_not_end_puts_off_its_item_and_no_other(database: Datab
     assert claim is not None
     assert (claim.first_id, claim.last_id, claim.is_patient) == (1, 5, False)
     with hand.holding(claim), hand.isolating(3):
-        assert hand.give_up({threading.get_ident()}, None) == 0
+        assert hand.give_up({threading.get_ident()}, None) == []
     with pytest.raises(ClaimLost), database.write() as connection:
         claims.hold(connection, claim)  # as a job that stores results
     found = []

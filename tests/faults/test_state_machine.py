@@ -337,7 +337,7 @@ class Jobs(RuleBasedStateMachine):
     def take_suspects(self, job: Job) -> Batch | None:
         leftovers = self.leftovers_of(job)
         suspects = job.hand.claim_suspect()
-        claim, set_aside = suspects.claim, suspects.crashed
+        claim, set_aside = suspects.claim, len(suspects.crashed)
         self.give_back(*leftovers)
         self.count_losses()
         assert self.set_aside() == set_aside

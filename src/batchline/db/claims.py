@@ -56,10 +56,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """A claim of suspect items, if there are any, and how many others were marked as crashed."""
+    """A claim of suspect items, if there are any, and which others were marked as crashed."""
 
     claim: Claim | None
-    crashed: int = 0
+    crashed: tuple[int, ...] = ()
 
 
 # Taking ----------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def claim_backfill(
 def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspects:
     """Take an expired claim or a part of it. Mark items as failed that have crashed too often."""
     now = claim_lock.acquire_claim_lock(connection)
-    crashed = 0
+    crashed: list[int] = []
     for ended in _expired_claims(connection, now):
         connection.execute(delete(claims).where(claims.c.id == ended.id))
         scope = _scope(connection, ended)
@@ -123,7 +123,8 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
         deaths = _deaths_alone(ended)
         if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
             detail = f"{deaths} times a job died while it predicted only this item"
-            crashed += fail(connection, ids[0], Failure(WORKER_CRASHED, detail), scope)
+            if fail(connection, ids[0], Failure(WORKER_CRASHED, detail), scope):
+                crashed.append(ids[0])
         elif ids:
             first, *rest = split(ids, 1 if ended.owner is None else SUSPECT_PARTS)
             for part in rest:
@@ -133,8 +134,8 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
                 connection, owner, first, expires_at, scope, suspect=True, deaths=deaths
             )
             claim = Claim(claim_id, owner, *first, True, scope, _is_put_off(ended, now))
-            return Suspects(claim, crashed)
-    return Suspects(None, crashed)
+            return Suspects(claim, tuple(crashed))
+    return Suspects(None, tuple(crashed))
 
 
 def split(ids: Sequence[int], parts: int) -> list[IdRange]:

@@ -122,6 +122,7 @@ class ModelCache:
                 if loading.has_ended:
                     self._loading.pop(version.id, None)
         with self._lock:
+            self._failed.pop(version.id, None)
             self._loaded[version.id] = predictor, version.size
             self._evict()
         return predictor
@@ -140,7 +141,8 @@ class ModelCache:
 
     def _note_failure(self, version: Version, error: ModelUnavailable) -> None:
         with self._lock:
-            is_known = self._failed.get(version.id, (0.0, None))[1] is error
+            before = self._failed.get(version.id, (0.0, None))[1]
+            is_known = before is not None and before.detail == error.detail
             self._failed[version.id] = time.monotonic(), error
         if not is_known:
             log.error("model cannot be loaded", model=str(version), detail=error.detail)

@@ -114,17 +114,17 @@ class Hand:
         self.unreleased.update(claim.owner for claim in list(self.active))
         self._release_remaining()
 
-    def give_up(self, threads: Set[int], failure: Failure | None) -> int:
+    def give_up(self, threads: Set[int], failure: Failure | None) -> list[int]:
         """End all claims, because these threads do not return and the process ends.
 
         An item that such a thread predicts in isolation fails, or is put off without a failure. The
         other items of its claim are suspects. The claims of the other threads are released. Return
-        how many items failed.
+        the items that failed.
         """
         held, isolated = dict(self._by_thread), dict(self._isolated)
 
-        def give_up_each(connection: Any) -> int:
-            failed = 0
+        def give_up_each(connection: Any) -> list[int]:
+            failed: list[int] = []
             for thread, claim in held.items():
                 if thread in threads and thread not in isolated:
                     claims.expire(connection, claim.owner)
@@ -133,7 +133,9 @@ class Hand:
                     claims.put_off_of(connection, claim, isolated[thread])
                     continue
                 if thread in threads and failure is not None:
-                    failed += claims.fail(connection, isolated[thread], failure, claim.scope)
+                    item_id = isolated[thread]
+                    if claims.fail(connection, item_id, failure, claim.scope):
+                        failed.append(item_id)
                 claims.release(connection, claim.owner)
             return failed
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import structlog
-
 from batchline import redaction
 from batchline.constants import BATCH_LONGEST, DEFAULT_MODEL, NO_VERSION, RESULTS_MAX_BYTES
 from batchline.db import work
@@ -35,6 +33,8 @@ from batchline.ml.predictor import Predictor
 from batchline.ml.time_limit import TimeLimit
 from batchline.registry.loaded import LeftToIsolation, ModelCache
 from batchline.registry.version import Version
+from batchline.task import failures
+from batchline.task.failures import Failures, joined
 from batchline.task.hand import Hand
 from batchline.task.pace import Pace
 
@@ -46,6 +46,7 @@ class Outcome:
     succeeded: int = 0
     failed: int = 0
     rows: int = 0
+    failures: Failures = field(default_factory=dict, compare=False)
 
     @property
     def items(self) -> int:
@@ -53,15 +54,16 @@ class Outcome:
 
     def __add__(self, other: "Outcome") -> "Outcome":
         return Outcome(
-            self.succeeded + other.succeeded, self.failed + other.failed, self.rows + other.rows
+            self.succeeded + other.succeeded,
+            self.failed + other.failed,
+            self.rows + other.rows,
+            joined([self.failures, other.failures]),
         )
 
 
 SHOWN_NAMES = 10
 
 RESULT_REJECTED = "result_rejected"
-
-log = structlog.get_logger(__name__)
 
 
 class Stopped(Exception):
@@ -152,7 +154,8 @@ class Job:
             stored = self._store(claimed.claim, batches)
         succeeded = sum(len(each.predictions) for each in stored)
         failed = sum(len(each.failures) for each in stored)
-        return Outcome(succeeded, failed, sum(each.rows for each in batches))
+        found = joined(failures.of(each.failures) for each in stored)
+        return Outcome(succeeded, failed, sum(each.rows for each in batches), found)
 
     def _versions_for(self, claim: Claim) -> Mapping[str, Version]:
         """Return the version that predicts each model's items in this claim, by model name."""
@@ -189,10 +192,8 @@ class Job:
         item_ids = sorted(item_id for each in batches for item_id in each.results.item_ids)
         until = item_ids[max(0, len(item_ids) // 2 - 1)]
         if len(item_ids) == 1:
-            log.error("result rejected by the database", item_id=until, detail=error.detail)
-            failure = Failure(
-                RESULT_REJECTED, "the database rejected the result; see the job's log"
-            )
+            detail = "the database rejected the result; see the job's log"
+            failure = Failure(RESULT_REJECTED, detail, cause=error.detail)
             failed = [_to_predicted(each.failed(until, failure)) for each in batches]
             return work.store(self.database, claim, failed, until)
         return self._store(claim, [each.up_to(until) for each in batches])

@@ -9,11 +9,12 @@ import structlog
 
 from batchline.constants import SUSPECTS_INTERVAL, WAIT_FOR_OTHER_JOBS
 from batchline.db import backfills
-from batchline.db.claims import Claim
+from batchline.db.claims import WORKER_CRASHED, Claim
 from batchline.db.cruds import pending, runs
 from batchline.errors import ClaimLost
 from batchline.machine import processor
 from batchline.ml.session import RUNTIME
+from batchline.task.failures import Failed, log_each
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.lanes import Lanes
 
@@ -54,6 +55,7 @@ class Run:
         self._lanes = Lanes()
         self._outcome = Outcome()
         self._run_id: int | None = None
+        self._has_told_suspects = False
 
     def execute(self) -> Outcome:
         """Predict all free pending items, then backfills, and record the run in `runs`.
@@ -105,11 +107,14 @@ class Run:
         while not self._job.stop.is_set():
             suspects = self._job.hand.claim_suspect()
             if suspects.crashed:
-                self._count(Outcome(failed=suspects.crashed))
+                found = {WORKER_CRASHED: Failed.of(suspects.crashed)}
+                self._count(Outcome(failed=len(suspects.crashed), failures=found))
             claim = suspects.claim
             if claim is None:
                 return
-            log.warning("suspect items claimed", first_id=claim.first_id, last_id=claim.last_id)
+            if not self._has_told_suspects:
+                log.warning("suspect items claimed", first_id=claim.first_id, last_id=claim.last_id)
+                self._has_told_suspects = True
             self._predict(claim)
 
     def _work(self) -> None:
@@ -187,6 +192,7 @@ class Run:
                 )
 
     def _finish(self, seconds: float) -> None:
+        log_each(self._job.database, self._outcome.failures)
         if self._run_id is None:
             return
         run_id, done = self._run_id, self._outcome

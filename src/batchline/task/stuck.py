@@ -9,6 +9,7 @@ import structlog
 
 from batchline.constants import RELEASE_TIMEOUT
 from batchline.errors import BatchlineError, ClaimLost, Failure, Unavailable
+from batchline.task.failures import Failed, log_each
 from batchline.task.hand import Hand
 from batchline.task.supervisor import STUCK
 
@@ -35,5 +36,8 @@ def end_process(
     threading.Timer(RELEASE_TIMEOUT, os._exit, (STUCK,)).start()
     with suppress(Unavailable, ClaimLost):
         failure = None if put_off else Failure(error.code, error.detail)
-        on_failed(hand.give_up(threads, failure))
+        failed = hand.give_up(threads, failure)
+        on_failed(len(failed))
+        if failed:
+            log_each(hand.database, {error.code: Failed.of(failed)})
     os._exit(STUCK)

@@ -237,7 +237,9 @@ class Supervisor:
             if not self.board.has_started:
                 raise
             post.failed()
-            log.error("a process of the job cannot be started", role=post.role, detail=str(error))
+            log.error(
+                "a process of the job cannot be started", process=post.role, detail=str(error)
+            )
             self.board.report_suspects()  # of which the notice was taken down for this process
         if self._is_stopping:  # a signal came during the start
             _send(self._running(), signal.SIGTERM)
@@ -293,7 +295,7 @@ class Supervisor:
             _send(self._running(), signal.SIGTERM)
         elif code != 0:
             post.failed()
-            log.error("a process of the job died", role=post.role, end=_in_words(code))
+            log.error("a process of the job died", process=post.role, end=_in_words(code))
             self.board.report_suspects()
 
     def _is_replaced(self, code: int) -> bool:

@@ -20,6 +20,7 @@ from batchline.db.dialects.types import byte_length, raw_text, same_text
 from batchline.db.models import failures, items, models, predictions, results
 from batchline.db.new_items import NewItems
 from batchline.errors import ItemTooLarge
+from batchline.request_ids import is_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,16 @@ def statuses(connection: Connection, item_ids: Sequence[int]) -> dict[int, str]:
     """Return the status of each of these items that exists."""
     query = select(items.c.id, items.c.status).where(items.c.id.in_(item_ids))
     return {row.id: str(row.status) for row in connection.execute(query)}
+
+
+def request_ids(connection: Connection, item_ids: Sequence[int]) -> list[str]:
+    """Return the ids of the requests that registered these items, each once.
+
+    Values that are no id are left out: SQL clients may have written them.
+    """
+    query = select(raw_text(items.c.request_id)).where(items.c.id.in_(item_ids))
+    found = connection.execute(query.order_by(items.c.id)).scalars()
+    return [each for each in dict.fromkeys(map(text_of, found)) if each and is_id(each)]
 
 
 def list_page(
