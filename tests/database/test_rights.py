@@ -17,7 +17,7 @@ from batchline.errors import BatchlineError
 from tests.conftest import Servers
 from tests.in_process import run_here
 from tests.migrated import name_of
-from tests.service import IRIS
+from tests.service import IRIS, migrate
 
 pytestmark = pytest.mark.every_server
 
@@ -52,6 +52,16 @@ class Operator:
             )
         else:
             self.execute(f"REVOKE INSERT, DELETE ON {name}.* FROM '{user}'@'%'")
+
+    def revoke_entry(self) -> None:
+        """Take away what the user of `run` needs before it can read anything."""
+        user, name = f"batchline_{self._suffix}", name_of(self.url)
+        if self.kind == "postgresql":
+            self.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {user}")
+            self.execute(f"REVOKE USAGE ON SCHEMA public FROM {user}, PUBLIC")
+        else:
+            self.execute(f"REVOKE ALL ON {name}.* FROM '{user}'@'%'")
+            self.execute(f"GRANT INSERT ON {name}.items TO '{user}'@'%'")
 
     def execute(self, statements: str) -> None:
         for statement in filter(str.strip, statements.split(";")):
@@ -140,3 +150,42 @@ def test_the_rights_of_the_guide_are_enough_and_no_more(operator: Operator) -> N
     for user, statement in TOO_MUCH:
         with pytest.raises(BatchlineError, match=r"denied|permission|must be owner"):
             sql(operator.as_user(user), statement)
+
+
+def granted(url: str) -> str:
+    """Return the statements that `check` names."""
+    done = run_here("check", DATABASE_URL=url)
+    assert done.returncode == 1, done.stdout
+    return done.stdout.partition("as an administrator, run ")[2].partition("\n")[0]
+
+
+def test_check_names_rights_that_it_needs_itself(operator: Operator) -> None:
+    operator.follow("migrate")
+    operator.follow("run")
+    owner, runner, _ = map(operator.as_user, USERS)
+    assert run_here("db", "upgrade", DATABASE_URL=owner).returncode == 0
+    operator.revoke_entry()
+    if operator.kind == "postgresql":
+        operator.execute(granted(runner))  # the schema comes first
+    operator.execute(granted(runner))
+    done = run_here("check", DATABASE_URL=runner)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"])
+def test_a_grant_for_a_database_with_an_odd_name_can_be_typed(kind: str, servers: Servers) -> None:
+    server = servers.get(kind)
+    place, user = "`odd-name ``#`", "'o''dd'@'%'"
+    url = make_url(server.url("x")).set(database="odd-name `#")
+    mine = url.set(username="o'dd", password="secret").render_as_string(hide_password=False)
+    try:
+        server.execute(f"CREATE DATABASE {place}")
+        migrate(url.render_as_string(hide_password=False))
+        server.execute(f"CREATE USER {user} IDENTIFIED BY 'secret'")
+        server.execute(f"GRANT SELECT, INSERT ON {place}.* TO {user}")
+        [statement] = granted(mine).split("; ")
+        server.execute(statement)
+        assert run_here("check", DATABASE_URL=mine).returncode == 0
+    finally:
+        server.execute(f"DROP USER IF EXISTS {user}")
+        server.execute(f"DROP DATABASE IF EXISTS {place}")

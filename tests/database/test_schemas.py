@@ -92,6 +92,26 @@ def test_a_schema_that_does_not_exist_is_said(url: str) -> None:
         upgrade(database)
 
 
+def test_a_table_of_another_program_earlier_in_the_path_is_named(url: str) -> None:
+    migrate(url + "?options=-csearch_path%3Dapp")
+    with closing(Database(url)) as database, database.write() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA early; CREATE TABLE early.items (data text)")
+    with_path = url + "?options=-csearch_path%3Dearly,app"
+    for words in (("check",), ("db", "upgrade"), ("job", "--once")):
+        done = run_here(*words, DATABASE_URL=with_path)
+        assert done.returncode == 1
+        assert "the search_path leads to early.items" in done.stdout + done.stderr
+        assert "put app first in the search_path" in done.stdout + done.stderr
+
+
+def test_a_path_that_leads_past_batchline_is_named(url: str) -> None:
+    migrate(url + "?options=-csearch_path%3Dapp")
+    done = run_here("check", DATABASE_URL=url)
+    assert done.returncode == 1
+    assert "Batchline is in the schema app, which the search_path does not lead to" in done.stdout
+    assert "add options=-csearch_path=app to" in done.stdout
+
+
 def test_settings_of_the_database_change_nothing(url: str, servers: Servers) -> None:
     with_path = url + OPTIONS
     migrate(with_path)

@@ -1,10 +1,11 @@
 """Find out which parts of a configuration work, and which do not."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from batchline.cli.exposure import check_keys
-from batchline.cli.wiring import make_model_cache, opened_for_a_moment
+from batchline.cli.wiring import connect, make_model_cache
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -28,16 +29,17 @@ def findings(flags: dict[str, Any]) -> Iterator["str | BatchlineError"]:
 
 
 def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError"]:
-    from batchline.constants import DEFAULT_MODEL
+    from batchline.constants import COMMAND_STATEMENT_TIMEOUT, DEFAULT_MODEL
     from batchline.db.cruds import schema
     from batchline.db.dialects.server_settings import check_settings
-    from batchline.db.rehearsal import rehearse
+    from batchline.db.rehearsal import check_schema, rehearse
     from batchline.errors import BatchlineError
     from batchline.registry.version import read_versions
 
     has_default = False
     try:
-        with opened_for_a_moment(settings) as database:
+        with closing(connect(settings, timeout=COMMAND_STATEMENT_TIMEOUT)) as database:
+            check_schema(database)
             yield f"database: {database.url}"
             yield from _found(database, schema.check_sequences)
             yield from _found(database, check_settings)

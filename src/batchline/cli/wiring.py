@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -144,12 +144,9 @@ def prepare_database(
     """
     from batchline.db.migrations import upgrade
 
-    database = connect(settings, create=True, wait=wait)
-    upgrade(database)
-    renewals = _renew_versions(database, settings)
-    replacement = ensure_default_model(database, settings)
-    database.close()
-    return renewals, replacement
+    with closing(connect(settings, create=True, wait=wait)) as database:
+        upgrade(database)
+        return _renew_versions(database, settings), ensure_default_model(database, settings)
 
 
 def _renew_versions(database: "Database", settings: "Settings") -> "list[Renewal]":

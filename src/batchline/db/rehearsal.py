@@ -11,16 +11,18 @@ from sqlalchemy import Connection, insert, update
 
 from batchline.constants import CLAIM_LEASE, NO_VERSION
 from batchline.db import claims, work
-from batchline.db.cruds import idempotency, pending, runs
+from batchline.db.cruds import idempotency, pending, runs, schema
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
+from batchline.db.dialects import schemas
+from batchline.db.dialects.errors import is_denied
 from batchline.db.dialects.privileges import PRIVILEGES, missing_grants
 from batchline.db.dialects.types import utc_now
 from batchline.db.models import checks, metadata, migrations
 from batchline.db.new_items import Key, NewItems
 from batchline.db.scope import IdRange
 from batchline.db.work import Predicted
-from batchline.errors import ConfigurationError
+from batchline.errors import ConfigurationError, DatabaseUnavailable, SchemaOutdated
 
 DATA = "[[1]]"
 OWNER = "check"
@@ -29,6 +31,26 @@ ROW = 1
 
 class _RolledBack(Exception):
     """Ends a transaction that must not leave its writes."""
+
+
+def check_schema(database: Database) -> None:
+    """Check the schema. If its version cannot be read, find out which rights are missing.
+
+    Raises:
+        SchemaOutdated: a migration is missing, or the schema is too new for this code.
+        ConfigurationError: a right is missing, or the `search_path` leads elsewhere.
+        DatabaseUnavailable: the database does not respond.
+    """
+    try:
+        with database.read() as connection:
+            schema.check(connection)
+    except (DatabaseUnavailable, SchemaOutdated) as error:
+        with database.read() as connection:
+            if isinstance(error, SchemaOutdated):
+                schemas.check_visible(connection, migrations.name)
+            elif is_denied(error.__cause__):
+                _check_rights(connection)
+        raise
 
 
 def rehearse(database: Database) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Inspector, insert, inspect, select, text
 
 from batchline.constants import SCHEMA_REVISION
 from batchline.db.cruds import high_ids
-from batchline.db.dialects import sequences
+from batchline.db.dialects import schemas, sequences
 from batchline.db.dialects.connections import without_secrets
 from batchline.db.models import metadata, migrations, results
 from batchline.errors import ForeignTables, SchemaNewer, SchemaOutdated, SequenceBehind
@@ -87,7 +87,9 @@ def check(connection: Connection) -> None:
     Raises:
         SchemaOutdated: a migration is missing.
         SchemaNewer: the schema is too new for this code.
+        ForeignTables: the `search_path` leads to a table of another program.
     """
+    check_path(connection)
     columns = migrations.c.revision, migrations.c.oldest_code
     newest = connection.execute(
         select(*columns).order_by(migrations.c.revision.desc()).limit(1)
@@ -101,6 +103,15 @@ def check(connection: Connection) -> None:
         )
     if newest.oldest_code > SCHEMA_REVISION:
         raise _newer(newest.revision)
+
+
+def check_path(connection: Connection) -> None:
+    """Check that all our names mean tables and views of one schema.
+
+    Raises:
+        ForeignTables: the `search_path` leads to a table of another program.
+    """
+    schemas.check_path(connection, migrations.name, [*metadata.tables, *VIEWS])
 
 
 def check_sequences(connection: Connection) -> None:

@@ -23,6 +23,9 @@ LOCK_TIMEOUTS = {LOCK_WAIT_TIMEOUT, "55P03"}
 INSUFFICIENT_PRIVILEGE = "42501"
 """PostgreSQL's code for a missing privilege."""
 
+DENIED = {1142, 1143, INSUFFICIENT_PRIVILEGE}
+"""The codes of a server that denies a statement to the user."""
+
 SERIALIZATION_FAILURES = {"40001", "40P01"}
 """PostgreSQL's codes for a serialization failure and for a deadlock."""
 
@@ -62,6 +65,11 @@ NO_IDS = r"Duplicate entry '9223372036854775807' for key|Failed to read auto-inc
 def is_read_only(error: DBAPIError) -> bool:
     """Return whether the server writes nothing, although another one may."""
     return error_code(error) in READ_ONLY
+
+
+def is_denied(error: BaseException | None) -> bool:
+    """Return whether the user lacks a right on a table or a schema."""
+    return isinstance(error, DBAPIError) and error_code(error) in DENIED
 
 
 def is_taken_id(error: DBAPIError) -> bool:

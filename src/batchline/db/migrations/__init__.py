@@ -88,5 +88,6 @@ def _migrate_tables(database: Database, revision: str, *, is_last_try: bool) -> 
 def _locked(database: Database) -> Iterator[Connection]:
     """Hold the migration lock in a transaction that finds names in our schema."""
     with database.write(patience=MIGRATION_TIMEOUT) as connection, migration_lock(connection):
+        schema.check_path(connection)
         schemas.use_only_ours(connection, schema.VERSION_TABLE)
         yield connection
