@@ -215,3 +215,39 @@ def reported(database: Database, heart: Heart) -> Heartbeat:
     heart.report_until(ended)
     (job,) = insights.read(database).jobs
     return job.heartbeat
+
+
+def test_items_of_several_models_and_lanes_are_counted_apart(database: Database) -> None:
+    """Of one model only, items are counted without a look at them."""
+    insert(database, 3)
+    insert(database, 2, lane=1)
+    for model in ("churn", "iris", "churn"):
+        sql(database, f"INSERT INTO items (data, model, status) VALUES ('', '{model}', 'failed')")
+    sql(database, "UPDATE items SET id = id - 100 WHERE model = 'churn'")
+    assert counts(database) == {"default": 5}
+    sql(database, "UPDATE items SET status = 'pending' WHERE model = 'iris'")
+    assert counts(database) == {"default": 5, "iris": 1}
+    sql(database, "UPDATE items SET status = 'pending' WHERE model = 'churn'")
+    assert counts(database) == {"default": 5, "churn": 2, "iris": 1}
+
+
+def test_an_empty_name_of_a_model_is_a_name(database: Database) -> None:
+    insert(database, 2)
+    sql(database, "INSERT INTO items (data, model) VALUES ('', '')")
+    assert counts(database) == {"default": 2, "": 1}
+
+
+@pytest.mark.parametrize("models_and_lanes", [(1, 30), (30, 1)])
+def test_items_of_many_models_or_lanes_are_counted(
+    database: Database, models_and_lanes: tuple[int, int]
+) -> None:
+    models, lanes = models_and_lanes
+    rows = [{"data": "", "model": f"m{n % models}", "lane": n % lanes} for n in range(60)]
+    with database.write() as connection:
+        connection.execute(sqlalchemy.insert(items), rows)
+    assert counts(database) == {f"m{n}": 60 // models for n in range(models)}
+
+
+def counts(database: Database) -> dict[str, int]:
+    """The pending items by model."""
+    return {each.model: each.items for each in insights.read(database).pending}

@@ -152,7 +152,7 @@ def test_keda_counts_the_pending_items_without_a_scan(history: Database) -> None
 def test_the_state_of_the_service_is_read_without_a_scan(history: Database) -> None:
     with statements_of(history) as said:
         assert insights.read(history).pending_items == PENDING
-    assert len(said) == 4
+    assert not [sql for sql, _ in said if "GROUP BY" in sql]  # there is only one model to count
     with history.read() as connection:
         for sql, values in said:
             assert not any(map(is_scan, plan_of(connection, sql, values))), sql

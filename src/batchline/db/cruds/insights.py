@@ -14,6 +14,8 @@ from batchline.errors import ModelUnavailable
 
 FAILURES_OF = timedelta(hours=24)
 TIMED_ITEMS = 1_000
+FEW = 20
+"""Lanes or models that are looked at one by one."""
 _PENDING = (items.c.status == Status.PENDING,)
 
 
@@ -58,11 +60,7 @@ def pending(connection: Connection) -> Sequence[Pending]:
     The index has the lanes and ids of pending items, but not the times, which cost as much again.
     So the times of `TIMED_ITEMS` items are read, and of the lowest id of each model.
     """
-    of = items.c
-    first = select(text_or_null(of.model).label("model"), of.id).where(*_PENDING)
-    found = first.order_by(of.lane, of.id).limit(COUNTED_ITEMS + 1).subquery()
-    query = select(found.c.model, func.count(), func.min(found.c.id)).group_by(found.c.model)
-    counted = {text_of(name) or "": (n, id_) for name, n, id_ in connection.execute(query)}
+    counted = _counted(connection)
     waiting = _waiting(connection, [id_ for _, id_ in counted.values()])
     found_of = {name: [each for each in waiting if each.model == name] for name in counted}
     counts = [
@@ -75,6 +73,60 @@ def pending(connection: Connection) -> Sequence[Pending]:
         for name, (count, _) in counted.items()
     ]
     return sorted(counts, key=lambda each: -each.items)
+
+
+def _counted(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Return how many items of each model are pending, and the lowest id of them.
+
+    To read the models of the items takes two to six times as long as to count the items, which are
+    in an index without their models. So the models are read only if there may be several.
+    """
+    of = items.c
+    first = _first_pending(connection)
+    model = _only_model(connection, since=min(first)) if first else None
+    counted = select(of.id, *([] if model else [text_or_null(of.model).label("model")]))
+    counted = counted.where(*_PENDING).order_by(of.lane, of.id).limit(COUNTED_ITEMS + 1)
+    found = counted.subquery()
+    if model:
+        count = connection.execute(select(func.count()).select_from(found)).scalar_one()
+        return {model: (count, min(first))}
+    query = select(found.c.model, func.count(), func.min(found.c.id)).group_by(found.c.model)
+    return {text_of(name) or "": (n, id_) for name, n, id_ in connection.execute(query)}
+
+
+def _first_pending(connection: Connection) -> list[int]:
+    """Return the lowest pending id of each lane, or none if there are more than `FEW` lanes."""
+    of = items.c
+    query = select(of.lane, of.id).where(*_PENDING).order_by(of.lane, of.id).limit(1)
+    found: list[int] = []
+    row = connection.execute(query).first()
+    while row is not None:
+        if len(found) == FEW:
+            return []
+        found.append(row.id)
+        row = connection.execute(query.where(of.lane > row.lane)).first()
+    return found
+
+
+def _only_model(connection: Connection, since: int) -> str | None:
+    """Return the model of all items from this id on, or None if there may be several.
+
+    It reads the highest id of up to `FEW` models in their index.
+    """
+    of = items.c
+    names = select(text_or_null(of.model), of.id).where(of.model >= "")  # of an empty name, too
+    query = names.order_by(of.model.desc(), of.id.desc()).limit(1)
+    found: set[str] = set()
+    row = connection.execute(query).first()
+    for _ in range(FEW):
+        if row is None:
+            break
+        name, highest = text_of(row[0]), row[1]
+        if not name:
+            return None
+        found |= {name} if highest >= since else set()
+        row = connection.execute(query.where(of.model < name)).first()
+    return found.pop() if row is None and len(found) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
