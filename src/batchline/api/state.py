@@ -73,8 +73,9 @@ class ApiState:
             QuotaExceeded: the API key has registered its number of items for today.
             BatchlineError: see `WriteQueue.register`.
         """
-        if api_key is None:
-            return await self.write_queue.register(item, key, request_id=request_id)
+        if api_key is None or api_key.items_per_day is None:
+            api_key_id = None if api_key is None else api_key.id
+            return await self.write_queue.register(item, key, api_key_id, request_id)
         today = self.quotas.today()
         if not self.quotas.take(api_key, 1):
             raise self.quotas.exceeded(api_key)
