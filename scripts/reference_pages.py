@@ -1,4 +1,4 @@
-"""Write the reference pages that come from the code: commands, settings, limits and errors.
+"""Write the reference pages from the code: commands, settings, limits, errors and metrics.
 
     python -m scripts.reference_pages
 
@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from batchline import access_errors, cli, constants, errors, file_errors, request_errors  # noqa: F401
 from batchline.configurations import SECRETS, Settings
+from scripts import metrics_page
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 NOTE = "<!-- This page is generated from the code. Run `make docs` after a change. -->"
@@ -28,6 +29,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "settings.md": settings_page(),
         FOLDER / "limits.md": limits_page(),
         FOLDER / "errors.md": errors_page(),
+        FOLDER / "metrics.md": metrics_page.text(NOTE),
     }
 
 

@@ -133,6 +133,13 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8000, ge=1, le=65535, description="port that the API listens on")
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="port on `HOST` for the metrics of `job` and of the job of `up`. Without it, "
+        "the job does not listen. The API has its metrics at `/metrics`",
+    )
     auth: Literal["auto", "on", "off"] = Field(
         "auto",
         description="`auto`: the API requires API keys once one exists, and without one it listens "

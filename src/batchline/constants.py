@@ -195,6 +195,8 @@ HEARTBEAT_LIFETIME = 60.0
 """Time after which a job process that reports nothing counts as dead."""
 INSIGHTS_LIFETIME = 3.0
 """Time for which all who ask how the service is doing get the same answer."""
+METRICS_DATABASE_WAIT = 1.0
+"""Time for which a scrape waits for the metrics of the database."""
 BATCH_SECONDS = 1.0
 """Target duration of a batch. Batches of a slow model get fewer items."""
 BATCH_LONGEST = 5.0

@@ -1,5 +1,6 @@
 """The endpoints that register items and read them."""
 
+import time
 from typing import Annotated, Any
 
 import orjson
@@ -28,6 +29,7 @@ from batchline.constants import MAX_KEY_LENGTH, MAX_PAGE_BYTES
 from batchline.db.cruds import items
 from batchline.db.cruds.items import StoredItem
 from batchline.errors import ItemNotFound
+from batchline.metrics import REGISTRATION_SECONDS
 from batchline.request_errors import InvalidIdempotencyKey
 
 router = APIRouter()
@@ -103,6 +105,7 @@ async def register(request: Request) -> Response:
     key = None if header is None else header.decode("latin-1").strip(" \t")
     api_key = key_of(request.scope)
     body = await state.bodies.read(request)
+    began = time.perf_counter()
     try:
         item = await state.check(body)
     except REFUSALS:
@@ -113,7 +116,9 @@ async def register(request: Request) -> Response:
     finally:
         state.bodies.release(body)
     request_id = request_ids.sent_in(request.scope["headers"])
-    return _registered(await state.register(item, to_key(key, item), api_key, request_id))
+    item_id = await state.register(item, to_key(key, item), api_key, request_id)
+    REGISTRATION_SECONDS.observe(time.perf_counter() - began)
+    return _registered(item_id)
 
 
 def _registered(item_id: int) -> Response:

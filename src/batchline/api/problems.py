@@ -15,6 +15,7 @@ from batchline.api.routers import ROUTERS
 from batchline.api.state import ApiState
 from batchline.api_keys import KEY, PREFIX
 from batchline.errors import BatchlineError, Fault, InvalidData, StatementFailed, Unavailable
+from batchline.metrics import REJECTIONS
 
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -130,6 +131,7 @@ def _problem(
     faults: Sequence[Fault] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
+    REJECTIONS.add(code)
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": title,

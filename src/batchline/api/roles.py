@@ -33,6 +33,7 @@ NEEDS: Mapping[str, Need] = {
     "GET /v2/models/{name}/ready": Role.READ,
     "GET /v2/health/live": Open.HEALTH,
     "GET /v2/health/ready": Open.HEALTH,
+    "GET /metrics": Role.READ,
     "GET /health/live": Open.HEALTH,
     "GET /health/ready": Open.HEALTH,
     "GET /health/batch": Open.HEALTH,

@@ -1,5 +1,12 @@
 """The routers of the application."""
 
-from batchline.api import docs, health, inference, items, models
+from batchline.api import docs, health, inference, items, metrics, models
 
-ROUTERS = (items.router, models.router, inference.router, health.router, docs.router)
+ROUTERS = (
+    items.router,
+    models.router,
+    inference.router,
+    health.router,
+    metrics.router,
+    docs.router,
+)

@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from starlette.types import Scope
 
+from batchline import metrics
 from batchline.api.bodies import BodyReader
 from batchline.api.failure_log import FailureLog
 from batchline.api.item_reader import ItemReader
 from batchline.api.keys import KeyReader, key_of
 from batchline.api.quotas import Owner, Quotas
 from batchline.api.requests import NewItem, as_sent, check_body, parse, to_key
+from batchline.api.scrapes import Scrapes
 from batchline.api.signatures import SignatureReader
 from batchline.api.store_health import StoreHealth
 from batchline.api.uploads import UploadPool
@@ -37,6 +39,7 @@ class ApiState:
         self.insights = InsightsReader(database)
         self.failures = FailureLog(database.outages)
         self.store_health = StoreHealth(outages=database.outages)
+        self.scrapes = Scrapes(self.insights, late_after, metrics.OF_API)
         self.write_queue = WriteQueue(database, self.store_health)
         self.item_reader = ItemReader(database)
         self.bodies = BodyReader()
@@ -127,4 +130,5 @@ class ApiState:
         await self.quotas.close()
         self.failures.close()
         await asyncio.to_thread(self._keys_thread.shutdown)
+        self.scrapes.close()
         self.database.close()

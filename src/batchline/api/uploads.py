@@ -9,6 +9,7 @@ confirmed: then the response names the lines that may have been stored.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ from batchline.errors import (
     ShuttingDown,
     Unavailable,
 )
+from batchline.metrics import REJECTIONS
 from batchline.request_errors import BodyTimeout
 
 NDJSON = "application/x-ndjson"
@@ -324,10 +326,13 @@ class Upload(Response):
         self._totals["lines"] = group.last
         self._totals["registered"] += len(ids)
         self._totals["rejected"] += len(rejected)
+        for code, count in Counter(error["code"] for _, error in rejected).items():
+            REJECTIONS.add(code, count=count)
         return sorted([*id_ranges(lines, ids), *rejections(rejected)], key=itemgetter("lines"))
 
     def _broken_off(self, error: BatchlineError) -> dict[str, Any]:
         """Return the last line of the response to an upload that was interrupted."""
+        REJECTIONS.add(error.code)
         if error.status >= 500:
             self._bulk.failures.failed(error, "/items", self._request_id or request_ids.new())
         from_line = self._totals["lines"] + 1

@@ -28,6 +28,7 @@ from batchline.errors import (
     StatementFailed,
     ValueRejected,
 )
+from batchline.metrics import DATABASE_ERRORS
 
 T = TypeVar("T")
 
@@ -261,6 +262,7 @@ def _translate_errors(url: str) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
+        DATABASE_ERRORS.add()
         raise DatabaseUnavailable(
             "every database connection is in use", hint="send the request again in a moment"
         ) from error
@@ -271,6 +273,8 @@ def _translate_errors(url: str) -> Iterator[None]:
     except DataError as error:
         raise ValueRejected(f"the database rejected a value: {errors.said(error)}") from error
     except DBAPIError as error:
+        if not errors.is_deadlock(error):
+            DATABASE_ERRORS.add()
         if errors.is_taken_id(error):
             raise _no_free_id(error) from error
         if errors.is_missing_table(error):
