@@ -148,18 +148,22 @@ def test_the_metrics_of_the_database_are_missing_while_it_is_down(servers: Serve
     url = server.create_database()
     migrate(url)
     with ApiHere(url) as service:
-        before = read(service.http)
+
+        def scrape() -> Samples:
+            return parsed(service.http.get("/metrics"))
+
+        before = scrape()
         assert before["batchline_late",] == 0
         server.kill()
         try:
             service.http.post("/predict", json={"data": [IRIS]})
-            found = wait_for(lambda: without_late(read(service.http)), "the outage")
+            found = wait_for(lambda: without_late(scrape()), "the outage")
         finally:
             server.restart()
         grown = more(before, found)
         assert grown["batchline_rejections_total", "database_unavailable"] == 1
         assert grown["batchline_database_errors_total",] > 0
-        wait_for(lambda: ("batchline_late",) in read(service.http), "the recovery")
+        wait_for(lambda: ("batchline_late",) in scrape(), "the recovery")
     server.drop_database(url)
 
 
