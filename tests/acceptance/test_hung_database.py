@@ -2,18 +2,29 @@
 
 import re
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from batchline.cli import silence
+from batchline.configurations import read_settings
+from batchline.db import statement_watch
 from batchline.db.database import Database
 from batchline.errors import DatabaseUnavailable
+from tests import models
 from tests.conftest import SERVERS, Servers, first_of
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import COMMIT, Proxy
+from tests.in_process import run_here
 from tests.service import run
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Done = subprocess.CompletedProcess[str]
 Talk = Callable[[socket.socket], object]
 
 LIMIT = 15.0
@@ -91,6 +102,88 @@ def test_a_server_that_falls_silent_in_the_middle_ends_a_command(
         done = run("models", "list", timeout=60, DATABASE_URL=proxy.url)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.search("does not respond|did not complete a statement in time", done.stderr)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is asked about a statement after 0.3 seconds, not after 5."""
+    monkeypatch.setattr(silence, "PATIENCE", 0.3)
+    monkeypatch.setattr(silence, "INTERVAL", 0.1)
+    monkeypatch.setattr(statement_watch, "PAUSE", 0.1)
+
+
+TALKS = [
+    (("failures",), rb"FROM failures"),
+    (("retry", "--all"), COMMIT),
+    (("retry", "--all"), rb"(BEGIN ISOLATION|FROM failures)"),
+    (("models", "diff", "default", "1", "1"), rb"FROM predictions"),
+    (("models", "add", "mine", "MODEL"), rb"INSERT INTO model_files"),
+]
+
+
+def silenced(url: str, words: tuple[str, ...], last: bytes, folder: Path, run: Run) -> Done:
+    """What a command does if the server says nothing after this statement."""
+    model = models.negated(folder / "m.onnx")
+    with Proxy(url) as proxy:
+        proxy.fall_silent_at(last)
+        typed = [str(model) if each == "MODEL" else each for each in words]
+        return run(*typed, DATABASE_URL=proxy.url)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.every_server
+@pytest.mark.parametrize("database_kind", SERVERS, indirect=True)
+def test_commands_with_longer_statements_notice_that_nobody_works_on_theirs(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    for words, last in TALKS:
+        started = time.monotonic()
+        done = silenced(database_url, words, last, tmp_path, run_here)
+        assert time.monotonic() - started < LIMIT, words
+        assert (done.returncode, done.stdout) == (1, ""), words
+        assert re.fullmatch("error: .* does not respond.*\nhint: .*\n", done.stderr), done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("database_kind", SERVERS, indirect=True)
+def test_they_notice_it_within_15_seconds(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    in_time = partial(run, timeout=LIMIT)
+    done = silenced(database_url, ("failures",), rb"FROM failures", tmp_path, in_time)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "does not respond" in done.stderr
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.every_server
+@pytest.mark.parametrize("database_kind", SERVERS, indirect=True)
+def test_a_statement_that_the_server_works_on_is_not_interrupted(
+    database: Database, database_url: str
+) -> None:
+    sleep = "pg_sleep(1.5)" if database.engine.dialect.name == "postgresql" else "sleep(1.5)"
+    settings = read_settings(database_url=database_url)
+    with silence.opened_while_it_responds(settings) as opened, opened.read() as connection:
+        connection.exec_driver_sql(f"SELECT {sleep}")
+        time.sleep(1)  # between two statements the command may think
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("database_kind", SERVERS, indirect=True)
+def test_a_server_that_lets_nobody_in_any_more_is_silent(
+    database: Database, database_url: str
+) -> None:
+    with Proxy(database_url) as proxy:
+        settings = read_settings(database_url=proxy.url)
+        silent = pytest.raises(DatabaseUnavailable, match="does not respond")
+        with (
+            silent,
+            silence.opened_while_it_responds(settings) as opened,
+            opened.read() as connection,
+        ):
+            proxy.drop_silently()
+            proxy.fall_silent_at(rb".")
+            connection.exec_driver_sql("SELECT 1")
 
 
 def refuse_encryption(client: socket.socket) -> None:

@@ -8,7 +8,8 @@ import typer
 
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.output import count, printable
-from batchline.cli.wiring import configure, opened
+from batchline.cli.silence import opened_while_it_responds
+from batchline.cli.wiring import configure
 
 if TYPE_CHECKING:
     from batchline.db.cruds.failures import Group
@@ -34,7 +35,7 @@ def failures(
     from batchline.db.cruds.versions import all_versions
 
     settings = configure({"database_url": database_url})
-    with opened(settings) as database, database.read() as connection:
+    with opened_while_it_responds(settings) as database, database.read() as connection:
         found, read = groups(connection, code=code, model=model, limit=FAILURES_READ)
         is_known = model is None or bool(all_versions(connection, model))
     if as_json:

@@ -9,7 +9,8 @@ from batchline.cli.actor import actor
 from batchline.cli.check import findings
 from batchline.cli.options import DatabaseUrl, LabelFilepath, ModelFilepath
 from batchline.cli.output import count
-from batchline.cli.wiring import configure, opened, prepare_database
+from batchline.cli.silence import opened_while_it_responds
+from batchline.cli.wiring import configure, prepare_database
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -79,7 +80,7 @@ def retry(
     from batchline.db import retries
 
     asked = {"ids": (item_id or [])[:IDS_IN_AUDIT], "code": code, "message": message}
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_while_it_responds(configure({"database_url": database_url})) as database:
         parts: Iterable[Sequence[int]] = [item_id or []]
         if code is not None and message is not None:
             parts = _of_group(database, code, message)

@@ -29,7 +29,8 @@ from batchline.cli.model_options import (
 )
 from batchline.cli.model_text import print_batching, print_report, print_signature
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
-from batchline.cli.wiring import configure, opened, opened_for_a_moment
+from batchline.cli.silence import opened_while_it_responds
+from batchline.cli.wiring import configure, opened_for_a_moment
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -74,7 +75,7 @@ def add(
     )
     model = ModelFile.read(file, labels, choices)
     publish.check_location(model)
-    with opened(settings) as database:
+    with opened_while_it_responds(settings) as database:
         if known := publish.find(database, name, model):
             _print_known(known, activate=activate)
             return
@@ -227,7 +228,7 @@ def diff(
     """Compare two versions over the items that both have predicted."""
     from batchline.registry.version import read_version
 
-    with opened(configure({"database_url": database_url})) as database:
+    with opened_while_it_responds(configure({"database_url": database_url})) as database:
         versions = [read_version(database, name, number) for number in (one, other)]
         found = _compare(database, *versions)
     typer.echo(f"items that both versions predicted: {found.items}")

@@ -63,6 +63,7 @@ def connect(
     create: bool = False,
     wait: "DatabaseWait | None" = None,
     timeout: float = STATEMENT_TIMEOUT,
+    on_open: Callable[["Database"], object] = lambda database: None,
 ) -> "Database":
     """Return the database after a check that it responds and that its version is supported.
 
@@ -70,6 +71,7 @@ def connect(
         create: whether SQLite creates the file if it is missing.
         wait: for a server that is not up yet.
         timeout: seconds for one statement.
+        on_open: called before the first statement.
     """
     from batchline.db.database import Database
 
@@ -81,6 +83,7 @@ def connect(
         must_exist=not create,
         renew=lambda: settings.renewed().url(),
     )
+    on_open(database)
     if wait is None:
         database.check_server()
     else:
@@ -116,11 +119,12 @@ def opened(
     wait: "DatabaseWait | None" = None,
     *,
     timeout: float = STATEMENT_TIMEOUT,
+    on_open: Callable[["Database"], object] = lambda database: None,
 ) -> Iterator["Database"]:
     """Open a database, check that it has been migrated, and close it at the end."""
     from batchline.db.cruds import schema
 
-    database = connect(settings, wait=wait, timeout=timeout)
+    database = connect(settings, wait=wait, timeout=timeout, on_open=on_open)
     try:
         with database.read() as connection:
             schema.check(connection)

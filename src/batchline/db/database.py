@@ -150,6 +150,16 @@ class Database:
         url = self._parsed.render_as_string(hide_password=False)
         return Database(url, pool_size=1, timeout=None, renew=self._renew)
 
+    @contextmanager
+    def another(self, timeout: float) -> Iterator["Database"]:
+        """Return another engine for this database, and close it at the end."""
+        url = self._parsed.render_as_string(hide_password=False)
+        other = Database(url, pool_size=1, timeout=timeout, renew=self._renew)
+        try:
+            yield other
+        finally:
+            other.close()
+
     def close(self) -> None:
         """Close the pooled connections."""
         if self._breaker:

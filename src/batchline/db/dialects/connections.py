@@ -167,6 +167,7 @@ def prepare(
         return  # another driver, which the user has installed
     connect = _connector(engine, url, timeout)
     event.listen(engine, "do_connect", _renewing(connect, renew) if renew else connect)
+    event.listen(engine, "connect", _limiter(engine, timeout))  # after SQLAlchemy's statements
     liveness.watch(engine)
     if engine.dialect.name == "postgresql":
         event.listen(engine, "do_executemany", copy_rows)
@@ -202,17 +203,30 @@ def _connector(engine: Engine, url: URL, timeout: float | None) -> Connect:
         from batchline.db.dialects import postgresql  # slow to import
 
         given, ours = postgresql.settings_of(url, timeout)
-        patience = None if timeout is None else timeout + 1  # the server's own expires first
 
         def to_postgresql(dialect: Any, record: Any, words: Any, options: Any) -> Any:
-            return postgresql.connect(words, options, given, ours, patience)
+            return postgresql.connect(words, options, given, ours)
 
         return to_postgresql
 
     def to_mysql(dialect: Any, record: Any, words: Any, options: Any) -> Any:
-        return mysql.connect(words, options, timeout)
+        return mysql.connect(words, options)
 
     return to_mysql
+
+
+def _limiter(engine: Engine, timeout: float | None) -> Callable[[Any, Any], None]:
+    """Return what lets a new connection wait for a statement as long as it may take."""
+
+    def limit(connection: Any, record: Any) -> None:
+        if engine.dialect.name == "postgresql":
+            from batchline.db.dialects import postgresql
+
+            postgresql.limit_waiting(connection, timeout)
+        else:
+            mysql.limit_waiting(connection, timeout)
+
+    return limit
 
 
 def _refuse_to_create(engine: Engine) -> None:

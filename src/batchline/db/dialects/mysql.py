@@ -90,14 +90,13 @@ def _context(url: URL, mode: str) -> ssl.SSLContext:
     return context
 
 
-def connect(words: Any, options: dict[str, Any], timeout: float | None) -> Any:
-    """Return a new connection.
+def connect(words: Any, options: dict[str, Any]) -> Any:
+    """Return a new connection. It waits for `CONNECT_TIMEOUT` until `limit_waiting` says more.
 
     PyMySQL's `connect_timeout` ends when the port accepts. The handshake, and the statements that
-    PyMySQL sends in it, wait for `read_timeout`, which is that of a statement.
+    PyMySQL and SQLAlchemy send after it, wait for `read_timeout`, which is that of a statement.
     """
     connection = connection_class()(*words, **{**options, "read_timeout": CONNECT_TIMEOUT})
-    limit_waiting(connection, timeout)
     if connection.unix_socket is None:
         for name, value in KEEPALIVE.items():
             if hasattr(socket, name):

@@ -135,9 +135,8 @@ def connect(
     arguments: dict[str, Any],
     options: dict[str, str],
     ours: str,
-    patience: float | None,
 ) -> Any:
-    """Return a new connection.
+    """Return a new connection. It waits for `CONNECT_TIMEOUT` until `limit_waiting` says more.
 
     It sends a statement, as PyMySQL does. So a server that lets clients in, but answers nothing, is
     found after `CONNECT_TIMEOUT`.
@@ -145,12 +144,15 @@ def connect(
     Args:
         arguments: those for psycopg.
         options, ours: as `settings_of` returns them.
-        patience: seconds to wait for a reply to a statement, or None for no limit.
     """
     connection = PostgresConnection.connect(
         *words, **{**arguments, "autocommit": True, "prepare_threshold": None}
     )
     connection.execute("SELECT 1")
     connection.begin_statement = _begin_statement(connection, options, ours)
-    connection.patience = patience
     return connection
+
+
+def limit_waiting(connection: PostgresConnection, timeout: float | None) -> None:
+    """Let the server end a statement after so many seconds, and soon after that stop waiting."""
+    connection.patience = None if timeout is None else timeout + 1
