@@ -116,7 +116,7 @@ TALKS = [
     (("failures",), rb"FROM failures"),
     (("retry", "--all"), COMMIT),
     (("retry", "--all"), rb"(BEGIN ISOLATION|FROM failures)"),
-    (("models", "diff", "default", "1", "1"), rb"FROM predictions"),
+    (("models", "diff", "default", "1", "1"), rb"FROM models"),
     (("models", "add", "mine", "MODEL"), rb"INSERT INTO model_files"),
 ]
 
