@@ -253,7 +253,8 @@ class Settings(BaseModel):
         host = f"[{self.mysql_server}]" if ":" in self.mysql_server else self.mysql_server
         given = {"ssl_ca": self.mysql_ssl_ca, "ssl_mode": self.mysql_ssl_mode}
         query = urlencode({name: value for name, value in given.items() if value})
-        url = f"mysql+pymysql://{user}@{host}:{self.mysql_port}/{self.mysql_database}"
+        name = quote(self.mysql_database or "", safe="")
+        url = f"mysql+pymysql://{user}@{host}:{self.mysql_port}/{name}"
         return f"{url}?{query}" if query else url
 
     def source_url(self) -> str:

@@ -1,12 +1,15 @@
 """PostgreSQL's schemas: the `search_path` of the URL or of the role says where Batchline lives."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import Connection
 
-from batchline.db.cruds import items
+from batchline.db.cruds import claim_lock, items
 from batchline.db.database import Database
 from batchline.db.dialects.inserts import COPY_ROWS
 from batchline.db.migrations import upgrade
@@ -116,14 +119,33 @@ def test_settings_of_the_database_change_nothing(url: str, servers: Servers) -> 
     with_path = url + OPTIONS
     migrate(with_path)
     run_here("job", "--once", DATABASE_URL=with_path)
-    styles = ("datestyle = 'German, DMY'", "timezone = 'Asia/Tokyo'", "statement_timeout = 500")
-    set_for_all(url, servers, *styles, "default_transaction_isolation = 'serializable'")
+    styles = ("datestyle = 'German, DMY'", "timezone = 'Asia/Tokyo'")
+    timeouts = ("statement_timeout = 500", "lock_timeout = 10")
+    others = ("default_transaction_isolation = 'serializable'",)
+    set_for_all(url, servers, *styles, *timeouts, *others)
     with closing(Database(with_path)) as database:
         database.transaction(lambda c: items.register(c, NewItems([ITEM])))
         assert run_here("job", "--once", DATABASE_URL=with_path).returncode == 0
         with database.read() as connection:
             found = items.get(connection, 1)
             connection.exec_driver_sql("SELECT pg_sleep(0.6)")
+        assert waits_for_a_lock(database)
     assert found is not None
     assert found.status == "succeeded"
     assert abs((datetime.now(UTC) - found.created_at).total_seconds()) < 600
+
+
+def waits_for_a_lock(database: Database) -> bool:
+    """Whether a claimer waits for longer than the `lock_timeout` of the database."""
+    with ThreadPoolExecutor() as pool:
+        with database.write() as connection:
+            claim_lock.acquire_claim_lock(connection)
+            other = pool.submit(database.transaction, claim_lock.acquire_claim_lock)
+            wait_for(lambda: waiting(connection), "the other one to wait")
+            time.sleep(0.1)
+        return isinstance(other.result(), datetime)
+
+
+def waiting(connection: Connection) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    return bool(connection.exec_driver_sql(query).scalar())

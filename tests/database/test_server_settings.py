@@ -3,6 +3,7 @@
 from contextlib import closing
 
 import pytest
+from sqlalchemy.exc import DataError
 
 from batchline.constants import CLAIM_LEASE
 from batchline.db import claims
@@ -16,6 +17,7 @@ from devservers.mariadb import MariaDB
 from tests.conftest import Servers
 from tests.in_process import run_here
 from tests.migrated import name_of
+from tests.service import IRIS, migrate
 
 
 class Replicated(MariaDB):
@@ -69,6 +71,52 @@ def test_a_claim_keeps_its_time_whatever_the_server_does_with_timestamps(
             assert before == after
     finally:
         server.execute("SET GLOBAL explicit_defaults_for_timestamp = ON")
+        server.drop_database(url)
+
+
+SETTINGS = {
+    "mysql": ["sql_safe_updates = ON", "sql_select_limit = 1", "max_execution_time = 1"],
+    "mariadb": ["sql_safe_updates = ON", "sql_select_limit = 1", "max_statement_time = 0.001"],
+}
+SLOW = "SELECT id, SLEEP(0.02) FROM items"
+"""It reads more rows, and takes longer, than the settings allow."""
+
+
+@pytest.mark.every_server
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"])
+def test_limits_that_the_server_sets_for_people_do_not_count(kind: str, servers: Servers) -> None:
+    server = servers.get(kind)
+    names = [setting.partition(" ")[0] for setting in SETTINGS[kind]]
+    [before] = server.execute(f"SELECT {', '.join(f'@@GLOBAL.{name}' for name in names)}")
+    url = server.create_database()
+    try:
+        for setting in SETTINGS[kind]:
+            server.execute(f"SET GLOBAL {setting}")
+        migrate(url)
+        with closing(Database(url)) as database:
+            database.transaction(lambda c: items.register(c, NewItems([f"[{IRIS}]"] * 3)))
+            with database.read() as connection:
+                assert len(connection.exec_driver_sql(SLOW).all()) == 3
+        done = run_here("job", "--once", DATABASE_URL=url)
+        assert done.stdout.startswith("3 items predicted, 0 failed"), done.stderr
+    finally:
+        for name, value in zip(names, before, strict=True):
+            server.execute(f"SET GLOBAL {name} = {value}")
+        server.drop_database(url)
+
+
+def test_a_server_that_is_not_strict_rejects_what_does_not_fit(servers: Servers) -> None:
+    server = servers.get("mysql")
+    [(before,)] = server.execute("SELECT @@GLOBAL.sql_mode")
+    url = server.create_database()
+    try:
+        server.execute("SET GLOBAL sql_mode = ''")
+        with closing(Database(url)) as database, database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE short (text VARCHAR(3))")
+            with pytest.raises(DataError, match="too long"):
+                connection.exec_driver_sql("INSERT INTO short VALUES ('longer')")
+    finally:
+        server.execute(f"SET GLOBAL sql_mode = '{before}'")
         server.drop_database(url)
 
 

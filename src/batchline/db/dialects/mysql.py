@@ -33,6 +33,19 @@ KEEPALIVE = {
 }
 """The options of a socket. Not every system has all of them."""
 
+SESSION = (
+    "SET time_zone = '+00:00', sql_safe_updates = 0, sql_select_limit = 18446744073709551615,"
+    " sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'),"
+    " wait_timeout = {wait_timeout}"
+    " /*!80000 , max_execution_time = 0 */ /*M! , max_statement_time = 0 */"
+)
+"""The settings of a session that do not depend on those of the server.
+
+Limits for people at a console would end long statements, or let results lack rows in silence. A
+server that is not strict would shorten values in silence. MySQL reads the first of the comments,
+and MariaDB the second one.
+"""
+
 
 def arguments(url: URL, timeout: float | None) -> dict[str, Any]:
     """Return the arguments for PyMySQL.
@@ -44,7 +57,7 @@ def arguments(url: URL, timeout: float | None) -> dict[str, Any]:
         "connect_timeout": CONNECT_TIMEOUT,
         "read_timeout": timeout,
         "write_timeout": timeout,
-        "init_command": f"SET time_zone = '+00:00', wait_timeout = {IDLE_TIMEOUT}",
+        "init_command": SESSION.format(wait_timeout=IDLE_TIMEOUT),
         **_encryption(url),
     }
 
@@ -95,8 +108,12 @@ def connect(words: Any, options: dict[str, Any]) -> Any:
 
     PyMySQL's `connect_timeout` ends when the port accepts. The handshake, and the statements that
     PyMySQL and SQLAlchemy send after it, wait for `read_timeout`, which is that of a statement.
+    PyMySQL would send the password as Latin-1, and the servers' own clients send it as UTF-8.
     """
-    connection = connection_class()(*words, **{**options, "read_timeout": CONNECT_TIMEOUT})
+    given = {**options, "read_timeout": CONNECT_TIMEOUT}
+    if isinstance(given.get("password"), str):
+        given["password"] = given["password"].encode()
+    connection = connection_class()(*words, **given)
     if connection.unix_socket is None:
         for name, value in KEEPALIVE.items():
             if hasattr(socket, name):

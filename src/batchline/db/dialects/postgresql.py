@@ -21,6 +21,13 @@ OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|\S)*)\s*")
 """One setting of `options`, as PostgreSQL reads them. A \\ makes a space part of the value."""
 
 
+OTHER_TIMEOUTS = ("lock_timeout", "transaction_timeout")
+"""The role may have them, and Batchline needs none. PostgreSQL before 17 has only the first one."""
+
+READ_TIMEOUTS = (
+    "SELECT current_setting('lock_timeout'), current_setting('transaction_timeout', true)"
+)
+
 STYLES = {"TimeZone": "UTC", "DateStyle": "ISO"}
 """The server tells a client these settings, and each change of them."""
 
@@ -80,7 +87,8 @@ def settings_of(url: URL, timeout: float | None) -> tuple[dict[str, str], str]:
         "idle_in_transaction_session_timeout": IDLE_TIMEOUT * 1000,
     }
     statements = (f"SET LOCAL {name} = {value}" for name, value in ours.items())
-    others = {name: value for name, value in _options(url).items() if name.lower() not in ours}
+    timeouts = {*ours, *OTHER_TIMEOUTS}
+    others = {name: value for name, value in _options(url).items() if name.lower() not in timeouts}
     return others, "; ".join(statements)
 
 
@@ -148,8 +156,9 @@ def connect(
     connection = PostgresConnection.connect(
         *words, **{**arguments, "autocommit": True, "prepare_threshold": None}
     )
-    connection.execute("SELECT 1")
-    connection.begin_statement = _begin_statement(connection, options, ours)
+    timeouts = zip(OTHER_TIMEOUTS, connection.execute(READ_TIMEOUTS).fetchone() or (), strict=True)
+    none = [f"SET LOCAL {name} = 0" for name, value in timeouts if value not in (None, "0")]
+    connection.begin_statement = _begin_statement(connection, options, "; ".join([ours, *none]))
     return connection
 
 
