@@ -21,7 +21,7 @@ from batchline.cli.run import run_backfill, run_suspects
 from batchline.cli.wiring import opened
 
 if TYPE_CHECKING:
-    from batchline.cli.wiring import StopEvent
+    from batchline.cli.stop_event import StopEvent
     from batchline.task.supervisor import Assignment
 
 app = typer.Typer()

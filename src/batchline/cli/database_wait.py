@@ -11,7 +11,7 @@ import typer
 from batchline.constants import START_PAUSE
 
 if TYPE_CHECKING:
-    from batchline.cli.wiring import StopEvent
+    from batchline.cli.stop_event import StopEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from batchline.cli.output import count, predicted
-from batchline.cli.wiring import configure_logging, stop_event
+from batchline.cli.stop_event import stop_event
+from batchline.cli.wiring import configure_logging
 
 if TYPE_CHECKING:
-    from batchline.cli.wiring import StopEvent
+    from batchline.cli.stop_event import StopEvent
     from batchline.configurations import Settings
     from batchline.task.supervisor import Assignment, Board
 

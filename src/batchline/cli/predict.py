@@ -71,7 +71,8 @@ from batchline.cli.predict_sql import (
     check_sides,
     read_options,
 )
-from batchline.cli.wiring import configure_logging, configure_silently, connect, runtime_of
+from batchline.cli.runtime import runtime_of
+from batchline.cli.wiring import configure_logging, configure_silently, connect
 from batchline.machine import collect_garbage_rarely, keep_freed_memory
 
 if TYPE_CHECKING:

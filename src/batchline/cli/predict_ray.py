@@ -126,7 +126,7 @@ def ray_engine(
     **more: Any,
 ) -> "Iterator[LocalEngine]":
     """Connect to the cluster, and return the engine with its actors."""
-    from batchline.cli.wiring import runtime_of
+    from batchline.cli.runtime import runtime_of
     from batchline.errors import ConfigurationError
     from batchline.scoring.ray_actor import ActorWork
     from batchline.scoring.ray_engine import Actors, RayEngine, connected

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchline.cli.wiring import runtime_of
+from batchline.cli.runtime import runtime_of
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings

@@ -9,7 +9,7 @@ import typer
 from batchline.cli.wiring import make_job
 
 if TYPE_CHECKING:
-    from batchline.cli.wiring import StopEvent
+    from batchline.cli.stop_event import StopEvent
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.task.job import Job, Outcome

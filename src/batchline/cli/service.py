@@ -19,6 +19,7 @@ from batchline.cli.options import (
     WorkerThreads,
 )
 from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
+from batchline.cli.stop_event import stop_event
 from batchline.cli.wiring import (
     configure,
     ensure_default_model,
@@ -27,11 +28,10 @@ from batchline.cli.wiring import (
     log_start,
     opened,
     prepare_database,
-    stop_event,
 )
 
 if TYPE_CHECKING:
-    from batchline.cli.wiring import StopEvent
+    from batchline.cli.stop_event import StopEvent
     from batchline.db.database import Database
     from batchline.task.supervisor import Assignment
 

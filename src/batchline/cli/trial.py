@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import typer
 
-from batchline.cli.wiring import runtime_of
+from batchline.cli.runtime import runtime_of
 from batchline.configurations import Settings
 from batchline.ml.background import try_in_time
 from batchline.ml.examination.report import ModelReport

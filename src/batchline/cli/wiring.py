@@ -3,15 +3,15 @@
 Functions import what they need when they run, so that `--help` is quick.
 """
 
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchline.cli.actor import actor
+from batchline.cli.runtime import runtime_of
 from batchline.constants import COMMAND_STATEMENT_TIMEOUT, STATEMENT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.ml.examination.report import ModelReport
-    from batchline.ml.session import Runtime
     from batchline.ml.time_limit import TimeLimit
     from batchline.registry.loaded import ModelCache
     from batchline.registry.loads import Loads
@@ -255,45 +254,3 @@ def make_model_cache(
     max_bytes = settings.models_max_megabytes * 1024 * 1024
     runtime = replace(runtime_of(settings), limit=limit)
     return ModelCache(database, runtime, max_bytes, loads or NO_RECORD)
-
-
-class StopEvent(threading.Event):
-    """An event that a signal sets, with the number of the signal."""
-
-    signal: int = 0
-
-
-def stop_event(
-    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
-    has_started: Callable[[], bool] = lambda: True,
-) -> StopEvent:
-    """Return an event that the first of these signals sets. A second one exits immediately.
-
-    Args:
-        has_started: whether there is anything to finish. Otherwise the first signal exits, too.
-    """
-    stop = StopEvent()
-
-    def on_signal(number: int, frame: object) -> None:
-        if stop.is_set() or not has_started():
-            os._exit(128 + number)  # SystemExit would wait for the threads
-        stop.signal = number
-        stop.set()
-
-    for number in signals:
-        signal.signal(number, on_signal)
-    return stop
-
-
-def runtime_of(settings: "Settings") -> "Runtime":
-    """Return the ONNX Runtime options of the settings."""
-    from batchline.ml.session import Runtime
-
-    return Runtime(
-        providers=settings.providers,
-        threads=settings.model_threads,
-        parallel_calls=settings.worker_threads,
-        optimization=settings.graph_optimization,
-        operator_libraries=settings.libraries,
-        load_timeout=settings.model_timeout,
-    )

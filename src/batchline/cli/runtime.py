@@ -1,0 +1,21 @@
+"""The ONNX Runtime options of the settings."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchline.configurations import Settings
+    from batchline.ml.session import Runtime
+
+
+def runtime_of(settings: "Settings") -> "Runtime":
+    """Return the ONNX Runtime options of the settings."""
+    from batchline.ml.session import Runtime
+
+    return Runtime(
+        providers=settings.providers,
+        threads=settings.model_threads,
+        parallel_calls=settings.worker_threads,
+        optimization=settings.graph_optimization,
+        operator_libraries=settings.libraries,
+        load_timeout=settings.model_timeout,
+    )
