@@ -20,7 +20,9 @@ from tests.in_process import run_here
 
 ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+CONTINUOUS = ROOT / "deploy" / "continuous"
 KEDA = ROOT / "deploy" / "keda"
+PROMETHEUS = ROOT / "deploy" / "prometheus"
 IMAGE = "batchline"
 SETTINGS = {name.upper() for name in Settings.model_fields} | {
     f"{name.upper()}_FILE" for name in SECRETS
@@ -35,7 +37,7 @@ COMPOSE = _documents(ROOT / "compose.yaml")[0]
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == IMAGE}
 OBJECTS = [each for path in sorted(KUBERNETES.glob("*.yaml")) for each in _documents(path)]
-SCALING = [each for path in sorted(KEDA.glob("*.yaml")) for each in _documents(path)]
+[CONTINUOUS_JOB] = _documents(CONTINUOUS / "job.yaml")
 KUSTOMIZATION = next(each for each in OBJECTS if each["kind"] == "Kustomization")
 
 
@@ -238,28 +240,53 @@ def test_the_kustomization_deploys_this_version() -> None:
     assert KUSTOMIZATION["images"] == [{"name": IMAGE, "newName": IMAGE, "newTag": __version__}]
 
 
-# KEDA
+# A job that goes on, and KEDA
 
 
-def test_a_scaled_job_is_the_pod_of_the_cron_job_on_a_schedule_of_its_own() -> None:
-    [deployment] = [each for each in deepcopy(SCALING) if each["kind"] == "Deployment"]
-    scaled = deployment["spec"]["template"]["spec"]
-    [container] = scaled.pop("containers")
+def test_a_continuous_job_is_the_pod_of_the_cron_job_with_a_schedule_probes_and_metrics() -> None:
+    pod = deepcopy(CONTINUOUS_JOB["spec"]["template"]["spec"])
+    [container] = pod.pop("containers")
     once = {**PODS["batchline-job"]}
     [expected] = once.pop("containers")
     del once["restartPolicy"]  # a Deployment always restarts
-    assert scaled == once
+    assert pod == once
     assert container.pop("args") == ["job"]
     assert container["env"].pop(0) == {"name": "BATCH_WAIT_TIME", "value": "5"}
+    port = container["env"].pop(0)
+    assert port["name"] == "METRICS_PORT"
+    assert container.pop("ports") == [{"name": "metrics", "containerPort": int(port["value"])}]
+    for probe in (container.pop("startupProbe"), container.pop("livenessProbe")):
+        assert probe["httpGet"] == {"path": "/health/live", "port": "metrics"}
     assert container == {name: value for name, value in expected.items() if name != "args"}
-    assert "replicas" not in deployment["spec"]  # KEDA sets it
+    assert "replicas" not in CONTINUOUS_JOB["spec"]  # KEDA or the operator sets it
 
 
-def test_keda_scales_the_job_and_asks_the_database_of_the_config_map() -> None:
+def test_a_continuous_job_is_not_restarted_while_it_waits_for_the_database() -> None:
+    [container] = CONTINUOUS_JOB["spec"]["template"]["spec"]["containers"]
+    start = container["startupProbe"]
+    assert start["periodSeconds"] * start["failureThreshold"] > Settings().database_wait
+
+
+def test_the_continuous_job_replaces_the_cron_job() -> None:
+    [kustomization] = _documents(CONTINUOUS / "kustomization.yaml")
+    assert {*kustomization["resources"]} == {"../kubernetes", "job.yaml"}
+    assert kustomization["images"] == KUSTOMIZATION["images"]
+    removed = yaml.safe_load(kustomization["patches"][0]["patch"])
+    cron_job = next(each for each in OBJECTS if each["kind"] == "CronJob")
+    assert (removed["kind"], removed["metadata"]["name"]) == ("CronJob", cron_job["metadata"]["name"])
+
+
+def test_keda_scales_the_continuous_job() -> None:
+    [kustomization] = _documents(KEDA / "kustomization.yaml")
+    assert {*kustomization["resources"]} == {"../continuous", "scaledobject.yaml"}
+    assert kustomization["images"] == KUSTOMIZATION["images"]
+    scaled, _ = _documents(KEDA / "scaledobject.yaml")
+    assert scaled["spec"]["scaleTargetRef"] == {"name": CONTINUOUS_JOB["metadata"]["name"]}
+
+
+def test_keda_asks_the_database_of_the_config_map() -> None:
     scaled, authentication = _documents(KEDA / "scaledobject.yaml")
     [trigger] = scaled["spec"]["triggers"]
-    [deployment] = [each for each in SCALING if each["kind"] == "Deployment"]
-    assert scaled["spec"]["scaleTargetRef"] == {"name": deployment["metadata"]["name"]}
     assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
     [reference] = authentication["spec"]["secretTargetRef"]
     secrets = {each["metadata"]["name"]: each for each in OBJECTS if each["kind"] == "Secret"}
@@ -273,12 +300,21 @@ def test_keda_scales_the_job_and_asks_the_database_of_the_config_map() -> None:
     )
 
 
-def test_the_kustomization_of_keda_replaces_the_cron_job() -> None:
-    [kustomization] = _documents(KEDA / "kustomization.yaml")
-    assert {*kustomization["resources"]} == {"../kubernetes", "job.yaml", "scaledobject.yaml"}
-    assert kustomization["images"] == KUSTOMIZATION["images"]
-    removed = yaml.safe_load(kustomization["patches"][0]["patch"])
-    assert (removed["kind"], removed["metadata"]["name"]) == ("CronJob", "batchline-job")
+# Prometheus
+
+
+def test_prometheus_scrapes_every_port_with_metrics_with_the_key_of_the_guide() -> None:
+    [monitor] = _documents(PROMETHEUS / "podmonitor.yaml")
+    asked = monitor["spec"]["podMetricsEndpoints"]
+    [job] = CONTINUOUS_JOB["spec"]["template"]["spec"]["containers"]
+    served = [port["name"] for each in (CONTAINERS["batchline-api"], job) for port in each["ports"]]
+    assert [each["port"] for each in asked] == served
+    assert {each["path"] for each in asked} == {"/metrics"}
+    labels = CONTINUOUS_JOB["spec"]["template"]["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    guide = (ROOT / "docs" / "howto" / "kubernetes.md").read_text()
+    for key in (each["authorization"]["credentials"] for each in asked):
+        assert f"secret generic {key['name']} --from-file={key['key']}=" in guide
 
 
 # Ray
@@ -374,6 +410,11 @@ def test_variables_are_settings() -> None:
             f"kubernetes {name}": {each["name"] for one in containers for each in one["env"]}
             for name, containers in ALL_CONTAINERS.items()
         },
+        "continuous job": {
+            each["name"]
+            for one in CONTINUOUS_JOB["spec"]["template"]["spec"]["containers"]
+            for each in one["env"]
+        },
         **{
             f"ConfigMap {each['metadata']['name']}": set(each["data"])
             for each in OBJECTS
@@ -392,7 +433,8 @@ def test_the_image_has_one_name() -> None:
 def test_the_documentation_names_every_manifest() -> None:
     guides = ROOT / "docs" / "howto"
     text = "".join((guides / f"{name}.md").read_text() for name in ("docker-compose", "kubernetes"))
-    for name in ("Dockerfile", "compose.yaml", *(path.name for path in KUBERNETES.glob("*.yaml"))):
+    files = (path.name for folder in (KUBERNETES, CONTINUOUS) for path in folder.glob("*.yaml"))
+    for name in ("Dockerfile", "compose.yaml", *files):
         assert f"`{name}`" in text
 
 
