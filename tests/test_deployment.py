@@ -273,7 +273,10 @@ def test_the_continuous_job_replaces_the_cron_job() -> None:
     assert kustomization["images"] == KUSTOMIZATION["images"]
     removed = yaml.safe_load(kustomization["patches"][0]["patch"])
     cron_job = next(each for each in OBJECTS if each["kind"] == "CronJob")
-    assert (removed["kind"], removed["metadata"]["name"]) == ("CronJob", cron_job["metadata"]["name"])
+    assert (removed["kind"], removed["metadata"]["name"]) == (
+        "CronJob",
+        cron_job["metadata"]["name"],
+    )
 
 
 def test_keda_scales_the_continuous_job() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from batchline import metrics
+from batchline.metrics import Histogram
 from devservers.prometheus import find_promtool
 
 ROOT = Path(__file__).parent.parent
@@ -26,10 +28,42 @@ GUIDE = (ROOT / "docs" / "howto" / "monitor.md").read_text()
 GRID_WIDTH = 24
 
 
+METRICS: dict[str, metrics.Counter | metrics.Gauge | Histogram] = {
+    each.name: each for each in (*metrics.OF_DATABASE, *metrics.OF_API, *metrics.OF_JOB)
+} | {metrics.BUILD_INFO.name: metrics.BUILD_INFO}
+LABELS = {
+    f"{name}{end}": set(each.labels) | ({"le"} if end == "_bucket" else set())
+    for name, each in METRICS.items()
+    for end in (("_bucket", "_count", "_sum") if isinstance(each, Histogram) else ("",))
+}
+"""The labels of each series that is scraped."""
+OF_EVERY_TARGET = {"namespace", "instance"}
+
+
 def promtool(*words: str | Path) -> None:
     command = [find_promtool(), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Alerts and the dashboard
+
+
+@pytest.mark.parametrize("expression", [*(each["expr"] for each in ALERTS), *EXPRESSIONS])
+def test_an_expression_asks_for_series_and_labels_that_exist(expression: str) -> None:
+    series = set(re.findall(r"\bbatchline_\w+", expression))
+    assert series
+    assert series - LABELS.keys() == set()
+    grouped = re.findall(r"\b(?:by|ignoring|on) ?\(([\w, ]*)\)", expression)
+    selected = re.findall(r"[{,]\s*(\w+)\s*[=!]", expression)
+    named = {label for labels in grouped for label in re.split(", *", labels)} | set(selected)
+    existing = set.union(*(LABELS[each] for each in series))
+    assert named - existing - OF_EVERY_TARGET == set()
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    shown = " ".join(EXPRESSIONS)
+    assert [name for name in METRICS if name not in shown] == []
 
 
 # Alerts
