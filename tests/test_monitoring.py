@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,17 @@ def test_an_expression_asks_for_series_and_labels_that_exist(expression: str) ->
 def test_the_dashboard_shows_every_metric() -> None:
     shown = " ".join(EXPRESSIONS)
     assert [name for name in METRICS if name not in shown] == []
+
+
+def test_the_guide_shows_the_configuration_that_prometheus_accepts(tmp_path: Path) -> None:
+    shutil.copytree(RULES.parent, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "api-key").write_text("bl_")
+    promtool("check", "config", tmp_path / "prometheus.yaml")
+    [shown] = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+    assert (
+        yaml.safe_load(shown).items()
+        <= yaml.safe_load((tmp_path / "prometheus.yaml").read_text()).items()
+    )
 
 
 # Alerts
