@@ -159,7 +159,7 @@ class KeyReader:
 
     def _fail(self, error: Exception) -> None:
         if not self._failed and not self._database.outages.is_on:
-            detail = error.detail if isinstance(error, BatchlineError) else repr(error)
+            detail = error.detail if isinstance(error, BatchlineError) else type(error).__name__
             log.warning("API keys cannot be read", detail=detail)
         self._failed = True
 

@@ -222,7 +222,7 @@ class Quotas:
 
     def _warn(self, error: Exception) -> None:
         if not self._has_failed and not self._database.outages.is_on:
-            detail = error.detail if isinstance(error, BatchlineError) else repr(error)
+            detail = error.detail if isinstance(error, BatchlineError) else type(error).__name__
             log.warning("the use of API keys cannot be saved", detail=detail)
         self._has_failed = True
 

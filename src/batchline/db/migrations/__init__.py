@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection
 
-from batchline.constants import MIGRATION_TIMEOUT, TABLE_LOCK_INTERVAL
+from batchline.constants import LOGGED_IDS, MIGRATION_TIMEOUT, TABLE_LOCK_INTERVAL
 from batchline.db.cruds import claim_lock, high_ids, schema
 from batchline.db.database import Database
 from batchline.db.dialects import schemas, sequences
@@ -53,8 +53,9 @@ def migrate(database: Database, revision: str = "head") -> None:
             schema.record_migration(holder)
             claim_lock.restore(holder)
             sequences.advance(holder, metadata.sorted_tables)
-            for each in high_ids.replace(holder):
-                log.warning("row has a lower id now", **asdict(each))
+            moved = [asdict(each) for each in high_ids.replace(holder)]
+            if moved:
+                log.warning("rows have lower ids now", rows=len(moved), first=moved[:LOGGED_IDS])
 
 
 def _migrate_tables(database: Database, revision: str, *, is_last_try: bool) -> bool:
