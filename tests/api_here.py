@@ -17,6 +17,7 @@ from batchline.cli.exposure import rules_of
 from batchline.configurations import read_settings
 from batchline.db.database import Database
 from batchline.task.run import Run
+from batchline.tracing import Tracing
 from tests.jobs import make_job
 from tests.service import HttpApi, environment, wait_for
 
@@ -24,12 +25,14 @@ from tests.service import HttpApi, environment, wait_for
 class ApiHere(HttpApi):
     """What `batchline api` serves on a migrated database, until the block ends."""
 
-    def __init__(self, database_url: str, **settings: str) -> None:
+    def __init__(
+        self, database_url: str, *, tracing: Tracing | None = None, **settings: str
+    ) -> None:
         super().__init__(database_url)
         variables = environment(DATABASE_URL=database_url, **settings)
         with patch.dict(os.environ, variables, clear=True):
             settings = read_settings()
-            self._server = server_for(create_app(settings), rules_of(settings))
+            self._server = server_for(create_app(settings), rules_of(settings), tracing)
         self._thread = Thread(target=self._serve)
 
     def _serve(self) -> None:

@@ -33,7 +33,7 @@ IRIS_FLOWERS = IRIS / "flowers.csv"
 DEFAULT_MODEL = "default"
 """The model that predicts items without a model name. `MODEL_FILEPATH` is added under this name."""
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The newest migration. The API compares this string instead of importing Alembic."""
 
 SINGLE_LANE = 0
@@ -170,6 +170,9 @@ COUNTED_ITEMS = 100_000
 COUNTED_FAILURES = 100_000
 RETRY_ITEMS = 5_000
 """Items that one transaction of `batchline retry` makes pending again."""
+TRACED_ITEMS = 128
+"""Items of a batch that get a span, and links from the span of the batch. It is OpenTelemetry's own
+default limit of links."""
 LOGGED_IDS = 5
 """Ids of items and of requests that a line of the log has at most."""
 
@@ -264,6 +267,8 @@ OUTAGE_ATTEMPTS = 8
 """Attempts of `batchline job --once` before it exits with an error, after about a minute."""
 FAILURE_LOG_INTERVAL = 60.0
 """Time in which the API logs requests that fail in the same way together."""
+TRACES_TIMEOUT = 3.0
+"""Time for a process that ends to send its last spans."""
 START_PAUSE = 0.5
 """Time until a command that waits for the database at its start tries again."""
 DRAIN_TIMEOUT = 15.0

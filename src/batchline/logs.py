@@ -1,14 +1,17 @@
 """Logging to stderr: one line per event, for people (`console`) or for machines (`json`)."""
 
 import logging
+import math
 import sys
 import threading
+import time
 from functools import partial
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict
 
+from batchline.constants import FAILURE_LOG_INTERVAL
 from batchline.redaction import traceback_text, urls, values
 
 
@@ -41,6 +44,7 @@ def configure(level: str, format: str, role: str = "") -> None:
             ],
         )
     )
+    handler.addFilter(_RarelyOfTracing())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     sys.excepthook, threading.excepthook = _print_crash, _print_thread_crash
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -69,6 +73,27 @@ def _rendering(format: str) -> list[structlog.types.Processor]:
         return [text, structlog.processors.JSONRenderer()]
     colors = sys.stderr.isatty()
     return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)]
+
+
+class _RarelyOfTracing(logging.Filter):
+    """Let one event of OpenTelemetry through in a minute, per module and level.
+
+    While its collector is unavailable, it logs each attempt to send spans.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed_at: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("opentelemetry"):
+            return True
+        kind, now = (record.name, record.levelno), time.monotonic()
+        if now - self._passed_at.get(kind, -math.inf) < FAILURE_LOG_INTERVAL:
+            return False
+        self._passed_at[kind] = now
+        record.msg, record.args = urls(record.getMessage()), ()
+        return True
 
 
 def _without_values(record: logging.LogRecord) -> bool:

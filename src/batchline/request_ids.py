@@ -2,10 +2,14 @@
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 X_REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
+
+SPAN_OF_SCOPE = "batchline.traceparent"
+"""Where an ASGI scope has the span of the request, if it is traced."""
 
 MAX_LENGTH = 64
 
@@ -13,6 +17,21 @@ _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:+/=-]{{0,{MAX_LENGTH - 1}}}".encode(
 """The characters of UUIDs, ULIDs and base64. No line break or quotation mark gets into a log."""
 
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+
+class Origin(NamedTuple):
+    """The request that registers an item: its id, and its span if it is traced."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+UNKNOWN = Origin()
+
+
+def origin_of(scope: Mapping[str, Any]) -> Origin:
+    """Return what is stored of a request with its items."""
+    return Origin(sent_in(scope["headers"]), scope.get(SPAN_OF_SCOPE))
 
 
 def sent_in(fields: Iterable[tuple[bytes, bytes]]) -> str | None:

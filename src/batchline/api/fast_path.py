@@ -45,6 +45,14 @@ class FastPath:
         await response(scope, receive, send)
 
 
+def route_of(scope: Scope) -> str | None:
+    """Return the path with the names of its parameters, if this module serves the request."""
+    answer = _endpoint(scope)
+    if answer is None:
+        return None
+    return "/predict" if answer is register else f"{READ_ITEM}{{item_id}}"
+
+
 def _endpoint(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
     if scope["type"] != "http":
         return None

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
-from batchline import request_ids
 from batchline.api.fields import field
 from batchline.api.filters import ItemQuery, PageQuery, to_filters
 from batchline.api.keys import WHILE_OPEN, key_of
@@ -31,6 +30,7 @@ from batchline.db.cruds.items import StoredItem
 from batchline.errors import ItemNotFound
 from batchline.metrics import REGISTRATION_SECONDS
 from batchline.request_errors import InvalidIdempotencyKey
+from batchline.request_ids import origin_of
 
 router = APIRouter()
 
@@ -115,8 +115,8 @@ async def register(request: Request) -> Response:
         return _registered(known)
     finally:
         state.bodies.release(body)
-    request_id = request_ids.sent_in(request.scope["headers"])
-    item_id = await state.register(item, to_key(key, item), api_key, request_id)
+    origin = origin_of(request.scope)
+    item_id = await state.register(item, to_key(key, item), api_key, origin)
     REGISTRATION_SECONDS.observe(time.perf_counter() - began)
     return _registered(item_id)
 
@@ -193,8 +193,8 @@ async def register_lines(request: Request) -> Upload:
             hint="give each line an idempotency_key instead",
         )
     owner, while_open = state.owner_of(request.scope), request.scope.get(WHILE_OPEN)
-    request_id = request_ids.sent_in(request.scope["headers"])
-    return Upload(state.uploads, state.signatures.latest, owner, while_open, request_id)
+    origin = origin_of(request.scope)
+    return Upload(state.uploads, state.signatures.latest, owner, while_open, origin)
 
 
 def _item(record: StoredItem) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from batchline.errors import BatchlineError, InvalidData
 from batchline.ml.forms import accepts, stored_forms, without_extra
 from batchline.ml.inputs import kind_of
 from batchline.request_errors import InvalidIdempotencyKey, LineTooLarge
+from batchline.request_ids import Origin
 
 CHECK_CHUNK_LINES = 500
 """Lines that are checked together. If one of them is invalid, they are halved to find it."""
@@ -88,15 +89,16 @@ class Group:
         self.custom_ids += custom_ids
         self.keys += keys
 
-    def new_items(self, api_key_id: int | None, request_id: str | None) -> NewItems:
-        """Return the valid lines as items to store, with API key and id of their upload."""
+    def new_items(self, api_key_id: int | None, origin: Origin) -> NewItems:
+        """Return the valid lines as items to store, with API key and origin of their upload."""
         return NewItems(
             self.data,
             self.models,
             self.custom_ids,
             [None if key is None else key.owned_by(api_key_id) for key in self.keys],
             [api_key_id] * len(self.data),
-            [request_id] * len(self.data),
+            [origin.request_id] * len(self.data),
+            [origin.traceparent] * len(self.data),
             self.refused,
             UPLOAD_LANE,
         )

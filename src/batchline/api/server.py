@@ -20,6 +20,7 @@ from batchline.constants import (
     API_SWITCH_INTERVAL,
     MAX_CONNECTIONS,
 )
+from batchline.tracing import Tracing
 
 HEADERS = [
     ("Cache-Control", "no-store"),
@@ -38,7 +39,9 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: FastAPI, listener: socket.socket, rules: Rules) -> None:
+def serve(
+    app: FastAPI, listener: socket.socket, rules: Rules, tracing: Tracing | None = None
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then close the listener.
 
     After that, requests in progress have `API_SHUTDOWN_TIMEOUT` seconds to finish.
@@ -46,13 +49,13 @@ def serve(app: FastAPI, listener: socket.socket, rules: Rules) -> None:
     sys.setswitchinterval(API_SWITCH_INTERVAL)
     _allow_open_files(3 * MAX_CONNECTIONS)
     with listener:
-        server_for(app, rules).run(sockets=[listener])
+        server_for(app, rules, tracing).run(sockets=[listener])
 
 
-def server_for(app: FastAPI, rules: Rules) -> uvicorn.Server:
+def server_for(app: FastAPI, rules: Rules, tracing: Tracing | None = None) -> uvicorn.Server:
     """Return uvicorn with Batchline's limits of connections and rules for access."""
     config = uvicorn.Config(
-        guarded(app, rules),
+        _traced(guarded(app, rules), tracing),
         http=cast(Any, partial(Connection, Connections())),  # uvicorn calls it like a class
         ws="none",
         log_config=None,
@@ -63,6 +66,14 @@ def server_for(app: FastAPI, rules: Rules) -> uvicorn.Server:
         timeout_graceful_shutdown=API_SHUTDOWN_TIMEOUT,
     )
     return _Server(config)
+
+
+def _traced(app: ASGIApp, tracing: Tracing | None) -> ASGIApp:
+    if tracing is None:
+        return app
+    from batchline.api.traced import Traced  # it imports OpenTelemetry
+
+    return Traced(app, tracing)
 
 
 def guarded(app: FastAPI, rules: Rules) -> ASGIApp:

@@ -24,6 +24,7 @@ from batchline.db.database import Database
 from batchline.db.insights import InsightsReader
 from batchline.db.new_items import Key
 from batchline.errors import BatchlineError, CommitUnknown, NoModel, UnknownModel
+from batchline.request_ids import Origin
 
 
 class ApiState:
@@ -68,7 +69,7 @@ class ApiState:
         return None if api_key is None else Owner(api_key, self.quotas, self.keys.find)
 
     async def register(
-        self, item: NewItem, key: Key | None, api_key: ApiKey | None, request_id: str | None
+        self, item: NewItem, key: Key | None, api_key: ApiKey | None, origin: Origin
     ) -> int:
         """Store an item and return its id, or the id that the idempotency key has registered.
 
@@ -78,12 +79,12 @@ class ApiState:
         """
         if api_key is None or api_key.items_per_day is None:
             api_key_id = None if api_key is None else api_key.id
-            return await self.write_queue.register(item, key, api_key_id, request_id)
+            return await self.write_queue.register(item, key, api_key_id, origin)
         today = self.quotas.today()
         if not self.quotas.take(api_key, 1):
             raise self.quotas.exceeded(api_key)
         try:
-            return await self.write_queue.register(item, key, api_key.id, request_id)
+            return await self.write_queue.register(item, key, api_key.id, origin)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
                 self.quotas.give_back(api_key, 1, today)

@@ -50,6 +50,7 @@ from batchline.errors import (
 )
 from batchline.metrics import REJECTIONS
 from batchline.request_errors import BodyTimeout
+from batchline.request_ids import UNKNOWN, Origin
 
 NDJSON = "application/x-ndjson"
 
@@ -112,7 +113,7 @@ class UploadPool:
         return await asyncio.get_running_loop().run_in_executor(self._checker, check)
 
     async def store(
-        self, group: Group, api_key_id: int | None, request_id: str | None
+        self, group: Group, api_key_id: int | None, origin: Origin
     ) -> Sequence[Registered]:
         """Store a group. Return an id or an error for each of its lines.
 
@@ -122,15 +123,13 @@ class UploadPool:
         """
         if not group.numbers:
             return []
-        store = partial(self._store, group, api_key_id, request_id)
+        store = partial(self._store, group, api_key_id, origin)
         return await asyncio.get_running_loop().run_in_executor(self._storer, store)
 
-    def _store(
-        self, group: Group, api_key_id: int | None, request_id: str | None
-    ) -> Sequence[Registered]:
+    def _store(self, group: Group, api_key_id: int | None, origin: Origin) -> Sequence[Registered]:
         with self._health.watching():
             return self._database.transaction(
-                lambda c: idempotency.register(c, group.new_items(api_key_id, request_id))
+                lambda c: idempotency.register(c, group.new_items(api_key_id, origin))
             )
 
     async def close(self) -> None:
@@ -146,7 +145,7 @@ class Upload(Response):
         signatures: returns the active versions' signatures, which may change during an upload.
         owner: for whom the items are registered, if this is known.
         while_open: checks that an upload without an owner may go on.
-        request_id: the id that the client sent, which all items get.
+        origin: the request, which all items have.
         timeout: seconds in which the client must send or read `UPLOAD_PROGRESS_BYTES`.
     """
 
@@ -158,7 +157,7 @@ class Upload(Response):
         signatures: Callable[[], Awaitable[Signatures]],
         owner: Owner | None = None,
         while_open: Callable[[], Awaitable[None]] | None = None,
-        request_id: str | None = None,
+        origin: Origin = UNKNOWN,
         timeout: float = UPLOAD_TIMEOUT,
     ) -> None:
         super().__init__()
@@ -166,7 +165,7 @@ class Upload(Response):
         self._bulk = bulk
         self._signatures = signatures
         self._owner = owner
-        self._request_id = request_id
+        self._origin = origin
         self._check = while_open if owner is None else owner.check
         self._timeout = timeout
         self._totals = {"lines": 0, "registered": 0, "rejected": 0}  # that the response covers
@@ -248,9 +247,9 @@ class Upload(Response):
 
     async def _store(self, group: Group) -> Sequence[Registered]:
         if self._owner is None:
-            return await self._bulk.store(group, None, self._request_id)
+            return await self._bulk.store(group, None, self._origin)
         try:
-            answers = await self._bulk.store(group, self._owner.key_id, self._request_id)
+            answers = await self._bulk.store(group, self._owner.key_id, self._origin)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
                 self._owner.give_back(len(group.numbers))
@@ -334,7 +333,9 @@ class Upload(Response):
         """Return the last line of the response to an upload that was interrupted."""
         REJECTIONS.add(error.code)
         if error.status >= 500:
-            self._bulk.failures.failed(error, "/items", self._request_id or request_ids.new())
+            self._bulk.failures.failed(
+                error, "/items", self._origin.request_id or request_ids.new()
+            )
         from_line = self._totals["lines"] + 1
         end: dict[str, Any] = {"done": False, **self._totals, "from_line": from_line}
         outcome = f"Nothing from line {from_line} on was stored"

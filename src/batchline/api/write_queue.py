@@ -22,16 +22,17 @@ from batchline.db.cruds.idempotency import Registered
 from batchline.db.database import Database
 from batchline.db.new_items import Key, NewItems
 from batchline.errors import CommitUnknown, IntakeFull, ShuttingDown
+from batchline.request_ids import UNKNOWN, Origin
 
 
 @dataclass(slots=True)
 class Registration:
-    """An item to store, with the idempotency key, the API key and the id of its request."""
+    """An item to store, with the idempotency key, the API key and the origin of its request."""
 
     item: NewItem
     key: Key | None
     api_key_id: int | None
-    request_id: str | None
+    origin: Origin
 
 
 class WriteQueue:
@@ -50,7 +51,7 @@ class WriteQueue:
         item: NewItem,
         key: Key | None = None,
         api_key_id: int | None = None,
-        request_id: str | None = None,
+        origin: Origin = UNKNOWN,
     ) -> int:
         """Store one item and return its id. If the key is known, return the id of its item.
 
@@ -70,7 +71,7 @@ class WriteQueue:
                 hint="send the request again in a moment",
             )
         stored = None if key is None else key.owned_by(api_key_id)
-        registration = Registration(item, stored, api_key_id, request_id)
+        registration = Registration(item, stored, api_key_id, origin)
         return await self._coalescer.submit(registration, len(item.data))
 
     async def close(self) -> None:
@@ -88,7 +89,8 @@ class WriteQueue:
             custom_ids=[each.item.custom_id for each in group],
             keys=[each.key for each in group],
             api_key_ids=[each.api_key_id for each in group],
-            request_ids=[each.request_id for each in group],
+            request_ids=[each.origin.request_id for each in group],
+            traceparents=[each.origin.traceparent for each in group],
         )
         with self._health.watching():
             return self._database.transaction(lambda c: idempotency.register(c, new))

@@ -1,7 +1,8 @@
 """Run the batch job in this process: on a schedule, or until it is done, with a progress bar."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,12 +25,12 @@ def run_on_schedule(
     from batchline.machine import collect_garbage_rarely
     from batchline.task.worker import Worker
 
-    job = _assigned_job(database, settings, stop, assignment)
-    collect_garbage_rarely()
-    on_suspects = assignment.board.report_suspects
-    worker = Worker(job, threads=settings.worker_threads, on_suspects=on_suspects)
-    assignment.board.started()
-    worker.run_forever(settings.batch_wait_time)
+    with _assigned_job(database, settings, stop, assignment) as job:
+        collect_garbage_rarely()
+        on_suspects = assignment.board.report_suspects
+        worker = Worker(job, threads=settings.worker_threads, on_suspects=on_suspects)
+        assignment.board.started()
+        worker.run_forever(settings.batch_wait_time)
 
 
 def run_suspects(
@@ -38,8 +39,8 @@ def run_suspects(
     """Predict the suspect items."""
     from batchline.task.worker import Worker
 
-    job = _assigned_job(database, settings, stop, assignment)
-    Worker(job, threads=1, on_batch=_counting(assignment)).run_suspects()
+    with _assigned_job(database, settings, stop, assignment) as job:
+        Worker(job, threads=1, on_batch=_counting(assignment)).run_suspects()
 
 
 def run_until_empty(
@@ -56,10 +57,10 @@ def run_until_empty(
         with database.read() as connection:
             return pending.count(connection)
 
-    job = _assigned_job(database, settings, stop, assignment)
-    _run_to_the_end(
-        job, settings, assignment, "predicting", count_left, lambda worker: worker.run_once()
-    )
+    with _assigned_job(database, settings, stop, assignment) as job:
+        _run_to_the_end(
+            job, settings, assignment, "predicting", count_left, lambda worker: worker.run_once()
+        )
 
 
 def run_backfill(
@@ -83,21 +84,22 @@ def run_backfill(
         with database.read() as connection:
             return backfills.count_open(connection, backfill_id)
 
-    job = _assigned_job(database, settings, stop, assignment)
-    _run_to_the_end(
-        job,
-        settings,
-        assignment,
-        "backfilling",
-        count_left,
-        lambda worker: worker.run_until(is_done),
-    )
+    with _assigned_job(database, settings, stop, assignment) as job:
+        _run_to_the_end(
+            job,
+            settings,
+            assignment,
+            "backfilling",
+            count_left,
+            lambda worker: worker.run_until(is_done),
+        )
 
 
+@contextmanager
 def _assigned_job(
     database: "Database", settings: "Settings", stop: "StopEvent", assignment: "Assignment"
-) -> "Job":
-    """Return the job of this process.
+) -> "Iterator[Job]":
+    """Return the job of this process, and send its last traces at the end.
 
     The items of its predecessor, which died, become suspects, unless it died while it loaded a
     model and did nothing else.
@@ -106,7 +108,11 @@ def _assigned_job(
     if assignment.predecessor is not None:
         end = job.hand.release_of if assignment.is_blameless else job.hand.expire
         end(f"{assignment.predecessor}-")
-    return job
+    try:
+        yield job
+    finally:
+        if job.tracing is not None:
+            job.tracing.close()
 
 
 def _run_to_the_end(

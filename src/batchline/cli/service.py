@@ -21,6 +21,7 @@ from batchline.cli.options import (
 from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
 from batchline.cli.stop_event import stop_event
 from batchline.cli.wiring import (
+    begin_tracing,
     configure,
     ensure_default_model,
     log_end,
@@ -93,7 +94,12 @@ def api(
 
     application, rules = create_app(settings), rules_of(settings, listener)
     collect_garbage_rarely()
-    serve(application, listener, rules)
+    tracing = begin_tracing("api")
+    try:
+        serve(application, listener, rules, tracing)
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 @app.command()

@@ -3,6 +3,7 @@
 Functions import what they need when they run, so that `--help` is quick.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from batchline.registry.renewal import Renewal
     from batchline.task.job import Job
     from batchline.task.supervisor import Assignment
+    from batchline.tracing import Tracing
 
 
 def configure(flags: dict[str, Any], role: str = "") -> "Settings":
@@ -170,6 +172,24 @@ def log_start(database: "Database", **facts: Any) -> None:
     structlog.get_logger(__name__).info("starting", database=database.url, **facts)
 
 
+def begin_tracing(role: str) -> "Tracing | None":
+    """Return the tracing of this process, if the variables of OpenTelemetry ask for it.
+
+    A service without a package for it works on without traces: these variables are often set for
+    all services of a cluster.
+    """
+    from batchline import __version__, tracing
+
+    try:
+        return tracing.from_environment(role, __version__, os.environ)
+    except tracing.NotInstalled as error:
+        import structlog
+
+        hint = "run `pip install 'batchline[otel]'`, or set OTEL_TRACES_EXPORTER=none"
+        structlog.get_logger(__name__).warning("no traces", detail=str(error), hint=hint)
+        return None
+
+
 def log_end(command: str, status: int) -> None:
     """Log that a child process of `up` has ended by itself. A negative status is a signal."""
     import structlog
@@ -240,7 +260,14 @@ def make_job(
         max(HURRY_SECONDS, settings.model_timeout * HURRY_SHARE), partial(on_stuck, put_off=True)
     )
     models = make_model_cache(database, settings, limit, assignment.loads)
-    return Job(database, models, hand, stop, hurry=hurry if hurry.seconds < limit.seconds else None)
+    return Job(
+        database,
+        models,
+        hand,
+        stop,
+        hurry=hurry if hurry.seconds < limit.seconds else None,
+        tracing=begin_tracing("job"),
+    )
 
 
 def make_model_cache(

@@ -62,6 +62,7 @@ items = Table(
     Column("request_id", Word, nullable=True),
     Column("batch_id", Integer, nullable=True),
     Column("retried_at", UtcDateTime, nullable=True),
+    Column("traceparent", Word, nullable=True),
     Index("items_status_lane_id", "status", "lane", "id"),
     Index("items_created_at_id", "created_at", "id"),
     Index("items_model_id", "model", "id"),

@@ -39,6 +39,7 @@ class NewItems:
     keys: Sequence[Key | None] = ()
     api_key_ids: Sequence[int | None] = ()
     request_ids: Sequence[str | None] = ()
+    traceparents: Sequence[str | None] = ()
     refused: Mapping[int, BatchlineError] = field(default_factory=dict)
     lane: int = SINGLE_LANE
 
@@ -52,6 +53,8 @@ class NewItems:
             columns["key_id"] = self.api_key_ids
         if any(self.request_ids):
             columns["request_id"] = self.request_ids
+        if any(self.traceparents):
+            columns["traceparent"] = self.traceparents
         if any(self.custom_ids):
             columns["custom_id"] = self.custom_ids
         if not set(self.models) <= {DEFAULT_MODEL}:
@@ -68,5 +71,6 @@ class NewItems:
             keys=(),
             api_key_ids=[self.api_key_ids[place] for place in places] if self.api_key_ids else (),
             request_ids=[self.request_ids[place] for place in places] if self.request_ids else (),
+            traceparents=[self.traceparents[p] for p in places] if self.traceparents else (),
             refused={},
         )

@@ -37,6 +37,8 @@ from batchline.task import failures
 from batchline.task.failures import Failures, joined
 from batchline.task.hand import Hand
 from batchline.task.pace import Pace
+from batchline.task.traced import traced
+from batchline.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class Job:
     guess: Guess = field(default_factory=Guess)
     batch_seconds: float = BATCH_LONGEST
     hurry: TimeLimit | None = None
+    tracing: Tracing | None = None
 
     def predict(self, claim: Claim) -> Outcome:
         """Predict the claimed items and store the results. This completes the claim.
@@ -147,11 +150,15 @@ class Job:
             ClaimLost: the claim expired, and another job claimed its items. Nothing was stored.
             DatabaseUnavailable: nothing was stored, and the claim is released or expires.
         """
-        with self.hand.holding(claim):
-            claimed = work.read(self.database, claim, self.guess.model)
+        with self.hand.holding(claim), traced(self.tracing, claim) as trace:
+            with trace.step("read items"):
+                claimed = work.read(self.database, claim, self.guess.model)
             self.guess.learn(claimed.items)
-            batches = self._predict_all(claimed)
-            stored = self._store(claimed.claim, batches)
+            with trace.step("call models"):
+                batches = self._predict_all(claimed)
+            with trace.step("store results"):
+                stored = self._store(claimed.claim, batches)
+            trace.stored(self.database, stored, sum(each.rows for each in batches))
         succeeded = sum(len(each.predictions) for each in stored)
         failed = sum(len(each.failures) for each in stored)
         found = joined(failures.of(each.failures) for each in stored)

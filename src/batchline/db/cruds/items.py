@@ -122,6 +122,16 @@ def request_ids(connection: Connection, item_ids: Sequence[int]) -> list[str]:
     return [each for each in dict.fromkeys(map(text_of, found)) if each and is_id(each)]
 
 
+def traceparents(connection: Connection, first_id: int, last_id: int) -> list[tuple[int, str]]:
+    """Return the spans that registered items of this range, by item id, in order."""
+    is_traced = items.c.traceparent.is_not(None)
+    query = select(items.c.id, raw_text(items.c.traceparent)).where(
+        items.c.id.between(first_id, last_id), is_traced
+    )
+    found = connection.execute(query.order_by(items.c.id))
+    return [(item_id, text_of(text) or "") for item_id, text in found]
+
+
 def list_page(
     connection: Connection, filters: Filters = NO_FILTERS, *, after: int | None = None, limit: int
 ) -> Page:
