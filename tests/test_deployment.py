@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from batchline.api_keys import is_key
 from batchline.configurations import SECRETS, Settings
 from tests.conftest import Servers, Templates
 from tests.in_process import run_here
+from tests.test_monitoring import promtool
 
 ROOT = Path(__file__).parent.parent
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -126,11 +128,22 @@ def test_compose_builds_the_image_once() -> None:
     assert [name for name, service in OURS.items() if "build" in service] == ["migrate"]
 
 
-def test_compose_health_check_of_the_api_is_a_program_that_asks_for_readiness() -> None:
-    kind, python, flag, program = SERVICES["api"]["healthcheck"]["test"]
+@pytest.mark.parametrize(
+    ("name", "port", "path"), [("api", "8000", "/health/ready"), ("job", "8001", "/health/live")]
+)
+def test_compose_health_checks_are_programs_that_ask_the_right_port(
+    name: str, port: str, path: str
+) -> None:
+    kind, python, flag, program = SERVICES[name]["healthcheck"]["test"]
     assert (kind, python, flag) == ("CMD", "python", "-c")
     compile(program, "healthcheck", "exec")
-    assert '"/health/ready"' in program
+    assert f'("127.0.0.1", {port}, ' in program
+    assert f'"{path}"' in program
+
+
+def test_compose_offers_the_metrics_of_every_job_to_its_own_network() -> None:
+    assert SERVICES["job"]["environment"]["METRICS_PORT"] == "8001"
+    assert "ports" not in SERVICES["job"]  # two jobs cannot have one port of the machine
 
 
 @pytest.mark.parametrize("command", [SERVICES["key"]["command"], KEY_OF_KUBERNETES["args"]])
@@ -306,6 +319,28 @@ def test_keda_asks_the_database_of_the_config_map() -> None:
 # Prometheus
 
 
+def test_prometheus_next_to_compose_finds_the_api_and_the_jobs(tmp_path: Path) -> None:
+    override, config = map(yaml.safe_load, _blocks_of_the_compose_guide()[1:])
+    [added] = override["services"].values()
+    [scrape] = config["scrape_configs"]
+    [folder] = [each.split(":")[1] for each in added["volumes"] if each.startswith("keys:")]
+    written = SERVICES["key"]["command"][-1]
+    assert scrape["authorization"]["credentials_file"] == f"{folder}/{Path(written).name}"
+    found = {each["names"][0]: each["port"] for each in scrape["dns_sd_configs"]}
+    assert found == {"api": 8000, "job": int(SERVICES["job"]["environment"]["METRICS_PORT"])}
+    assert {*found} <= OURS.keys()
+    shutil.copy(PROMETHEUS / "alerts.yaml", tmp_path)
+    scrape["authorization"]["credentials_file"] = "api-key"
+    (tmp_path / "api-key").touch()
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    promtool("check", "config", tmp_path / "prometheus.yaml")
+
+
+def _blocks_of_the_compose_guide() -> list[str]:
+    text = (ROOT / "docs" / "howto" / "docker-compose.md").read_text()
+    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+
+
 def test_prometheus_scrapes_every_port_with_metrics_with_the_key_of_the_guide() -> None:
     [monitor] = _documents(PROMETHEUS / "podmonitor.yaml")
     asked = monitor["spec"]["podMetricsEndpoints"]
@@ -442,8 +477,7 @@ def test_the_documentation_names_every_manifest() -> None:
 
 
 def test_the_documentation_s_override_keeps_the_password_out_of_the_environment() -> None:
-    text = (ROOT / "docs" / "howto" / "docker-compose.md").read_text()
-    override = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    override = yaml.safe_load(_blocks_of_the_compose_guide()[0])
     assert set(override["services"]) == set(SERVICES)
     for service in override["services"].values():
         file = service["environment"]["MYSQL_PASSWORD_FILE"]
