@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     handler = signal.signal(signal.SIGINT, _stop)
-    from batchline.cli import main as run
+    from batchline.cli.commands import main as run
 
     if sys.argv[1:2] != ["predict"]:  # which takes over once its options are read
         signal.signal(signal.SIGINT, handler)

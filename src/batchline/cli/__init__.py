@@ -1,78 +1,21 @@
-"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+"""The command line."""
 
-import inspect
-from typing import Annotated
+TYPE_CHECKING = False  # as in typing, which takes longer to import than this module
 
-import typer
+if TYPE_CHECKING:
+    from typer import Typer
 
-from batchline import __version__
-from batchline.cli import (
-    audit,
-    backfill,
-    failures,
-    keys,
-    maintenance,
-    models,
-    predict,
-    service,
-    status,
-    verify,
-)
+    from batchline.cli.commands import main
 
-app = typer.Typer(
-    name="batchline",
-    help="Register items now over HTTP or SQL, predict them in batches, read them by id.\n\n"
-    "Start with `batchline demo`, then `batchline up`. Options marked \\[env: NAME] can also be "
-    "set with that environment variable.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(service.app)
-app.add_typer(maintenance.app)
-app.add_typer(status.app)
-app.add_typer(failures.app)
-app.add_typer(backfill.app)
-app.add_typer(verify.app)
-app.add_typer(predict.app)
-app.add_typer(audit.app)
-app.add_typer(models.models_app, name="models")
-app.add_typer(keys.keys_app, name="keys")
-app.add_typer(maintenance.db_app, name="db")
+    app: Typer
+
+__all__ = ["app", "main"]
 
 
-def _join_lines(group: typer.Typer) -> None:
-    """Join the lines of each paragraph of a help text, so that the terminal's width wraps it.
+def __getattr__(name: str) -> object:
+    """Import the commands on their first use: processes that predict need none of them."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from batchline.cli import commands
 
-    Rich would keep the line breaks of the source in all paragraphs except the first.
-    """
-    for command in group.registered_commands:
-        text = inspect.getdoc(command.callback) or ""
-        command.help = "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
-    for inner in group.registered_groups:
-        if inner.typer_instance is not None:
-            _join_lines(inner.typer_instance)
-
-
-_join_lines(app)
-
-
-@app.callback(invoke_without_command=True)
-def version(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
-    if version:
-        typer.echo(f"batchline {__version__}")
-        raise typer.Exit
-
-
-def main() -> None:
-    """Run the command line. Print a known error as a sentence and a hint, without a traceback."""
-    from batchline.errors import BatchlineError
-
-    try:
-        app()
-    except BatchlineError as error:
-        hint = f"\nhint: {error.hint}" if error.hint else ""
-        typer.echo(f"error: {error.detail}{hint}", err=True)
-        raise SystemExit(1) from None
+    return commands.main if name == "main" else commands.command_line()
