@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 from unittest.mock import patch
 
 import structlog
@@ -44,9 +45,9 @@ def run_here(*words: object, **settings: str) -> subprocess.CompletedProcess[str
     return subprocess.CompletedProcess(typed, code, *told)
 
 
-def child_of(supervisor: Supervisor) -> Attempt:
-    """What the supervisor returns in the child process."""
-    return Attempt(0, supervisor._board, supervisor._case)
+def child_of(supervisor: Supervisor, work: Callable[[Attempt], int], first: object) -> NoReturn:
+    """Do in this process what the supervisor of `predict` does in its child process."""
+    raise SystemExit(work(Attempt(0, supervisor._board, supervisor._case)))
 
 
 def worker_of(supervisor: of_job.Supervisor, work: Callable[[of_job.Assignment], None]) -> int:

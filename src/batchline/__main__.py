@@ -3,16 +3,39 @@
 import os
 import signal
 import sys
+from contextlib import suppress
+
+WITHOUT_CHILD = {"--help", "--check", "--query", "--into"}
+"""Options of `predict` with which it predicts in its own process, or not at all."""
 
 
 def main() -> None:
     """Run the command line."""
     handler = signal.signal(signal.SIGINT, _stop)
+    words = sys.argv[1:]
+    if words[:1] == ["predict"]:
+        _predict(words)  # which handles the signal itself once its options are read
+    else:
+        from batchline.cli.commands import main as run
+
+        signal.signal(signal.SIGINT, handler)
+        run()
+
+
+def _predict(words: list[str]) -> None:
+    """Run `predict`, and let what predicts be imported by another process meanwhile."""
+    from batchline import ahead
+
+    if WITHOUT_CHILD.isdisjoint(word.partition("=")[0] for word in words):
+        with suppress(OSError):  # too many processes: one of them is needed later
+            ahead.start("batchline.cli.predict_work", "run_first")
     from batchline.cli.commands import main as run
 
-    if sys.argv[1:2] != ["predict"]:  # which takes over once its options are read
-        signal.signal(signal.SIGINT, handler)
-    run()
+    try:
+        run()
+    finally:
+        if unused := ahead.take():
+            unused.end()
 
 
 def _stop(number: int, frame: object) -> None:

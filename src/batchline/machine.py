@@ -51,3 +51,8 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, 8 * KEPT_BYTES)
+
+
+def keep_numpy_single_threaded() -> None:
+    """Keep numpy, once it is imported, from starting threads for products of large matrices."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

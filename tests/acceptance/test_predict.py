@@ -326,6 +326,51 @@ def test_ctrl_c_ends_a_run_with_a_word_whatever_is_imported_then(
     assert re.fullmatch("stopped(: nothing was written)?\n", said)
 
 
+@pytest.mark.parametrize("module", ["typer", "pydantic_core", "batchline.configurations"])
+def test_ctrl_c_while_the_options_are_read_ends_the_process_that_predicts_too(
+    tmp_path: Path, module: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STOP_AT_IMPORT)
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    # The messages end once no process can write to them any more.
+    done = predict(source, "-o", target, *IRIS, status=130, STOP_AT=module, PYTHONPATH=path)
+    assert re.fullmatch("stopped(: nothing was written)?\n", done.stderr)
+    assert not target.exists()
+
+
+WITHOUT_PYARROW = """
+import importlib.util, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pyarrow":
+            raise ModuleNotFoundError(name)
+
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *of: None if name == "pyarrow" else find(name, *of)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def test_a_library_that_is_missing_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_PYARROW)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
+    said = predict(source, "-o", target, *IRIS, status=1, PYTHONPATH=path).stderr.splitlines()
+    assert said[0] == "error: files need pyarrow, which cannot be imported"
+    assert said[1].startswith("hint: run ")
+    assert len(said) == 2
+
+
+def test_wrong_options_end_the_process_that_would_predict(tmp_path: Path) -> None:
+    source, target = flowers(tmp_path / "in.csv"), tmp_path / "out.csv"
+    assert "--modle" in predict(source, "-o", target, "--modle", "m", status=2).stderr
+    assert "No such" in predict(source, "-o", target, *IRIS, "--nul", "x", status=2).stderr
+    done = predict(source, "-o", "-", *IRIS, "--resume", status=2)
+    assert (done.stdout, target.exists()) == ("", False)
+
+
 def test_ctrl_c_comes_too_late_for_a_run_that_is_complete(tmp_path: Path) -> None:
     assert predict_until(tmp_path, "the end", 0) == "1 row in the table scores\n"
 
@@ -375,18 +420,27 @@ def test_a_model_file_that_is_known_needs_no_database_and_no_second_validation(
 ) -> None:
     source = flowers(tmp_path / "in.csv")
     predict(source, "-o", tmp_path / "first.csv", *IRIS)
-    words = ["predict", str(source), "-o", str(tmp_path / "out.csv"), *IRIS]
-    unneeded = ["sqlalchemy", "structlog", "pandas", "batchline.ml.examination.examine"]
-    code = f"""if True:
-        import sys
-        from batchline.cli import app
-        app({words!r}, standalone_mode=False)
-        print([name for name in {unneeded!r} if name in sys.modules])
-    """
-    found = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
-    )
-    assert found.stdout == "[]\n"
+    words = ["predict", source, "-o", tmp_path / "out.csv", *IRIS]
+    unneeded = {"sqlalchemy", "structlog", "pandas.core", "batchline.ml.examination.examine"}
+    assert not unneeded & imported(*words)
+
+
+def imported(*words: object) -> set[str]:
+    """Return the modules that all processes of a command import."""
+    command = [sys.executable, "-X", "importtime", "-m", "batchline", *map(str, words)]
+    done = subprocess.run(command, env=environment(), stderr=subprocess.PIPE, text=True, check=True)
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"typer", "onnxruntime"} <= names
+    return names
+
+
+def test_what_reads_options_is_not_imported_where_the_rows_are_predicted() -> None:
+    """Both take a quarter of a second, in two processes at the same time."""
+    code = "import sys, batchline.cli.predict_work; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = {*ran.stdout.split()}
+    assert {"onnxruntime", "pyarrow.compute", "batchline.scoring.local"} <= names
+    assert not {"typer", "pydantic", "rich"} & names
 
 
 def test_a_name_that_is_no_model_is_named_as_a_file_and_as_a_model(

@@ -167,6 +167,15 @@ def run_and_kill(arguments: list[str], saved: Path, kills: int, chance: random.R
     return (process or start(arguments)).wait(60)
 
 
+def predicts(pid: int) -> bool:
+    """Whether a child process handles SIGTERM, since it has something to undo."""
+    for child in children(pid):
+        status = Path(f"/proc/{child}/status").read_text()
+        if int(re.findall(r"SigCgt:\s*([0-9a-f]+)", status)[0], 16) >> (signal.SIGTERM - 1) & 1:
+            return True
+    return False
+
+
 def start(arguments: list[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "batchline", "predict", *arguments, "--resume"]
     return subprocess.Popen(
@@ -329,7 +338,7 @@ def test_ctrl_c_says_what_to_do_if_a_run_cannot_be_continued(
             stdin=rows, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process,
     ):  # fmt: skip
-        wait_for(lambda: bool(children(process.pid)), "the process that predicts")
+        wait_for(lambda: predicts(process.pid), "the process that predicts")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGINT, errors

@@ -12,6 +12,8 @@ import typer
 
 from batchline import __version__
 from batchline.cli import predict
+from batchline.cli.output import error_text
+from batchline.errors import BatchlineError
 
 
 def command_line(words: Sequence[str] = ()) -> typer.Typer:
@@ -87,11 +89,8 @@ def version(
 
 def main() -> None:
     """Run the command line. Print a known error as a sentence and a hint, without a traceback."""
-    from batchline.errors import BatchlineError
-
     try:
         command_line(sys.argv[1:])()
     except BatchlineError as error:
-        hint = f"\nhint: {error.hint}" if error.hint else ""
-        typer.echo(f"error: {error.detail}{hint}", err=True)
+        typer.echo(error_text(error), err=True)
         raise SystemExit(1) from None

@@ -2,10 +2,17 @@
 
 from datetime import datetime
 
+from batchline.errors import BatchlineError
+
 
 def count(number: int, noun: str) -> str:
     """Return the number with its noun: `1 item`, `2 items`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def error_text(error: BatchlineError) -> str:
+    """Return an error as a sentence, and its hint on the next line."""
+    return f"error: {error.detail}\nhint: {error.hint}" if error.hint else f"error: {error.detail}"
 
 
 def predicted(succeeded: int, failed: int) -> str:

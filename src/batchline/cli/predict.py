@@ -1,8 +1,6 @@
 """The command that predicts every row of files."""
 
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,7 +17,7 @@ from batchline.cli.model_options import (
     read_sample,
 )
 from batchline.cli.options import DatabaseUrl
-from batchline.cli.predict_files import FileRun
+from batchline.cli.predict_ask import Ask, ModelAsk, RunSettings
 from batchline.cli.predict_options import (
     ALL,
     Add,
@@ -47,9 +45,10 @@ from batchline.cli.predict_options import (
     error_limit,
     file_format,
     kept_names,
+    renamed_columns,
     split_names,
 )
-from batchline.cli.predict_process import exit_at_signals, start_process
+from batchline.cli.predict_process import run_in_child
 from batchline.cli.predict_ray import (
     CpusPerActor,
     Engine,
@@ -60,6 +59,7 @@ from batchline.cli.predict_ray import (
     RayAddress,
     check_ray,
 )
+from batchline.cli.predict_signals import exit_at_signals
 from batchline.cli.predict_sql import (
     Id,
     IfExistsOption,
@@ -71,14 +71,12 @@ from batchline.cli.predict_sql import (
     check_sides,
     read_options,
 )
-from batchline.cli.runtime import runtime_of
-from batchline.cli.wiring import configure_logging, configure_silently, connect
-from batchline.machine import collect_garbage_rarely, keep_freed_memory
-
-if TYPE_CHECKING:
-    from batchline.configurations import Settings
-    from batchline.scoring.columns import Added
-    from batchline.scoring.model import ScoringModel
+from batchline.cli.wiring import configure_silently
+from batchline.machine import (
+    collect_garbage_rarely,
+    keep_freed_memory,
+    keep_numpy_single_threaded,
+)
 
 app = typer.Typer()
 
@@ -139,8 +137,9 @@ def predict(
     exit_at_signals()
     collect_garbage_rarely()
     keep_freed_memory()
+    keep_numpy_single_threaded()
     settings = configure_silently({"database_url": database_url})
-    from batchline.files.options import ReadOptions, WriteOptions
+    from batchline.files import ReadOptions, WriteOptions, check_installed
     from batchline.scoring.ray_options import RayOptions
 
     choices = read_choices(
@@ -165,81 +164,54 @@ def predict(
         unfit,
         RayOptions(ray_address, min_actors, max_actors, cpus_per_actor, gpus_per_actor),
     )
-    attempt = None
-    if output is not None and not check and not sql.is_used:
-        attempt = start_process(sources or [], output, settings, resume=resume)
-    from batchline.scoring.columns import named_columns
-
+    renamed = renamed_columns(rename or [])
     limit = error_limit(max_errors, error_column=error_column)
-    loaded = _load(settings, model, choices, labels, read_sample(sample))
-    loaded = loaded.with_signature(
-        named_columns(loaded.predictor.signature, split_names(columns or "") if columns else ())
-    )
-    added = _added(
-        loaded,
+    asked = ModelAsk(
+        model,
+        labels,
+        read_sample(sample),
+        choices,
+        tuple(split_names(columns)) if columns else (),
         kept_names(add),
-        rename or [],
-        error_column=error_column,
-        model_columns=model_columns or bool(into),
+        renamed,
+        error_column,
+        model_columns or bool(into),
     )
-    both = loaded, added, reading, writing, kept_names(keep), limit, as_json
+    _check_model(asked)
+    check_installed()
+    run_settings = RunSettings.of(settings, database_url)
+    files = sources or []
+    common = reading, writing, kept_names(keep), limit, as_json
     if sql.is_used:
-        run = SqlRun(settings, sources or [], output, *both, sql)
+        from batchline.cli.predict_model import load
+
+        loaded, added = load(asked, run_settings)
+        run = SqlRun(settings, files, output, loaded, added, *common, sql)
         failed = run.check() if check else run.execute()
+        raise typer.Exit(WITH_ERRORS if failed else 0)
+    ask = Ask(run_settings, files, output, asked, *common, resume, only_errors, ray)
+    if check or output is None:
+        from batchline.cli.predict_work import run_of
+
+        run_of(ask).check()
     else:
-        files = FileRun(settings, sources or [], output, *both, only_errors, ray)
-        failed = files.execute(attempt, resume=resume) if attempt else files.check()
-    if failed:
-        raise typer.Exit(WITH_ERRORS)
+        run_in_child(ask, output)
 
 
-def _load(
-    settings: "Settings", model: str, choices: Any, labels: Any, sample: Any
-) -> "ScoringModel":
-    from batchline.ml.background import try_in_time
+def _check_model(ask: ModelAsk) -> None:
+    """Check that no option about a model file is given for a model of the database.
+
+    Raises:
+        BadParameter: one is, and could only be ignored.
+    """
     from batchline.ml.examination.report import Choices
-    from batchline.registry.model_file import ModelFile
-    from batchline.scoring.model import is_file, load_file, load_version
+    from batchline.registry.files import is_file
 
-    runtime = runtime_of(settings)
-    if is_file(model):
-        file = ModelFile.read(model, labels, choices)
-        return try_in_time(
-            settings.model_timeout,
-            lambda limit: load_file(file, sample, replace(runtime, limit=limit)),
-        )
-    if labels or sample or replace(choices, features=None) != Choices():
+    if is_file(ask.name):
+        return
+    if ask.labels or ask.sample or replace(ask.choices, features=None) != Choices():
         raise typer.BadParameter(
             "options about a model file were chosen by `batchline models add` for a model of the "
             "database, and cannot be changed here",
             param_hint="--model",
         )
-    configure_logging(settings)
-    return load_version(partial(connect, settings), model, runtime)
-
-
-def _added(
-    model: "ScoringModel",
-    chosen: list[str] | None,
-    rename: list[str],
-    *,
-    error_column: bool,
-    model_columns: bool,
-) -> "Added":
-    from batchline.scoring.columns import ERROR, MODEL, VERSION, added_columns
-
-    extra = [ERROR] * error_column + [MODEL, VERSION] * model_columns
-    added = added_columns(model.predictor, extra, chosen)
-    names = added.schema.names
-    renamed = {}
-    for text in rename:
-        old, equals, new = text.partition("=")
-        if not equals or not new or old not in names:
-            raise typer.BadParameter(
-                f"expected OLD=NEW with one of {', '.join(names)}, got {text}",
-                param_hint="--rename",
-            )
-        if old in renamed:
-            raise typer.BadParameter(f"{old} has two new names", param_hint="--rename")
-        renamed[old] = new
-    return replace(added, renamed=renamed)

@@ -1,27 +1,30 @@
 """`predict` with files as its input and its output."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import Any
 
 from batchline.cli.predict_output import show_progress, show_summary
-from batchline.cli.predict_process import stopped_by_signals, why_once
-from batchline.cli.predict_ray import ray_engine
 from batchline.cli.predict_run import Run
-
-if TYPE_CHECKING:
-    from batchline.files.options import WriteOptions
-    from batchline.files.sink import Encoder
-    from batchline.files.source import Source
-    from batchline.scoring.local import LocalEngine
-    from batchline.scoring.ray_options import RayOptions
-    from batchline.scoring.scorer import Scorer
-    from batchline.scoring.supervisor import Attempt
-    from batchline.scoring.watched import Watch
+from batchline.cli.predict_signals import stopped_by_signals
+from batchline.cli.predict_streams import why_once
+from batchline.files import STANDARD_STREAM, encoder_of, open_source
+from batchline.files.columns import SHOWN
+from batchline.files.options import WriteOptions, is_folder
+from batchline.files.outputs import check_loses_nothing, check_place
+from batchline.files.sink import Encoder, check_columns
+from batchline.files.source import Source
+from batchline.scoring.continued import facts_of, open_output
+from batchline.scoring.local import LocalEngine
+from batchline.scoring.only_errors import check_earlier, paired
+from batchline.scoring.ray_options import RayOptions
+from batchline.scoring.rounding import rounded_integers
+from batchline.scoring.scorer import Scorer
+from batchline.scoring.supervisor import Attempt
+from batchline.scoring.watched import Watch, WatchedPredictor
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,10 @@ class FileRun(Run):
     """A run from files to a file."""
 
     only_errors: str | None = None
-    ray: "RayOptions | None" = None
+    ray: RayOptions | None = None
 
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
-        from batchline.files import STANDARD_STREAM, open_source
-        from batchline.files.outputs import check_place
-        from batchline.files.sink import check_columns
-        from batchline.scoring.rounding import rounded_integers
-
         kinds = self.kinds
         with open_source(self.sources, self.reading) as source:
             kept = source.check(kinds, self.keep)
@@ -46,21 +44,17 @@ class FileRun(Run):
             format_ = self._write_options(source).format_of(path)
             check_columns(path, kept, self.added.schema, format_)
             check_place(path)
-            typer.echo(f"files: {len(source.files)}, {source.format}")
+            print(f"files: {len(source.files)}, {source.format}")
             list_ignored(source, list(kinds), self.keep)
             for name, before, after in rounded_integers(source, kinds):
-                typer.echo(f"warning: {name} {before} becomes {after} as {kinds[name]}", err=True)
-        typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
-        typer.echo(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
-        typer.echo("not checked: the values of the rows, which the run checks")
+                print(f"warning: {name} {before} becomes {after} as {kinds[name]}", file=sys.stderr)
+        print(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
+        print(f"writes: {', '.join([*kept.names, *self.added.schema.names])}")
+        print("not checked: the values of the rows, which the run checks")
         return 0
 
-    def execute(self, attempt: "Attempt", *, resume: bool) -> int:
+    def execute(self, attempt: Attempt, *, resume: bool) -> int:
         """Predict all rows, and return how many have errors."""
-        from batchline.files import encoder_of, open_source
-        from batchline.scoring.continued import facts_of, open_output
-        from batchline.scoring.only_errors import check_earlier
-
         assert self.output is not None
         kinds = self.kinds
         new, again = self.added.schema, attempt.number > 0
@@ -95,9 +89,7 @@ class FileRun(Run):
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed
 
-    def _check_replaced(self, source: "Source", kept: list[str]) -> None:
-        from batchline.files.outputs import check_loses_nothing
-
+    def _check_replaced(self, source: Source, kept: list[str]) -> None:
         if self.output is not None and self.only_errors is None:
             columns = dict.fromkeys(name for file in source.files for name in file.columns)
             lost = [name for name in columns if name not in kept]
@@ -106,22 +98,20 @@ class FileRun(Run):
     @contextmanager
     def _engine(
         self,
-        source: "Source",
-        before: "Source | None",
+        source: Source,
+        before: Source | None,
         sink: Any,
-        encoder: "Callable[[], Encoder]",
-        attempt: "Attempt",
+        encoder: Callable[[], Encoder],
+        attempt: Attempt,
         **more: Any,
-    ) -> "Iterator[LocalEngine]":
+    ) -> Iterator[LocalEngine]:
         """Return the engine that was asked for. See `LocalEngine` for the other arguments."""
-        from batchline.scoring.local import LocalEngine
-        from batchline.scoring.only_errors import paired
-        from batchline.scoring.watched import Watch
-
         watch = Watch(attempt.board, attempt.case)
         more |= {"watch": watch, "limit": self.limit}
         with self._scorer(watch) as scorer:
             if self.ray:
+                from batchline.cli.predict_ray import ray_engine
+
                 which = self.settings, self.model, scorer, encoder(), self.keep
                 with ray_engine(self.ray, *which, source, sink, **more) as engine:
                     yield engine
@@ -134,9 +124,7 @@ class FileRun(Run):
                 **more,
             )
 
-    def _earlier(self) -> "AbstractContextManager[Source | None]":
-        from batchline.files import open_source
-
+    def _earlier(self) -> AbstractContextManager[Source | None]:
         if self.only_errors is None:
             return nullcontext()
         format_ = self.writing.format
@@ -144,14 +132,11 @@ class FileRun(Run):
         return open_source([self.only_errors], reading)
 
     @contextmanager
-    def _scorer(self, watch: "Watch") -> "Iterator[Scorer]":
+    def _scorer(self, watch: Watch) -> Iterator[Scorer]:
         """A scorer with which a row that ends its process is found.
 
         The supervisor starts the run again, unless that is not possible.
         """
-        from batchline.scoring.scorer import Scorer
-        from batchline.scoring.watched import WatchedPredictor
-
         if self.ray is None and why_once(self.sources, self.output or ""):
             with self.isolated_scorer() as scorer:
                 yield scorer
@@ -160,10 +145,8 @@ class FileRun(Run):
         predictor = WatchedPredictor.of(model.predictor, watch)
         yield Scorer(predictor, self.kinds, self.added, model.name, model.version)
 
-    def _write_options(self, source: "Source") -> "WriteOptions":
+    def _write_options(self, source: Source) -> WriteOptions:
         """Write as the input is written, as far as the options and the name leave it open."""
-        from batchline.files.options import STANDARD_STREAM, is_folder
-
         path = self.output or STANDARD_STREAM
         like = source.write_options(path)
         like_input = source.format if path == STANDARD_STREAM or is_folder(path) else None
@@ -174,10 +157,8 @@ class FileRun(Run):
         )
 
 
-def list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> None:
+def list_ignored(source: Source, used: list[str], keep: list[str] | None) -> None:
     """Say once which columns are neither read nor kept."""
-    from batchline.files.columns import SHOWN
-
     if keep is None:
         return
     every = dict.fromkeys(name for file in source.files for name in file.columns)
@@ -185,4 +166,4 @@ def list_ignored(source: "Source", used: list[str], keep: list[str] | None) -> N
     if ignored:
         more = f" and {len(ignored) - SHOWN} more" if len(ignored) > SHOWN else ""
         names = ", ".join(name or "''" for name in ignored[:SHOWN])
-        typer.echo(f"ignored columns: {names}{more}", err=True)
+        print(f"ignored columns: {names}{more}", file=sys.stderr)

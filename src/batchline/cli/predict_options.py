@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from batchline.scoring.summary import ErrorLimit
+    from batchline.scoring.error_limit import ErrorLimit
 
 ALL, NONE = "all", "none"
 
@@ -126,7 +126,7 @@ AsJson = Annotated[
 
 
 def error_limit(text: str | None, *, error_column: bool) -> "ErrorLimit":
-    from batchline.scoring.summary import ErrorLimit
+    from batchline.scoring.error_limit import ErrorLimit
 
     if text is None:
         return ErrorLimit() if error_column else ErrorLimit(count=0)
@@ -172,3 +172,16 @@ def kept_names(text: str) -> list[str] | None:
 
 def split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
+
+
+def renamed_columns(texts: list[str]) -> dict[str, str]:
+    """Return own name → new name of each `OLD=NEW`."""
+    renamed: dict[str, str] = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not equals or not new:
+            raise typer.BadParameter(f"expected OLD=NEW, got {text}", param_hint="--rename")
+        if old in renamed:
+            raise typer.BadParameter(f"{old} has two new names", param_hint="--rename")
+        renamed[old] = new
+    return renamed

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from batchline.cli.output import count
 from batchline.cli.wiring import configure_logging
 
 if TYPE_CHECKING:
+    from batchline.cli.predict_ask import RunSettings
     from batchline.configurations import Settings
     from batchline.files.source import Part, Source
     from batchline.scoring.local import OnProgress
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
 
 LOG_SECONDS = 10.0
 STDOUT = "-"
-NOTHING_WRITTEN = "nothing was written"
 
 
 @contextmanager
-def show_progress(source: "Source", settings: "Settings") -> "Iterator[OnProgress]":
+def show_progress(source: "Source", settings: "Settings | RunSettings") -> "Iterator[OnProgress]":
     """Show a bar on a terminal, and otherwise a line every ten seconds."""
     if not sys.stderr.isatty():
         yield _LogLines(source, settings)
@@ -78,7 +76,7 @@ class _Share:
 class _LogLines:
     """Logs a line every ten seconds."""
 
-    def __init__(self, source: "Source", settings: "Settings") -> None:
+    def __init__(self, source: "Source", settings: "Settings | RunSettings") -> None:
         self._settings = settings
         self._log: Any = None
         self._share = _Share(source)
@@ -124,22 +122,22 @@ def show_summary(summary: "Summary", output: str, replaced: int = 0, *, as_json:
     """
     if as_json:
         text = json.dumps({"output": output, **summary.to_json()})
-        typer.echo(text, err=output == STDOUT)
+        print(text, file=sys.stderr if output == STDOUT else sys.stdout)
         return
     for error in summary.first_errors:
-        typer.echo(f"{error.code}: {error}", err=True)
+        print(f"{error.code}: {error}", file=sys.stderr)
     if summary.failed > len(summary.first_errors):
-        typer.echo(f"… and {summary.failed - len(summary.first_errors)} more", err=True)
+        print(f"… and {summary.failed - len(summary.first_errors)} more", file=sys.stderr)
     if hint := _hint(summary):
-        typer.echo(f"hint: {hint}", err=True)
+        print(f"hint: {hint}", file=sys.stderr)
     by_code = ", ".join(f"{number} {code}" for code, number in summary.errors.most_common())
     errors = f", {summary.failed} with errors ({by_code})" if summary.failed else ""
     where = "standard output" if output == STDOUT else output
-    typer.echo(f"{count(summary.rows - replaced, 'row')} in {where}{errors}", err=True)
+    print(f"{count(summary.rows - replaced, 'row')} in {where}{errors}", file=sys.stderr)
     if replaced:
-        typer.echo(f"{count(replaced, 'row')} replaced by a later row with the same id", err=True)
+        print(f"{count(replaced, 'row')} replaced by a later row with the same id", file=sys.stderr)
     if summary.blank_lines:
-        typer.echo(f"{count(summary.blank_lines, 'blank line')} skipped", err=True)
+        print(f"{count(summary.blank_lines, 'blank line')} skipped", file=sys.stderr)
 
 
 def _hint(summary: "Summary") -> str:

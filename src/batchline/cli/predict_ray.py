@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from batchline.cli.predict_ask import RunSettings
     from batchline.configurations import Settings
     from batchline.files.sink import Encoder
     from batchline.scoring.local import LocalEngine
@@ -117,7 +118,7 @@ def _check_unused(options: "RayOptions") -> None:
 @contextmanager
 def ray_engine(
     options: "RayOptions",
-    settings: "Settings",
+    settings: "Settings | RunSettings",
     model: "ScoringModel",
     scorer: "Scorer",
     encoder: "Encoder",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from batchline.cli.runtime import runtime_of
 
 if TYPE_CHECKING:
+    from batchline.cli.predict_ask import RunSettings
     from batchline.configurations import Settings
     from batchline.files.kinds import Kind
     from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.columns import Added
+    from batchline.scoring.error_limit import ErrorLimit
     from batchline.scoring.model import ScoringModel
     from batchline.scoring.scorer import Scorer
-    from batchline.scoring.summary import ErrorLimit
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Run:
         limit: how many rows may have errors.
     """
 
-    settings: "Settings"
+    settings: "Settings | RunSettings"
     sources: list[str]
     output: str | None
     model: "ScoringModel"

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from batchline.cli.output import count
-from batchline.cli.predict_output import NOTHING_WRITTEN, show_progress, show_summary
-from batchline.cli.predict_process import stopped_by_signals
+from batchline.cli.predict_output import show_progress, show_summary
 from batchline.cli.predict_run import Run
+from batchline.cli.predict_signals import NOTHING_WRITTEN, stopped_by_signals
 from batchline.cli.wiring import connect_to
 from batchline.constants import IfExists
 from batchline.errors import BatchlineError
 
 if TYPE_CHECKING:
+    from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.db.scoring_target import Target, Version
     from batchline.scoring.sql_source import SqlSource
@@ -158,6 +159,7 @@ def _query_text(query: str | None) -> str | None:
 class SqlRun(Run):
     """A run with SQL on one side at least."""
 
+    settings: "Settings"
     sql: SqlOptions
 
     def check(self) -> int:

@@ -17,6 +17,7 @@ from batchline.constants import COMMAND_STATEMENT_TIMEOUT, STATEMENT_TIMEOUT
 
 if TYPE_CHECKING:
     from batchline.cli.database_wait import DatabaseWait
+    from batchline.cli.predict_ask import RunSettings
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.ml.examination.report import ModelReport
@@ -52,7 +53,7 @@ def configure_silently(flags: dict[str, Any]) -> "Settings":
     return settings
 
 
-def configure_logging(settings: "Settings", role: str = "") -> None:
+def configure_logging(settings: "Settings | RunSettings", role: str = "") -> None:
     from batchline import logs
 
     logs.configure(settings.log_level, settings.log_format, role)

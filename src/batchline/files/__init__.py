@@ -29,6 +29,7 @@ __all__ = [
     "Kind",
     "ReadOptions",
     "WriteOptions",
+    "check_installed",
     "encoder_of",
     "open_sink",
     "open_source",
@@ -46,7 +47,7 @@ def open_source(paths: Sequence[str], options: ReadOptions | None = None) -> Sou
         FormatUnknown: the format of a file is unknown, or the files have different ones.
         FileUnreadable: a file cannot be opened, or is not in its format.
     """
-    _check_installed()
+    check_installed()
     from batchline.files import source
 
     return source.open_source(paths, options or ReadOptions())
@@ -75,7 +76,7 @@ def open_sink(
         InvalidColumns: two columns have one name, or the format cannot hold the type of one.
         NotWritten: the file cannot be opened for writing.
     """
-    _check_installed()
+    check_installed()
     from batchline.files import folder, sink
 
     options = options or WriteOptions()
@@ -99,7 +100,12 @@ def encoder_of(path: str, kept: pa.Schema, new: pa.Schema, options: WriteOptions
     return sink.encoder_of(f"{path}/part{options.ending}", kept, new, options)
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Check that the libraries for files are there.
+
+    Raises:
+        FileOptionInvalid: one is not.
+    """
     missing = [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]
     if missing:
         raise FileOptionInvalid(

@@ -20,6 +20,12 @@ def is_url(location: str) -> bool:
     return "://" in location
 
 
+def is_file(model: str) -> bool:
+    """Whether `--model` is a file and not the name of a model. One with `.onx` is misspelt."""
+    is_like_a_file = "/" in model or Path(model).suffix.startswith(".on")
+    return is_like_a_file or is_url(model) or Path(model).exists()
+
+
 def read_file(location: str) -> bytes:
     """Return the content of a file.
 

@@ -17,10 +17,13 @@ class CallBoard:
     """A place for each thread of a child process, which its parent can read.
 
     Writing it takes a microsecond, and there is nothing to read until something goes wrong.
+
+    Args:
+        memory: shared with a process that has started already. None: children share new memory.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._memory = mmap.mmap(-1, threads * SLOT.size)
+    def __init__(self, threads: int, memory: mmap.mmap | None = None) -> None:
+        self._memory = memory or mmap.mmap(-1, threads * SLOT.size)
         self._slots = range(0, threads * SLOT.size, SLOT.size)
         self._own = threading.local()
         self._taken = 0

@@ -18,8 +18,9 @@ from batchline.file_errors import InvalidColumns
 from batchline.files.blocks import Block, RowError, Trouble
 from batchline.files.table_rows import TableRows
 from batchline.files.typed import column_faults, features_of
+from batchline.scoring.error_limit import ErrorLimit
 from batchline.scoring.scorer import Scored, Scorer
-from batchline.scoring.summary import ErrorLimit, Summary
+from batchline.scoring.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)

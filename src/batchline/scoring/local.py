@@ -19,9 +19,10 @@ from batchline.files.blocks import Kept, RowError
 from batchline.files.folder import FolderSink
 from batchline.files.sink import Encoded, Sink
 from batchline.files.source import Part, Source
+from batchline.scoring.error_limit import ErrorLimit
 from batchline.scoring.journal import Journal
 from batchline.scoring.scorer import Scorer
-from batchline.scoring.summary import ErrorLimit, Summary
+from batchline.scoring.summary import Summary
 from batchline.scoring.watched import Watch
 
 BLOCKS_AHEAD = 2

@@ -12,7 +12,7 @@ from batchline.ml.predictor import Predictor
 from batchline.ml.session import Runtime
 from batchline.ml.signature import Signature
 from batchline.registry.examined import examine_once
-from batchline.registry.files import is_url, read_content
+from batchline.registry.files import read_content
 from batchline.registry.model_file import ModelFile
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ class ScoringModel:
 
     def with_signature(self, signature: Signature) -> "ScoringModel":
         return replace(self, predictor=replace(self.predictor, signature=signature))
-
-
-def is_file(model: str) -> bool:
-    """Whether `--model` is a file and not the name of a model. One with `.onx` is misspelt."""
-    is_like_a_file = "/" in model or Path(model).suffix.startswith(".on")
-    return is_like_a_file or is_url(model) or Path(model).exists()
 
 
 def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime) -> ScoringModel:

@@ -18,7 +18,7 @@ from batchline.machine import cores
 from batchline.ml.background import try_in_time
 from batchline.ml.examination.report import Choices
 from batchline.ml.session import Runtime
-from batchline.registry.files import read_sample
+from batchline.registry.files import is_file, read_sample
 from batchline.registry.model_file import ModelFile
 from batchline.scoring.columns import (
     ERROR,
@@ -28,12 +28,13 @@ from batchline.scoring.columns import (
     kinds_of,
     named_columns,
 )
+from batchline.scoring.error_limit import ErrorLimit
 from batchline.scoring.frames import predict_stream, predict_table, table_of
 from batchline.scoring.local import LocalEngine
-from batchline.scoring.model import ScoringModel, is_file, load_file, load_version
+from batchline.scoring.model import ScoringModel, load_file, load_version
 from batchline.scoring.python_words import python_words
 from batchline.scoring.scorer import Scorer
-from batchline.scoring.summary import ErrorLimit, Summary
+from batchline.scoring.summary import Summary
 
 if TYPE_CHECKING:
     from batchline.db.database import Database

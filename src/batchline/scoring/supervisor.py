@@ -4,12 +4,14 @@ This process imports neither ONNX Runtime nor pyarrow.
 """
 
 import itertools
+import mmap
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchline import children
+from batchline.ahead import leave_with
 from batchline.children import Child
 from batchline.errors import TimedOut, WorkerCrashed
 from batchline.file_errors import RunStopped
@@ -72,21 +74,31 @@ class Supervisor:
         timeout: seconds for one call of the model.
         finished: returns how many parts of the run are finished.
         once: why no second process can make the run, or "".
+        memory: shared with a process that has started already.
     """
 
     def __init__(
-        self, threads: int, timeout: float, finished: Callable[[], int], once: str = ""
+        self,
+        threads: int,
+        timeout: float,
+        finished: Callable[[], int],
+        once: str = "",
+        memory: mmap.mmap | None = None,
     ) -> None:
         self._timeout = timeout
         self._finished = finished
         self._once = once
-        self._board = CallBoard(threads)
+        self._board = CallBoard(threads, memory)
         self._case = Case()
         self._vain = 0
         self._signal = 0
 
-    def run(self) -> Attempt | int:
-        """Return an attempt in each child process, and the exit code of the last one in this one.
+    def run(self, work: Callable[[Attempt], int], first: Callable[[], Child] | None = None) -> int:
+        """Return the exit code of the last process.
+
+        Args:
+            work: what a process does. It returns the exit code.
+            first: returns the first process, if one has started already.
 
         Raises:
             RunStopped: the processes end without getting any further.
@@ -98,14 +110,21 @@ class Supervisor:
             if self._signal:
                 raise Stopped(self._signal)
             before = self._progress()
-            process = children.start()
-            if process is None:
-                return Attempt(number, self._board, self._case)
+            if first and number == 0:
+                process = first()
+            else:
+                process = self._start(work, Attempt(number, self._board, self._case))
             code, death = self._watch(process)
             if death is None:
                 return code
             self._note(death, before)
         raise AssertionError
+
+    def _start(self, work: Callable[[Attempt], int], attempt: Attempt) -> Child:
+        process = children.start()
+        if process is None:
+            leave_with(lambda: work(attempt))
+        return process
 
     def _watch(self, process: Child) -> tuple[int, Death | None]:
         """Wait for the end of a process, and end it if a call takes too long.

@@ -1,0 +1,52 @@
+"""What a process does that predicts files. It imports what nearly every run needs."""
+
+import mmap
+import sys
+
+from batchline.cli.output import error_text
+from batchline.cli.predict_ask import Ask
+from batchline.cli.predict_files import FileRun
+from batchline.cli.predict_model import load
+from batchline.errors import BatchlineError
+from batchline.machine import collect_garbage_rarely, keep_freed_memory
+from batchline.scoring.call_board import CallBoard
+from batchline.scoring.supervisor import Attempt
+from batchline.scoring.suspects import Case
+
+WITH_ERRORS = 3
+"""The exit code if some rows have errors."""
+
+
+def run_first(memory: mmap.mmap, ask: Ask) -> int:
+    """Run in the process that was started ahead."""
+    return run(ask, Attempt(0, CallBoard(ask.settings.worker_threads, memory), Case()))
+
+
+def run(ask: Ask, attempt: Attempt) -> int:
+    """Predict files, and return the exit code. An error is printed."""
+    collect_garbage_rarely()
+    keep_freed_memory()
+    try:
+        failed = run_of(ask).execute(attempt, resume=ask.resume)
+    except BatchlineError as error:
+        print(error_text(error), file=sys.stderr)
+        return 1
+    return WITH_ERRORS if failed else 0
+
+
+def run_of(ask: Ask) -> FileRun:
+    model, added = load(ask.model, ask.settings)
+    return FileRun(
+        ask.settings,
+        ask.sources,
+        ask.output,
+        model,
+        added,
+        ask.reading,
+        ask.writing,
+        ask.keep,
+        ask.limit,
+        ask.as_json,
+        ask.only_errors,
+        ask.ray,
+    )
