@@ -73,6 +73,8 @@ class Exposition:
         found = {key[1:]: count for key, count in self._totals.items() if key[0] == kind.name}
         if not kind.labels:
             found.setdefault((), 0)
+        for value in kind.known:
+            found.setdefault((value,), 0)
         for values, count in sorted(found.items()):
             family.add_metric(values, count)
         return family

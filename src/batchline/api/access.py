@@ -18,7 +18,7 @@ from batchline.api.browsers import check_origin
 from batchline.api.hosts import Hosts
 from batchline.api.keys import OF_SCOPE, WHILE_OPEN
 from batchline.api.roles import Open, RouteNeeds, routes_of
-from batchline.api.state import ApiState
+from batchline.api.shared_state import SharedState
 from batchline.api_keys import PREFIX, Role, digest
 from batchline.db.cruds.keys import ApiKey
 from batchline.request_errors import InvalidRequest
@@ -86,7 +86,7 @@ class Access:
         if need is Open.HEALTH:
             return None
         fields = _fields(scope)
-        state: ApiState = self._app.state.api
+        state: SharedState = self._app.state.api
         if not self._requires_keys and self._rules.auth is Auth.AUTO:
             exist = state.keys.known_to_exist()
             # From then on, whatever happens to it.

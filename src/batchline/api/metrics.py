@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from batchline.api.state import ApiState
+from batchline.api.shared_state import SharedState
 
 router = APIRouter()
 
@@ -22,6 +22,6 @@ async def read_metrics(request: Request) -> Response:
 
     If the database does not answer within a second, the metrics that come from it are left out.
     """
-    state: ApiState = request.app.state.api
+    state: SharedState = request.app.state.api
     text, media_type = await state.scrapes.text(request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})

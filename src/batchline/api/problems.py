@@ -12,7 +12,7 @@ from starlette.routing import Match, Route
 
 from batchline import request_ids
 from batchline.api.routers import ROUTERS
-from batchline.api.state import ApiState
+from batchline.api.shared_state import SharedState
 from batchline.api_keys import KEY, PREFIX
 from batchline.errors import BatchlineError, Fault, InvalidData, StatementFailed, Unavailable
 from batchline.metrics import REJECTIONS
@@ -107,8 +107,8 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     )
 
 
-def _state(request: Request) -> ApiState:
-    state: ApiState = request.app.state.api
+def _state(request: Request) -> SharedState:
+    state: SharedState = request.app.state.api
     return state
 
 

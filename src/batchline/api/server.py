@@ -52,10 +52,21 @@ def serve(
         server_for(app, rules, tracing).run(sockets=[listener])
 
 
+def serve_metrics(app: FastAPI, listener: socket.socket, rules: Rules) -> None:
+    """Serve an application without the endpoints of the fast path until SIGTERM."""
+    with listener:
+        _server(Access(app, app, rules), log_level="warning").run(sockets=[listener])
+
+
 def server_for(app: FastAPI, rules: Rules, tracing: Tracing | None = None) -> uvicorn.Server:
     """Return uvicorn with Batchline's limits of connections and rules for access."""
+    return _server(_traced(guarded(app, rules), tracing))
+
+
+def _server(application: ASGIApp, log_level: str | None = None) -> uvicorn.Server:
     config = uvicorn.Config(
-        _traced(guarded(app, rules), tracing),
+        application,
+        log_level=log_level,
         http=cast(Any, partial(Connection, Connections())),  # uvicorn calls it like a class
         ws="none",
         log_config=None,

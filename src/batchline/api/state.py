@@ -1,18 +1,16 @@
 """The objects that the endpoints share while the application runs."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 from starlette.types import Scope
 
 from batchline import metrics
 from batchline.api.bodies import BodyReader
-from batchline.api.failure_log import FailureLog
 from batchline.api.item_reader import ItemReader
-from batchline.api.keys import KeyReader, key_of
-from batchline.api.quotas import Owner, Quotas
+from batchline.api.keys import key_of
+from batchline.api.quotas import Owner
 from batchline.api.requests import NewItem, as_sent, check_body, parse, to_key
-from batchline.api.scrapes import Scrapes
+from batchline.api.shared_state import SharedState
 from batchline.api.signatures import SignatureReader
 from batchline.api.store_health import StoreHealth
 from batchline.api.uploads import UploadPool
@@ -21,34 +19,22 @@ from batchline.constants import UNKNOWN_MODEL_LIFETIME
 from batchline.db.cruds import idempotency, schema
 from batchline.db.cruds.keys import ApiKey
 from batchline.db.database import Database
-from batchline.db.insights import InsightsReader
 from batchline.db.new_items import Key
 from batchline.errors import BatchlineError, CommitUnknown, NoModel, UnknownModel
 from batchline.request_ids import Origin
 
 
-class ApiState:
-    """Belongs to one event loop. The application creates and closes it.
-
-    Args:
-        late_after: seconds that a request may wait for its prediction.
-    """
+class ApiState(SharedState):
+    """Belongs to one event loop. The application creates and closes it."""
 
     def __init__(self, database: Database, late_after: float) -> None:
-        self.database = database
-        self.late_after = late_after
-        self.insights = InsightsReader(database)
-        self.failures = FailureLog(database.outages)
+        super().__init__(database, late_after, metrics.OF_API)
         self.store_health = StoreHealth(outages=database.outages)
-        self.scrapes = Scrapes(self.insights, late_after, metrics.OF_API)
         self.write_queue = WriteQueue(database, self.store_health)
         self.item_reader = ItemReader(database)
         self.bodies = BodyReader()
         self.uploads = UploadPool(database, self.store_health, self.failures)
         self.signatures = SignatureReader(database)
-        self._keys_thread = ThreadPoolExecutor(1, "keys")
-        self.quotas = Quotas(database, self._keys_thread)
-        self.keys = KeyReader(database, self._keys_thread, self.quotas)
 
     async def check(self, body: bytes) -> NewItem:
         """Return the item that a request body asks for.
@@ -128,8 +114,4 @@ class ApiState:
         await self.uploads.close()
         await self.write_queue.close()
         await self.item_reader.close()
-        await self.quotas.close()
-        self.failures.close()
-        await asyncio.to_thread(self._keys_thread.shutdown)
-        self.scrapes.close()
-        self.database.close()
+        await super().close()

@@ -1,11 +1,13 @@
 """The processes that predict, and the one that watches over them and reports what they did."""
 
 import signal
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
 
+from batchline.cli.job_metrics import serve_metrics
 from batchline.cli.output import count, predicted
 from batchline.cli.stop_event import stop_event
 from batchline.cli.wiring import configure_logging
@@ -18,22 +20,33 @@ if TYPE_CHECKING:
 Work = Callable[["Assignment", "StopEvent"], None]
 
 
-def supervise(settings: "Settings", work: Work, *, once: bool, title: str = "") -> None:
+def supervise(
+    settings: "Settings",
+    work: Work,
+    *,
+    once: bool,
+    title: str = "",
+    listener: socket.socket | None = None,
+) -> None:
     """Do the work in child processes, and exit as they do.
 
     Args:
         work: gets the assignment of a child, and the event that asks it to stop.
         once: whether the work ends. Then the last line says how much was done.
         title: the beginning of that line.
+        listener: for metrics, if anybody asks for them.
     """
     from batchline import processes
-    from batchline.task.supervisor import Supervisor
+    from batchline.task.supervisor import Role, Supervisor
 
     configure_logging(settings, "job")
-    supervisor = Supervisor(once, processes.parent_pipe())
+    supervisor = Supervisor(once, processes.parent_pipe(), listener)
     board = supervisor.board
 
     def work_until_stopped(assignment: "Assignment") -> None:
+        if assignment.role is Role.METRICS and listener is not None:
+            serve_metrics(settings, listener, board)
+            return
         # Ctrl-C reaches the supervisor, which passes it on as SIGTERM.
         work(assignment, stop_event([signal.SIGTERM], lambda: board.has_started))
 

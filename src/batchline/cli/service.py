@@ -6,6 +6,7 @@ import typer
 
 from batchline.cli.database_wait import DatabaseWait
 from batchline.cli.exposure import listen_if_allowed, log_listening, rules_of
+from batchline.cli.job_metrics import listen_for_metrics
 from batchline.cli.job_process import supervise
 from batchline.cli.options import (
     BatchWaitTime,
@@ -138,7 +139,8 @@ def job(
             run = run_until_empty if once else run_on_schedule
             run(database, settings, stop, assignment)
 
-    supervise(settings, work, once=once)
+    # A run that ends is too short for Prometheus, and runs that overlap would fight for the port.
+    supervise(settings, work, once=once, listener=None if once else listen_for_metrics(settings))
 
 
 @app.command()

@@ -9,6 +9,20 @@ from batchline.metrics.numbers import Numbers
 UNKNOWN_MODEL = "(unknown)"
 """The label of items without a known model. No model can have this name."""
 
+FAILURE_CODES = (
+    "invalid_data",
+    "invalid_json",
+    "model_error",
+    "model_unavailable",
+    "prediction_not_finite",
+    "prediction_too_large",
+    "result_rejected",
+    "timed_out",
+    "too_large",
+    "unknown_model",
+    "worker_crashed",
+)
+
 # Of the database, which is asked at most once in a few seconds.
 ITEMS_PENDING = Gauge(
     "batchline_items_pending", "Items that wait for their prediction.", ("model",)
@@ -47,7 +61,9 @@ ITEMS = Counter(
     "Items with a stored prediction (succeeded) or failure (failed).",
     ("model", "outcome"),
 )
-FAILURES = Counter("batchline_failures_total", "Items with a stored failure.", ("code",))
+FAILURES = Counter(
+    "batchline_failures_total", "Items with a stored failure.", ("code",), known=FAILURE_CODES
+)
 ROWS_PREDICTED = Counter("batchline_rows_predicted_total", "Rows that were predicted.", ("model",))
 MODEL_CALL_SECONDS = Histogram("batchline_model_call_seconds", "Seconds of one call of a model.")
 CLAIM_SECONDS = Histogram("batchline_claim_seconds", "Seconds to look for items and claim them.")

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator, Mapping
 
 Key = tuple[str, ...]
+"""The name of a metric and values of its labels."""
+SEPARATOR = "\0"
 
 BYTES = 1024 * 1024
 """Enough for the numbers of 2,000 models. Memory that is not used takes no space."""
@@ -28,56 +30,65 @@ class Numbers:
         self._bytes = memoryview(memory)
         self._words = self._bytes.cast("q")
         self._values = self._bytes.cast("d")
-        self._places: dict[Key, int] = {}
+        self._places: dict[str, int] = {}
         self._known = 1  # the first word that was not read yet
         self._is_full = False
         self._lock = threading.Lock()
 
-    def add(self, *changes: tuple[Key, float]) -> None:
-        """Add to numbers. Those that do not exist begin with 0."""
-        values, places = self._values, self._places
+    def add(self, text: str, more: float, text2: str = "", more2: float = 0.0) -> None:
+        """Add to one number or two. One that does not exist begins with 0.
+
+        Args:
+            text: its key, joined by `SEPARATOR`. A string keeps its hash, a tuple does not.
+        """
+        places = self._places
         with self._lock:
-            for key, more in changes:
-                place = places.get(key) or self._place(key)
-                if place is not None:
-                    values[place] += more
+            place = places.get(text) or self._place(text)
+            if place:
+                self._values[place] += more
+            if text2:
+                place = places.get(text2) or self._place(text2)
+                if place:
+                    self._values[place] += more2
 
     def read(self) -> Mapping[Key, float]:
         """Return all numbers."""
         with self._lock:
             self._learn()
-            return {key: self._values[place] for key, place in self._places.items()}
+            found = self._places.items()
+            return {tuple(text.split(SEPARATOR)): self._values[place] for text, place in found}
 
-    def _place(self, key: Key) -> int | None:
+    def _place(self, text: str) -> int:
+        """Return the place of a number, or 0 if there is no space for another one."""
         self._learn()  # what the process before this one has written
-        return self._places.get(key) or self._new_place(key)
+        return self._places.get(text) or self._new_place(text)
 
-    def _new_place(self, key: Key) -> int | None:
-        text = "\0".join(key).encode()
+    def _new_place(self, text: str) -> int:
+        key = text.encode()
         start = self._known
-        place = start + 1 + -(-len(text) // WORD)
+        place = start + 1 + -(-len(key) // WORD)
         if place >= len(self._words):
             self._warn()
-            return None
-        self._words[start] = len(text)
-        self._bytes[(start + 1) * WORD :][: len(text)] = text
+            return 0
+        self._words[start] = len(key)
+        self._bytes[(start + 1) * WORD :][: len(key)] = key
         self._values[place] = 0.0
         self._words[0] = self._known = place + 1
-        self._places[key] = place
+        self._places[text] = place
         return place
 
     def _learn(self) -> None:
-        for key, place in self._unknown():
-            self._places[key] = place
+        for text, place in self._unknown():
+            self._places[text] = place
             self._known = place + 1
 
-    def _unknown(self) -> Iterator[tuple[Key, int]]:
+    def _unknown(self) -> Iterator[tuple[str, int]]:
         start, end = self._known, self._words[0]
         while start < end:
             size = self._words[start]
-            text = bytes(self._bytes[(start + 1) * WORD :][:size])
+            key = bytes(self._bytes[(start + 1) * WORD :][:size])
             place = start + 1 + -(-size // WORD)
-            yield tuple(text.decode().split("\0")), place
+            yield key.decode(), place
             start = place + 1
 
     def _warn(self) -> None:

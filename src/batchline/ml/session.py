@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import onnxruntime as ort
 from batchline.constants import MODEL_TIMEOUT
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.machine import cores
+from batchline.metrics import MODEL_CALL_SECONDS
 from batchline.ml import bfloat16
 from batchline.ml.bfloat16 import BFLOAT16
 from batchline.ml.content import Bytes, ModelContent
@@ -135,6 +137,13 @@ class Session:
             TimedOut: the call took too long, and was ended.
             ModelFailed: the model raised an error.
         """
+        began = time.perf_counter()
+        try:
+            return self._run_in_time(feeds)
+        finally:
+            MODEL_CALL_SECONDS.observe(time.perf_counter() - began)
+
+    def _run_in_time(self, feeds: Mapping[str, Tensor]) -> list[Any]:
         if self._limit is None:
             return self._run(feeds, None)
         with self._limit.call() as call:

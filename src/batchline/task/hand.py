@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from batchline.db.claims import Claim, Suspects
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
 from batchline.errors import CommitUnknown, Failure, Unavailable
+from batchline.metrics import CLAIM_SECONDS
 
 T = TypeVar("T")
 
@@ -160,12 +162,15 @@ class Hand:
         If the COMMIT is not confirmed, the claim may exist. Its owner name is enough to release it.
         """
         self._release_remaining()
+        began = time.perf_counter()
         owner = f"{self.owner}-{next(self._numbers)}"
         try:
-            return self.database.transaction(lambda connection: take(connection, owner))
+            taken = self.database.transaction(lambda connection: take(connection, owner))
         except CommitUnknown:
             self.unreleased.add(owner)
             raise
+        CLAIM_SECONDS.observe(time.perf_counter() - began)
+        return taken
 
     def _release_remaining(self) -> None:
         for owner in list(self.unreleased):

@@ -27,13 +27,14 @@ from batchline.errors import (
     UnknownModel,
     ValueRejected,
 )
+from batchline.metrics import STORE_SECONDS
 from batchline.ml.batch_results import BatchResults
 from batchline.ml.data_loader import ItemResults, Stored, load_batch, to_item_results
 from batchline.ml.predictor import Predictor
 from batchline.ml.time_limit import TimeLimit
 from batchline.registry.loaded import LeftToIsolation, ModelCache
 from batchline.registry.version import Version
-from batchline.task import failures
+from batchline.task import counts, failures
 from batchline.task.failures import Failures, joined
 from batchline.task.hand import Hand
 from batchline.task.pace import Pace
@@ -156,12 +157,16 @@ class Job:
             self.guess.learn(claimed.items)
             with trace.step("call models"):
                 batches = self._predict_all(claimed)
-            with trace.step("store results"):
+            with trace.step("store results"), STORE_SECONDS.timing():
                 stored = self._store(claimed.claim, batches)
             trace.stored(self.database, stored, sum(each.rows for each in batches))
         succeeded = sum(len(each.predictions) for each in stored)
         failed = sum(len(each.failures) for each in stored)
         found = joined(failures.of(each.failures) for each in stored)
+        counts.stored(stored, {each.model_id: each.items.model for each in batches})
+        for each in batches:
+            if each.rows:
+                counts.predicted(each.items.model, each.rows)
         return Outcome(succeeded, failed, sum(each.rows for each in batches), found)
 
     def _versions_for(self, claim: Claim) -> Mapping[str, Version]:

@@ -14,6 +14,7 @@ from batchline.db.cruds import pending, runs
 from batchline.errors import ClaimLost
 from batchline.machine import processor
 from batchline.ml.session import RUNTIME
+from batchline.task import counts
 from batchline.task.failures import Failed, log_each
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.lanes import Lanes
@@ -107,6 +108,7 @@ class Run:
         while not self._job.stop.is_set():
             suspects = self._job.hand.claim_suspect()
             if suspects.crashed:
+                counts.ended_a_process(self._job.database, suspects.crashed, WORKER_CRASHED)
                 found = {WORKER_CRASHED: Failed.of(suspects.crashed)}
                 self._count(Outcome(failed=len(suspects.crashed), failures=found))
             claim = suspects.claim

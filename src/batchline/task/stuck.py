@@ -9,6 +9,7 @@ import structlog
 
 from batchline.constants import RELEASE_TIMEOUT
 from batchline.errors import BatchlineError, ClaimLost, Failure, Unavailable
+from batchline.task import counts
 from batchline.task.failures import Failed, log_each
 from batchline.task.hand import Hand
 from batchline.task.supervisor import STUCK
@@ -38,6 +39,7 @@ def end_process(
         failure = None if put_off else Failure(error.code, error.detail)
         failed = hand.give_up(threads, failure)
         on_failed(len(failed))
+        counts.ended_a_process(hand.database, failed, error.code)
         if failed:
             log_each(hand.database, {error.code: Failed.of(failed)})
     os._exit(STUCK)

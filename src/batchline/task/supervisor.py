@@ -20,9 +20,10 @@ from enum import StrEnum
 
 import structlog
 
-from batchline import children
+from batchline import children, metrics
 from batchline.children import Child
 from batchline.constants import DRAIN_TIMEOUT, RELEASE_TIMEOUT
+from batchline.metrics import Numbers
 from batchline.registry.loads import LoadRecord, Loads, Place
 
 STUCK = 75
@@ -43,6 +44,8 @@ class Role(StrEnum):
 
     WORK = "work"
     SUSPECTS = "suspects"
+    METRICS = "metrics"
+    """Answers Prometheus. So the port answers while the other processes die and are replaced."""
 
 
 class Board:
@@ -59,6 +62,7 @@ class Board:
         self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
         self._numbers[self._LEFT] = self._UNKNOWN
         self._lock = threading.Lock()
+        self.numbers: Mapping[Role, Numbers] = {Role.WORK: Numbers(), Role.SUSPECTS: Numbers()}
 
     @property
     def has_started(self) -> bool:
@@ -186,10 +190,13 @@ class Supervisor:
     Args:
         once: whether the job ends when nothing is pending. Then each of its errors ends it.
         parent: a file descriptor that closes with the parent, if there is one.
+        listener: of the process for metrics. Without it, there is none. Here it stays open, so that
+            clients can wait while that process is replaced.
     """
 
     once: bool
     parent: int | None = None
+    listener: socket.socket | None = None
     board: Board = field(default_factory=Board)
     loads: LoadRecord = field(default_factory=LoadRecord)
     name: str = field(default_factory=process_name)
@@ -253,6 +260,8 @@ class Supervisor:
             return False
         if post.role is Role.WORK:
             return True
+        if post.role is Role.METRICS:
+            return self.listener is not None
         if self.board.has_suspects:
             self.board.clear_suspects()
             return True
@@ -262,6 +271,10 @@ class Supervisor:
         for other in self._posts.values():
             if other.child is not None:
                 other.child.close()  # or it would not notice the end of its parent
+        if post.role is not Role.METRICS:
+            metrics.write_to(self.board.numbers[post.role])
+            if self.listener is not None:
+                self.listener.close()
         before = post.owner(post.number - 1) if post.number > 1 else None
         return Assignment(
             post.role,
@@ -283,6 +296,11 @@ class Supervisor:
 
     def _note(self, post: Post, code: int) -> None:
         """Note the end of a process: it ends the job, or the process is replaced."""
+        if post.role is Role.METRICS:
+            if not self._is_stopping:
+                post.failed()
+                log.error("a process of the job died", process=post.role, end=_in_words(code))
+            return
         has_crashed = code < 0 and not self._is_stopping
         post.ended_in_load = self.loads.process_ended(post.place, has_crashed=has_crashed)
         if self._signal is not None:

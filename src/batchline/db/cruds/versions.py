@@ -87,6 +87,14 @@ def active_version_of(connection: Connection, item_id: int) -> int:
     return NO_VERSION if found is None else int(found)
 
 
+def models_of(connection: Connection, item_ids: Sequence[int]) -> Sequence[str]:
+    """Return the model of each of a few items, without those that have no active version."""
+    query = select(models.c.name).join(items, same_text(items.c.model, models.c.name))
+    return (
+        connection.execute(query.where(items.c.id.in_(item_ids), models.c.active)).scalars().all()
+    )
+
+
 def add(
     connection: Connection,
     name: str,

@@ -1,0 +1,163 @@
+"""Prometheus reads the metrics of a job, whatever happens to its processes."""
+
+import os
+import signal
+
+import httpx
+import pytest
+
+from batchline import metrics
+from batchline.api_keys import Role
+from devservers.server import free_port
+from tests.acceptance.test_metrics import Samples, insert, parsed, read
+from tests.api import add_key, bearer
+from tests.service import Command, children_of, wait_for
+
+SUCCEEDED = ("batchline_items_total", "default", "succeeded")
+CONTRACT = {
+    "batchline_items_pending",
+    "batchline_oldest_pending_age_seconds",
+    "batchline_late",
+    "batchline_items_total",
+    "batchline_failures_total",
+    "batchline_rows_predicted_total",
+    "batchline_jobs_alive",
+    "batchline_rejections_total",
+    "batchline_database_errors_total",
+    "batchline_build_info",
+    "batchline_registration_seconds",
+    "batchline_model_call_seconds",
+    "batchline_claim_seconds",
+    "batchline_store_seconds",
+}
+
+
+class JobWithMetrics(Command):
+    """`batchline job` with a port for metrics, and a client for it."""
+
+    def __init__(self, url: str, **settings: str) -> None:
+        port = free_port()
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}",
+            timeout=30,
+            limits=httpx.Limits(max_keepalive_connections=0),  # a killed process closes them
+        )
+        super().__init__(
+            "job",
+            DATABASE_URL=url,
+            METRICS_PORT=str(port),
+            **{"BATCH_WAIT_TIME": "0.2", **settings},
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        self.http.close()
+        super().__exit__(*exception)
+
+    def scrape(self) -> Samples:
+        return parsed(self.http.get("/metrics"))
+
+    def is_listening(self) -> bool:
+        try:
+            return self.http.get("/metrics").status_code > 0
+        except httpx.TransportError:
+            assert self.process.poll() is None, self.output
+            return False
+
+    def wait_for(self, key: tuple[str, ...], value: float) -> Samples:
+        def found() -> Samples | None:
+            samples = self.scrape()
+            return samples if samples.get(key) == value else None
+
+        wait_for(self.is_listening, "the port")
+        return wait_for(found, f"{key} = {value}")
+
+
+def test_all_metrics_have_the_promised_names() -> None:
+    found = (*metrics.OF_DATABASE, metrics.BUILD_INFO, *metrics.OF_API, *metrics.OF_JOB)
+    assert {each.name for each in found} == CONTRACT
+
+
+def test_a_job_counts_what_it_stores(iris_url: str) -> None:
+    insert(iris_url, "default", "default", "default", "nobody-has-this")
+    with JobWithMetrics(iris_url) as job:
+        job.wait_for(("batchline_failures_total", "unknown_model"), 1)
+        found = read(job.http)
+    assert found[SUCCEEDED] == found["batchline_rows_predicted_total", "default"] == 3
+    assert found["batchline_items_total", metrics.UNKNOWN_MODEL, "failed"] == 1
+    assert "nobody-has-this" not in str(found)
+    for name in ("model_call", "claim", "store"):
+        assert found[f"batchline_{name}_seconds_count",] > 0
+        assert found[f"batchline_{name}_seconds_sum",] > 0
+    assert found["batchline_items_pending", "default"] == 0
+    assert found["batchline_late",] == 0
+
+
+@pytest.mark.parametrize("victim", ["worker", "metrics"])
+def test_no_count_is_lost_when_a_process_is_killed(iris_url: str, victim: str) -> None:
+    insert(iris_url, *["default"] * 5)
+    with JobWithMetrics(iris_url) as job:
+        before = job.wait_for(SUCCEEDED, 5)
+        insert(iris_url, *["default"] * 2)
+        job.wait_for(SUCCEEDED, 7)
+        worker, answering = sorted(children_of(job.process.pid))
+        os.kill(worker if victim == "worker" else answering, signal.SIGKILL)
+        insert(iris_url, *["default"] * 10)
+        counts = [job.scrape()[SUCCEEDED]]
+        wait_for(lambda: counts.append(job.scrape()[SUCCEEDED]) or counts[-1] == 17, "the others")
+        assert counts == sorted(counts)
+        assert counts[0] >= 7
+        calls = "batchline_model_call_seconds_count"
+        assert job.scrape()[calls,] > before[calls,]
+        assert "a process of the job died" in job.output
+
+
+def test_a_job_that_other_machines_can_reach_asks_prometheus_for_a_key(iris_url: str) -> None:
+    with JobWithMetrics(iris_url, HOST="0.0.0.0") as job:
+        wait_for(job.is_listening, "the port")
+        assert job.http.get("/metrics").status_code == 401
+        key = add_key(iris_url, Role.READ)
+        wait_for(lambda: job.http.get("/metrics", headers=bearer(key)).is_success, "the key")
+        assert job.http.get("/metrics").status_code == 401
+
+
+def test_the_port_of_a_job_has_the_metrics_and_nothing_else(iris_url: str) -> None:
+    with JobWithMetrics(iris_url) as job:
+        wait_for(job.is_listening, "the port")
+        for method, path in (("POST", "/predict"), ("GET", "/items"), ("GET", "/docs")):
+            assert job.http.request(method, path).status_code == 404
+        assert job.http.get("/metrics", headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_a_job_stops_as_well_with_a_client_that_keeps_its_connection(iris_url: str) -> None:
+    with JobWithMetrics(iris_url) as job:
+        wait_for(job.is_listening, "the port")
+        wait_for(lambda: job.scrape()["batchline_jobs_alive",] == 1, "the heartbeat")
+        with httpx.Client(base_url=job.http.base_url) as keeping:
+            assert keeping.get("/metrics").is_success
+            job.send(signal.SIGTERM)
+            assert job.wait() == 0
+
+
+def test_a_port_that_is_taken_ends_the_job_with_a_hint(iris_url: str) -> None:
+    with JobWithMetrics(iris_url) as job:
+        wait_for(job.is_listening, "the port")
+        port = str(job.http.base_url.port)
+        with Command("job", DATABASE_URL=iris_url, METRICS_PORT=port) as other:
+            assert other.wait() == 1
+            assert f"cannot listen on 127.0.0.1, port {port}" in other.output
+            assert "choose another port: METRICS_PORT=" in other.output
+
+
+def test_a_job_without_the_setting_does_not_listen(iris_url: str) -> None:
+    with Command("job", DATABASE_URL=iris_url) as job:
+        wait_for(lambda: "starting" in job.output, "the start")
+        assert len(children_of(job.process.pid)) == 1
+
+
+def test_a_job_once_needs_no_port_since_it_is_too_short(iris_url: str) -> None:
+    insert(iris_url, "default")
+    with JobWithMetrics(iris_url) as job:
+        wait_for(job.is_listening, "the port")
+        port = str(job.http.base_url.port)
+        with Command("job", "--once", DATABASE_URL=iris_url, METRICS_PORT=port) as once:
+            assert once.wait() == 0, once.output
