@@ -43,6 +43,7 @@ bench: .venv/installed-dev  ## Compare with plain loops, a plain script and a pl
 	$(BIN)/python -m benchmarks.lanes
 	$(BIN)/python -m benchmarks.api
 	$(BIN)/python -m benchmarks.keys
+	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m venv .cache/frames
 	.cache/frames/bin/python -m pip install --quiet --disable-pip-version-check pandas polars pyarrow onnxruntime
 	$(BIN)/python -m benchmarks.files --frames .cache/frames/bin/python
