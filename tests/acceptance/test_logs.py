@@ -62,7 +62,11 @@ def test_an_outage_is_one_line_at_its_beginning_and_one_at_its_end(
 ) -> None:
     server = servers.get(kind)
     url = server.create_database()
+    migrate(url)
+    create = ("keys", "create", "shop", "--role", "admin", "--items-per-day", "1000")
+    key = run_here(*create, DATABASE_URL=url).stdout.strip()
     with Service(url, BATCH_WAIT_TIME="0.2", LOG_FORMAT="json") as service:
+        service.http.headers["Authorization"] = f"Bearer {key}"
         service.wait_for_result(service.register(IRIS))
         server.kill()
         try:
