@@ -14,8 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+PATIENCE = 30
+"""Seconds in which the processes of a server stop."""
 
 
 def state_and_parent(pid: int) -> tuple[str, int]:
@@ -42,8 +46,10 @@ def send(pids: list[int], number: signal.Signals) -> None:
 def pause(pid: int) -> list[int]:
     """Pause a server and return its processes. The paused parent cannot start more children."""
     send([pid], signal.SIGSTOP)
+    _wait_until([pid], _is_still)
     family = [pid, *children(pid)]
     send(family[1:], signal.SIGSTOP)
+    _wait_until(family, _is_still)
     return family
 
 
@@ -55,10 +61,22 @@ def kill(pid: int) -> None:
     """Kill a server and wait until its memory and its port are free again."""
     family = pause(pid)
     send(family, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while any(state_and_parent(one)[0] not in "ZX" for one in family):
+    _wait_until(family, lambda one: state_and_parent(one)[0] in "ZX")
+
+
+def _is_still(pid: int) -> bool:
+    """Return whether no thread runs. On a busy machine, threads go on after SIGSTOP was sent."""
+    with suppress(OSError):
+        threads = [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
+        return all(state_and_parent(thread)[0] in "TtZX" for thread in threads)
+    return True
+
+
+def _wait_until(family: list[int], condition: Callable[[int], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not all(condition(one) for one in family):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the processes {family} did not exit within 10 seconds")
+            raise TimeoutError(f"the processes {family} did not stop within {PATIENCE} seconds")
         time.sleep(0.005)
 
 
