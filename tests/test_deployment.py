@@ -268,16 +268,9 @@ def test_a_continuous_job_is_the_pod_of_the_cron_job_with_a_schedule_probes_and_
     port = container["env"].pop(0)
     assert port["name"] == "METRICS_PORT"
     assert container.pop("ports") == [{"name": "metrics", "containerPort": int(port["value"])}]
-    for probe in (container.pop("startupProbe"), container.pop("livenessProbe")):
-        assert probe["httpGet"] == {"path": "/health/live", "port": "metrics"}
+    assert container.pop("livenessProbe")["httpGet"] == {"path": "/health/live", "port": "metrics"}
     assert container == {name: value for name, value in expected.items() if name != "args"}
     assert "replicas" not in CONTINUOUS_JOB["spec"]  # KEDA or the operator sets it
-
-
-def test_a_continuous_job_is_not_restarted_while_it_waits_for_the_database() -> None:
-    [container] = CONTINUOUS_JOB["spec"]["template"]["spec"]["containers"]
-    start = container["startupProbe"]
-    assert start["periodSeconds"] * start["failureThreshold"] > Settings().database_wait
 
 
 def test_the_continuous_job_replaces_the_cron_job() -> None:

@@ -194,6 +194,9 @@ HEARTBEAT_INTERVAL = 1.0
 """Least time between two reports of a job process about its state."""
 IDLE_REPORT_INTERVAL = 5.0
 """Least time between two reports of a job process that finds nothing to do."""
+SILENCE_LIMIT = 300.0
+"""Time after which a worker process that shows no life counts as hanging. Its reports may wait for
+`STATEMENT_TIMEOUT` and longer, if the database does not answer."""
 HEARTBEAT_LIFETIME = 60.0
 """Time after which a job process that reports nothing counts as dead."""
 INSIGHTS_LIFETIME = 3.0

@@ -214,6 +214,17 @@ class IntakeFull(Unavailable):
     retry_after = 1
 
 
+class JobSilent(BatchlineError):
+    """The batch job hangs.
+
+    Restart it. Its items are predicted by the next job.
+    """
+
+    code = "job_silent"
+    status = 503
+    advice = "restart the job"
+
+
 class PredictionsLate(BatchlineError):
     """Predictions are late, or the runs of the batch job fail.
 

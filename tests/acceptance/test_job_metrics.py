@@ -161,3 +161,33 @@ def test_a_job_once_needs_no_port_since_it_is_too_short(iris_url: str) -> None:
         port = str(job.http.base_url.port)
         with Command("job", "--once", DATABASE_URL=iris_url, METRICS_PORT=port) as once:
             assert once.wait() == 0, once.output
+
+
+def test_a_probe_needs_no_key(iris_url: str) -> None:
+    with JobWithMetrics(iris_url, HOST="0.0.0.0") as job:
+        wait_for(job.is_listening, "the port")
+        response = job.http.get("/health/live", headers={"Host": "10.1.2.3:8001"})
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+class ImpatientJob(JobWithMetrics):
+    """A job that counts as hanging after two seconds instead of minutes."""
+
+    program = (
+        "-c",
+        "import runpy; from batchline import constants; constants.SILENCE_LIMIT = 2.0;"
+        " runpy.run_module('batchline', run_name='__main__')",
+    )
+
+
+def test_a_probe_fails_while_the_process_that_predicts_hangs(iris_url: str) -> None:
+    insert(iris_url, "default")
+    with ImpatientJob(iris_url) as job:
+        job.wait_for(SUCCEEDED, 1)
+        worker, _ = sorted(children_of(job.process.pid))
+        wait_for(lambda: job.http.get("/health/live").status_code == 200, "life")
+        os.kill(worker, signal.SIGSTOP)
+        wait_for(lambda: job.http.get("/health/live").status_code == 503, "the end of patience")
+        assert job.http.get("/health/live").json()["code"] == "job_silent"
+        os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: job.http.get("/health/live").status_code == 200, "life")

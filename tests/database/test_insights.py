@@ -18,10 +18,12 @@ from batchline.db.insights import Insights, InsightsReader, State
 from batchline.db.models import items
 from batchline.errors import BatchlineError
 from batchline.task.heartbeat import Heart
+from batchline.task.supervisor import Board
 from batchline.task.worker import Worker
 from tests import models
 from tests.database.test_interleavings import sql
 from tests.jobs import make_job
+from tests.service import wait_for
 
 ME = Identity("here-1-x-w1", "here", 1, "0.1.0")
 
@@ -251,3 +253,21 @@ def test_items_of_many_models_or_lanes_are_counted(
 def counts(database: Database) -> dict[str, int]:
     """The pending items by model."""
     return {each.model: each.items for each in insights.read(database).pending}
+
+
+def test_a_process_shows_life_while_it_reports_also_to_a_database_that_is_down() -> None:
+    board, returned = Board(), threading.Event()
+    assert board.silent_for == 0  # it waits for the database, perhaps
+    missing = Database("sqlite:////no-such-folder/batchline.db")
+    heart = Heart(missing, "here-1-x-w1", show_life=board.show_life)
+    reporting = threading.Thread(target=heart.report_until, args=(returned,))
+    reporting.start()
+    wait_for(lambda: board.silent_for > 0, "a sign of life")
+    wait_for(lambda: board.silent_for < 0.1, "the next one")
+    returned.set()
+    reporting.join()
+    missing.close()
+    last = board.silent_for
+    wait_for(lambda: board.silent_for > last, "silence")
+    board.worker_starts()  # another process takes its place
+    assert board.silent_for == 0

@@ -23,7 +23,7 @@ def listen_for_metrics(settings: "Settings") -> socket.socket | None:
 
 
 def serve_metrics(settings: "Settings", listener: socket.socket, board: "Board") -> None:
-    """Answer Prometheus until SIGTERM."""
+    """Answer Prometheus and probes until SIGTERM."""
     from batchline.api.metrics_app import create_metrics_app
     from batchline.api.server import serve_metrics
     from batchline.cli.exposure import rules_of
@@ -41,5 +41,7 @@ def serve_metrics(settings: "Settings", listener: socket.socket, board: "Board")
         )
 
     numbers = list(board.numbers.values())
-    app = create_metrics_app(open_database, settings.late_after_seconds, numbers)
+    app = create_metrics_app(
+        open_database, settings.late_after_seconds, numbers, lambda: board.silent_for
+    )
     serve_metrics(app, listener, rules_of(settings, listener))

@@ -27,9 +27,14 @@ def run_on_schedule(
 
     with _assigned_job(database, settings, stop, assignment) as job:
         collect_garbage_rarely()
-        on_suspects = assignment.board.report_suspects
-        worker = Worker(job, threads=settings.worker_threads, on_suspects=on_suspects)
-        assignment.board.started()
+        board = assignment.board
+        worker = Worker(
+            job,
+            threads=settings.worker_threads,
+            on_suspects=board.report_suspects,
+            show_life=board.show_life,
+        )
+        board.started()
         worker.run_forever(settings.batch_wait_time)
 
 

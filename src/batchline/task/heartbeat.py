@@ -27,14 +27,20 @@ class Heart:
 
     Args:
         owner: the name of this process in its claims and runs.
+        show_life: is called before each report, and at least every few seconds.
     """
 
     def __init__(
-        self, database: Database, owner: str, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        owner: str,
+        clock: Callable[[], float] = time.monotonic,
+        show_life: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._identity = Identity(owner, socket.gethostname()[:255], os.getpid(), __version__)
         self._clock = clock
+        self._show_life = show_life
         self._lock = threading.Lock()
         self._state = Heartbeat(WAITING)
         self._rows = 0
@@ -76,6 +82,7 @@ class Heart:
     def report_until(self, returned: threading.Event) -> None:
         """Report news within a second, and to be alive every `CLAIM_RENEWAL` seconds."""
         while True:
+            self._show_life()
             if self._has_news or self._is_older_than(CLAIM_RENEWAL):
                 self.beat()
             if returned.wait(HEARTBEAT_INTERVAL):

@@ -56,6 +56,7 @@ class Board:
 
     _STARTED, _HAS_SUSPECTS, _LEFT = range(3)
     _COUNTS: Mapping[Role, tuple[int, int]] = {Role.WORK: (3, 4), Role.SUSPECTS: (5, 6)}
+    _SEEN = 7
     _UNKNOWN = -1
 
     def __init__(self) -> None:
@@ -104,6 +105,20 @@ class Board:
 
     def leave(self, items: int) -> None:
         self._numbers[self._LEFT] = items
+
+    def worker_starts(self) -> None:
+        """Take down that a worker process starts. It shows life once the database has answered."""
+        self._numbers[self._SEEN] = 0
+
+    def show_life(self) -> None:
+        """Take down that the worker process runs. It calls this again and again."""
+        self._numbers[self._SEEN] = time.monotonic_ns()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the worker process has shown life, or 0 if it has not begun to."""
+        seen = self._numbers[self._SEEN]
+        return (time.monotonic_ns() - seen) / 1e9 if seen else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +252,8 @@ class Supervisor:
 
     def _start(self, post: Post) -> bool:
         """Start the next process of a post, or try later. Return False in that process."""
+        if post.role is Role.WORK:
+            self.board.worker_starts()
         try:
             if not post.start():
                 return False

@@ -41,6 +41,7 @@ class Worker:
 
     Args:
         on_suspects: as for `Run`.
+        show_life: as for `Heart`.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class Worker:
         threads: int,
         on_batch: OnBatch = lambda outcome: None,
         on_suspects: OnSuspects | None = None,
+        show_life: Callable[[], None] = lambda: None,
     ) -> None:
         self._job = job
         self._threads = threads
         self._on_batch = on_batch
         self._on_suspects = on_suspects
-        self._heart = Heart(job.database, job.hand.owner)
+        self._heart = Heart(job.database, job.hand.owner, show_life=show_life)
         self._run_log = RunLog(job.database.outages)
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
