@@ -30,6 +30,7 @@ from devservers.server import free_port
 CLIENTS = 8
 BAD_CLIENTS = 100
 MANY_CONNECTIONS = 3_000
+LONG_LINES = 500
 HEAD = b"GET /items HTTP/1.1\r\nHost: localhost\r\n"
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 UPLOAD = b"POST /items HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
@@ -95,6 +96,7 @@ class Attack:
 
 
 LINE = json.dumps({"data": [[5.1, 3.5, 1.4, 0.2]]}).encode() + b"\n"
+LONG_LINE = LINE.rstrip() + b" " * 8_000_000 + b"\n"
 SLOW_LINES = LINE * (BYTES_PER_SECOND // len(LINE))
 ATTACKS = [
     Attack("none", lambda attacker: None),
@@ -121,6 +123,14 @@ ATTACKS = [
     Attack(
         f"{BAD_CLIENTS} uploads at {BYTES_PER_SECOND / 1000:.1f} kB/s",
         lambda attacker: attacker.send_slowly(BAD_CLIENTS, UPLOAD, SLOW_LINES),
+    ),
+    Attack(
+        f"{LONG_LINES} uploads of a line that does not end",
+        lambda attacker: attacker.send_slowly(LONG_LINES, UPLOAD, b"x" * 1_000_000),
+    ),
+    Attack(
+        f"{BAD_CLIENTS} uploads of lines of 8 MB",
+        lambda attacker: attacker.send_slowly(BAD_CLIENTS, UPLOAD, LONG_LINE),
     ),
 ]
 

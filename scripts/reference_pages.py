@@ -151,6 +151,8 @@ LIMITS = {
         "WRITE_QUEUE_MAX_ITEMS": "items waiting to be stored; beyond that, 503 `intake_full`",
         "WRITE_QUEUE_MAX_BYTES": "bytes of items waiting to be stored",
         "BODIES_MAX_BYTES": "bytes of larger request bodies being received",
+        "LONG_LINES_MAX_BYTES": "bytes of long lines that uploads are sending or storing; beyond "
+        "that, 503 `intake_full`",
         "MAX_UPLOADS": "uploads to `POST /items` at once",
         "UPLOAD_SLOW_AFTER": "seconds without a stored line until an upload makes room for another",
         "UPLOAD_GROUP_LINES": "lines of an upload that are stored in one transaction",

@@ -111,6 +111,11 @@ ITEM_READER_MAX_ITEMS = 10_000
 # Limits of uploads to POST /items.
 UPLOAD_BLOCK_BYTES = 256 * 1024
 """Size of the blocks of whole lines that are parsed at a time. A longer line is its own block."""
+UPLOAD_LONG_LINE_BYTES = 1024 * 1024
+"""Memory of the lines of one upload that are being received and stored. Beyond it, they count
+towards `LONG_LINES_MAX_BYTES`. Shorter lines never take so much."""
+LONG_LINES_MAX_BYTES = 32 * 1024 * 1024
+"""Memory for the long lines of all uploads that are being received and stored."""
 UPLOAD_GROUP_LINES = 5_000
 """Lines that one transaction stores."""
 UPLOAD_RESPONSE_BUFFER_BYTES = 4 * 1024 * 1024

@@ -239,6 +239,40 @@ def test_a_slow_upload_makes_room_for_others_and_says_what_was_stored(url: str) 
     assert b'"from_line"' in last_line
 
 
+def begin_long_line(api: Service, size: int) -> socket.socket:
+    """An upload of a line that has not ended yet."""
+    head = b"POST /items HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
+    client = connect(api, head)
+    with suppress(OSError):  # the API may refuse it before it has read everything
+        client.sendall(b" " * size)
+    return client
+
+
+def test_long_lines_that_do_not_end_are_bounded_and_keep_no_other_upload_out(url: str) -> None:
+    limits = {"LONG_LINES_MAX_BYTES": 4_200_000, "UPLOAD_LONG_LINE_BYTES": 1_000_000}
+    line = json.dumps({"data": [IRIS]}).encode() + b"\n"
+    long_line = line.rstrip() + b" " * 2_500_000 + b"\n"
+    with SmallService(url, UPLOAD_SLOW_AFTER=2, **limits) as api, ExitStack() as stack:
+        slow = [stack.enter_context(begin_long_line(api, 2_500_000)) for _ in range(2)]
+        time.sleep(0.1)
+        refused = api.http.post("/items", content=long_line)
+        assert (refused.status_code, refused.json()["code"]) == (503, "intake_full")
+        assert int(refused.headers["retry-after"]) > 0
+        assert api.http.post("/items", content=line * 1_000).status_code == 200
+        long = wait_for(lambda: ended_well(api.http.post("/items", content=long_line)), "room")
+        assert long["registered"] == 1
+        assert len(select.select(slow, [], [], PATIENCE)[0]) == 1
+        again = b"".join([line * 1_000, long_line]) * 5
+        assert ended_well(api.http.post("/items", content=again))["registered"] == 5_005
+
+
+def ended_well(response: httpx.Response) -> dict[str, int]:
+    if response.status_code != 200:
+        return {}
+    last: dict[str, int] = json.loads(response.text.splitlines()[-1])
+    return last if last["done"] else {}
+
+
 # Connections -----------------------------------------------------------------------------------
 
 

@@ -121,14 +121,20 @@ class Group:
         )
 
 
-async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def blocks(
+    stream: AsyncIterator[bytes], hold: Callable[[int], None] = lambda size: None
+) -> AsyncIterator[bytes]:
     """Yield the body in blocks of whole lines.
 
     A block has about `UPLOAD_BLOCK_BYTES`, or one longer line. A line that is too large is cut off
     one byte above the limit.
+
+    Args:
+        hold: called with the bytes in memory: of the lines that arrive, and of the last block.
     """
     rest = bytearray()
     begin = 0  # the start of the last line, which may be incomplete
+    in_progress = 0  # the size of the last block, which is being stored
     async for piece in stream:
         newline = piece.rfind(b"\n")
         if newline >= 0:
@@ -136,10 +142,14 @@ async def blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest += piece[piece.find(b"\n") : newline + 1]
             begin = len(rest)
         _append(rest, begin, piece[newline + 1 :])
+        hold(in_progress + len(rest))
         if begin and len(rest) >= UPLOAD_BLOCK_BYTES:
-            yield bytes(rest[:begin])
+            with memoryview(rest) as whole:
+                block = bytes(whole[:begin])
             del rest[:begin]
-            begin = 0
+            in_progress, begin = len(block), 0
+            yield block
+            del block
     if rest:
         yield bytes(rest)
 

@@ -10,7 +10,7 @@ confirmed: then the response names the lines that may have been stored.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -31,7 +31,9 @@ from batchline.api.response_buffer import ResponseBuffer
 from batchline.api.signatures import Signatures
 from batchline.api.store_health import StoreHealth
 from batchline.constants import (
+    LONG_LINES_MAX_BYTES,
     MAX_UPLOADS,
+    UPLOAD_LONG_LINE_BYTES,
     UPLOAD_MAX_EXPLAINED_LINES,
     UPLOAD_PROGRESS_BYTES,
     UPLOAD_SLOW_AFTER,
@@ -72,6 +74,7 @@ class UploadPool:
         self._health = health or StoreHealth()
         self.failures = failures or FailureLog(database.outages)
         self._uploads: dict[Upload, float] = {}  # the time of the latest progress, oldest first
+        self._long_lines: dict[Upload, int] = {}  # the bytes that uploads with long lines hold
         self._checker = ThreadPoolExecutor(1, "bulk-check")
         self._storer = ThreadPoolExecutor(1, "bulk-store")
 
@@ -83,26 +86,44 @@ class UploadPool:
             IntakeFull: `MAX_UPLOADS` uploads are running, and none of them is slow.
         """
         if len(self._uploads) == MAX_UPLOADS:
-            self._make_room()
+            self._make_room(self._uploads, f"{MAX_UPLOADS} uploads are running, which is the limit")
         self.progressed(upload)
         try:
             yield
         finally:
             self._uploads.pop(upload, None)
+            self._long_lines.pop(upload, None)
+
+    def hold(self, upload: "Upload", size: int) -> None:
+        """Count the lines of this upload that are in memory.
+
+        Raises:
+            IntakeFull: the long lines of all uploads are too large, and none of these is slow.
+        """
+        size -= UPLOAD_LONG_LINE_BYTES
+        before = self._long_lines.pop(upload, 0)
+        if size <= 0:
+            return
+        if size > before and sum(self._long_lines.values()) + size > LONG_LINES_MAX_BYTES:
+            self._make_room(
+                self._long_lines,
+                f"the long lines of all uploads exceed {LONG_LINES_MAX_BYTES} bytes in total",
+            )
+        self._long_lines[upload] = size
 
     def progressed(self, upload: "Upload") -> None:
         """Take down that lines of this upload were stored now."""
         self._uploads.pop(upload, None)
         self._uploads[upload] = time.monotonic()
 
-    def _make_room(self) -> None:
-        slowest, progressed = next(iter(self._uploads.items()))
-        if time.monotonic() - progressed < UPLOAD_SLOW_AFTER:
-            raise IntakeFull(
-                f"{MAX_UPLOADS} uploads are running, which is the limit",
-                hint="send the upload again in a moment",
-            )
+    def _make_room(self, among: Container["Upload"], why_full: str) -> None:
+        """End the slowest of these uploads, if nothing of it was stored for a while."""
+        candidates = (each for each in self._uploads.items() if each[0] in among)
+        slowest, progressed = next(candidates, (None, time.monotonic()))
+        if slowest is None or time.monotonic() - progressed < UPLOAD_SLOW_AFTER:
+            raise IntakeFull(why_full, hint="send the upload again in a moment")
         del self._uploads[slowest]
+        self._long_lines.pop(slowest, None)
         slowest.give_way()
 
     async def check(
@@ -259,7 +280,7 @@ class Upload(Response):
 
     async def _groups(self, receive: Receive) -> AsyncIterator[Group]:
         first, told = 1, 0
-        async for block in blocks(self._pieces(receive)):
+        async for block in blocks(self._pieces(receive), partial(self._bulk.hold, self)):
             for lines in split(block):
                 group = await self._bulk.check(lines, first, await self._signatures(), told)
                 yield group
