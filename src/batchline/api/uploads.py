@@ -104,7 +104,7 @@ class UploadPool:
         before = self._long_lines.pop(upload, 0)
         if size <= 0:
             return
-        if size > before and sum(self._long_lines.values()) + size > LONG_LINES_MAX_BYTES:
+        while size > before and sum(self._long_lines.values()) + size > LONG_LINES_MAX_BYTES:
             self._make_room(
                 self._long_lines,
                 f"the long lines of all uploads exceed {LONG_LINES_MAX_BYTES} bytes in total",
