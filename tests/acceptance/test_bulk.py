@@ -319,6 +319,7 @@ class Failing:
 
     def __init__(self, database: Database, error: Exception) -> None:
         self._database = database
+        self.outages = database.outages
         self._errors: list[Exception | None] = [None, error]
 
     def transaction(self, work: Any) -> Any:
