@@ -9,9 +9,11 @@ import pytest
 from batchline import metrics
 from batchline.api_keys import Role
 from devservers.server import free_port
-from tests.acceptance.test_metrics import Samples, insert, parsed, read
+from tests.acceptance.test_metrics import Samples, insert, parsed, read, without_late
 from tests.api import add_key, bearer
-from tests.service import Command, children_of, wait_for
+from tests.api_here import ApiHere
+from tests.conftest import Servers
+from tests.service import IRIS, Command, children_of, migrate, wait_for
 
 SUCCEEDED = ("batchline_items_total", "default", "succeeded")
 CONTRACT = {
@@ -109,6 +111,26 @@ def test_no_count_is_lost_when_a_process_is_killed(iris_url: str, victim: str) -
         calls = "batchline_model_call_seconds_count"
         assert job.scrape()[calls,] > before[calls,]
         assert "a process of the job died" in job.output
+
+
+def test_a_job_tells_its_counts_while_its_database_is_down(servers: Servers) -> None:
+    server = servers.get("postgresql")
+    url = server.create_database()
+    migrate(url)
+    with ApiHere(url) as api:
+        item_id = api.register(IRIS)
+        with JobWithMetrics(url) as job:
+            job.wait_for(SUCCEEDED, 1)
+            assert api.read(item_id)["status"] == "succeeded"
+            server.kill()
+            try:
+                found = wait_for(lambda: without_late(job.scrape()), "the outage")
+                assert found[SUCCEEDED] == 1
+                wait_for(lambda: job.scrape()["batchline_database_errors_total",] > 0, "an error")
+            finally:
+                server.restart()
+            wait_for(lambda: ("batchline_late",) in job.scrape(), "the recovery")
+    server.drop_database(url)
 
 
 def test_a_job_that_other_machines_can_reach_asks_prometheus_for_a_key(iris_url: str) -> None:
