@@ -10,6 +10,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -26,6 +27,9 @@ CONTINUOUS = ROOT / "deploy" / "continuous"
 KEDA = ROOT / "deploy" / "keda"
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 IMAGE = "batchline"
+SERVED_BY_KUBERNETES = {"ConfigMap", "CronJob", "Deployment", "Job", "Secret", "Service"}
+OF_EXTENSIONS = {"Kustomization", "PodMonitor", "RayJob", "ScaledObject", "TriggerAuthentication"}
+"""Kinds of objects that Kubernetes alone does not know."""
 SETTINGS = {name.upper() for name in Settings.model_fields} | {
     f"{name.upper()}_FILE" for name in SECRETS
 }
@@ -160,6 +164,32 @@ def test_the_key_of_a_deployment_is_stored_once_however_often_it_is_deployed(
 
 
 # Kubernetes
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in sorted((ROOT / "deploy").rglob("*.yaml"))
+        if any(each.get("kind") in SERVED_BY_KUBERNETES for each in _documents(path))
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+def test_kubernetes_accepts_every_manifest_and_knows_every_field(path: Path, version: str) -> None:
+    for each in _documents(path):
+        if each["kind"] in SERVED_BY_KUBERNETES:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_every_kind_of_object_is_known() -> None:
+    kinds = {
+        each["kind"]
+        for path in (ROOT / "deploy").rglob("*.yaml")
+        for each in _documents(path)
+        if "kind" in each
+    }
+    assert kinds == SERVED_BY_KUBERNETES | OF_EXTENSIONS
 
 
 def test_kubernetes_runs_every_role() -> None:
