@@ -45,7 +45,18 @@ def server_certificate(host: str, signer: Certificate) -> Certificate:
     return _signed(host, signer, x509.SubjectAlternativeName([name]))
 
 
-def _signed(name: str, signer: Certificate | None, extension: x509.ExtensionType) -> Certificate:
+def expired_certificate(address: str, signer: Certificate) -> Certificate:
+    """The certificate of a server that was valid until an hour ago."""
+    name = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+    return _signed(address, signer, name, valid_for=timedelta(hours=-1))
+
+
+def _signed(
+    name: str,
+    signer: Certificate | None,
+    extension: x509.ExtensionType,
+    valid_for: timedelta = timedelta(days=1),
+) -> Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -56,7 +67,7 @@ def _signed(name: str, signer: Certificate | None, extension: x509.ExtensionType
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + valid_for)
         .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
         .sign(signer.key if signer else key, hashes.SHA256())
     )

@@ -47,6 +47,23 @@ def test_up_ends_when_its_job_cannot_be_replaced(tmp_path: Path) -> None:
         assert not any(is_alive(child) for child in children)
 
 
+def test_a_migration_that_ctrl_c_ends_says_how_to_finish_it(tmp_path: Path) -> None:
+    url = url_of(tmp_path)
+    migrate(url)
+    with closing(sqlite3.connect(tmp_path / "batchline.db")) as other:
+        other.execute("BEGIN IMMEDIATE")  # so the migration waits
+        with Command("db", "upgrade", DATABASE_URL=url) as command:
+            wait_for(lambda: "batchline.db" in open_files(command.process.pid), "the migration")
+            command.send(signal.SIGINT)
+            assert command.wait() == 128 + signal.SIGINT
+            assert command.output == "stopped: to finish it, run `batchline db upgrade` again\n"
+
+
+def open_files(pid: int) -> list[str]:
+    """The names of the files that a process has open."""
+    return [each.resolve().name for each in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 def test_the_children_end_when_up_is_killed(tmp_path: Path) -> None:
     with Service(url_of(tmp_path)) as service:
         children = children_of(service.process.pid)

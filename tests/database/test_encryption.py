@@ -13,7 +13,7 @@ from batchline.db.database import Database
 from batchline.db.dialects.mysql import connection_class
 from batchline.errors import ConfigurationError, DatabaseUnavailable
 from devservers import Server
-from tests.certificates import Certificate, authority, server_certificate
+from tests.certificates import Certificate, authority, expired_certificate, server_certificate
 from tests.conftest import SERVERS, Servers, first_of
 
 OURS, OTHER = authority("ours"), authority("other")
@@ -98,6 +98,13 @@ def test_a_ca_alone_checks_the_host_too_on_mysql(servers: Servers, tmp_path: Pat
         server.shows(HERE)
         assert server.works(None, OURS)
         server.error("identity", None)  # the system's authorities did not sign it
+
+
+def test_a_certificate_that_has_expired_is_rejected(servers: Servers, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = Encrypted(servers.get("postgresql"), stack, tmp_path)
+        server.shows(expired_certificate("127.0.0.1", OURS))
+        assert "the server's certificate may have expired" in server.error("identity", OURS).hint
 
 
 def test_without_encryption_of_the_server_it_can_be_required_only_in_vain(

@@ -9,9 +9,10 @@ from batchline.constants import CLAIM_LEASE
 from batchline.db import claims
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.dialects.inserts import insert_many
 from batchline.db.migrations import upgrade
 from batchline.db.new_items import NewItems
-from batchline.errors import ConfigurationError
+from batchline.errors import ConfigurationError, DatabaseUnavailable
 from devservers import Server
 from devservers.mariadb import MariaDB
 from tests.conftest import Servers
@@ -118,6 +119,23 @@ def test_a_server_that_is_not_strict_rejects_what_does_not_fit(servers: Servers)
     finally:
         server.execute(f"SET GLOBAL sql_mode = '{before}'")
         server.drop_database(url)
+
+
+@pytest.mark.every_server
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"])
+def test_a_table_for_which_there_is_no_space_is_named(kind: str, servers: Servers) -> None:
+    server = servers.get(kind)
+    url = server.create_database()
+    with closing(Database(url)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("SET max_heap_table_size = 16384")
+            connection.exec_driver_sql("CREATE TABLE small (text VARCHAR(4000)) ENGINE = MEMORY")
+        with pytest.raises(DatabaseUnavailable, match="The table 'small' is full") as caught:
+            database.transaction(
+                lambda c: [insert_many(c, "small", {"text": ["x" * 4000]}) for _ in range(99)]
+            )
+    assert caught.value.hint == "free space on the database's disk"
+    server.drop_database(url)
 
 
 def times_that_change(server: Server, url: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The commands that maintain a database: check, retry, db upgrade."""
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,7 +113,11 @@ def upgrade(
 ) -> None:
     """Migrate the database and add the default model to it."""
     settings = configure(locals())
-    renewals, replacement = prepare_database(settings)
+    try:
+        renewals, replacement = prepare_database(settings)
+    except KeyboardInterrupt:
+        typer.echo("stopped: to finish it, run `batchline db upgrade` again", err=True)
+        raise typer.Exit(128 + signal.SIGINT) from None
     typer.echo("database migrated")
     for each in renewals:
         _print_renewal(each)

@@ -109,8 +109,9 @@ def problem_of(error: DBAPIError) -> str:
     return f"cannot be used: {said(error)}"
 
 
-NAMES_ONLY = {1044, 1045, 1048, 1054, 1142, 1143, 1146, 1264, 1364, 1406}
-"""MySQL's and MariaDB's codes for messages that quote names of users, tables and columns."""
+DISK_FULL = {3, 1021, 1030, 1114}
+NAMES_ONLY = DISK_FULL | {1044, 1045, 1048, 1054, 1142, 1143, 1146, 1264, 1364, 1406}
+"""MySQL's and MariaDB's codes for messages that quote names of users, tables, columns and files."""
 NAMES_ONLY_CLASSES = {"0A", "25", "28", "3D", "40", "42", "53", "54", "55", "57", "58"}
 """PostgreSQL's classes of such messages."""
 
@@ -206,8 +207,11 @@ def rejects_writes(error: BaseException | None) -> bool:
 HINTS = {
     "Hostname mismatch|IP address mismatch|does not match host name": "name the host as its "
     "certificate does, or check only the authority: ssl_mode=VERIFY_CA, or sslmode=verify-ca",
+    "certificate has expired|certificate is not yet valid": "renew the server's certificate, or "
+    "correct the clock of this machine",
     "certificate verify failed|CERTIFICATE_VERIFY_FAILED|root certificate": "name the file of the "
-    "certificate authority that signed the server's certificate: ssl_ca, or sslrootcert",
+    "certificate authority that signed the server's certificate: ssl_ca, or sslrootcert. If it is "
+    "the right one, the server's certificate may have expired",
     "database is locked": "stop the other program that is writing to the SQLite file",
     "file is not a database": "set DATABASE_URL to a SQLite file or to a new file",
     "database or disk is full": "free space on the database's disk. If there is enough, run "
@@ -215,6 +219,10 @@ HINTS = {
     "disk|full|No space": "free space on the database's disk",
     "readonly|read-only": "make the database writable for this user",
     "unable to open database file": "create the folder of the SQLite file and make it writable",
+    "permission denied to set parameter|parameter .* cannot be changed": "correct the options "
+    "after the ? in DATABASE_URL",
+    "permission denied for schema": "use the user that may create tables in this schema, or run "
+    "GRANT CREATE, USAGE ON SCHEMA as an administrator",
     "command denied|permission denied for (table|sequence)": "run `batchline check`",
     "Access denied .* to database|permission denied": "grant this user access to the database",
     "Access denied|authentication failed|no password supplied": "check the user and the password",
