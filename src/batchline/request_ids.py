@@ -31,7 +31,10 @@ UNKNOWN = Origin()
 
 def origin_of(scope: Mapping[str, Any]) -> Origin:
     """Return what is stored of a request with its items."""
-    return Origin(sent_in(scope["headers"]), scope.get(SPAN_OF_SCOPE))
+    request_id, traceparent = sent_in(scope["headers"]), scope.get(SPAN_OF_SCOPE)
+    if request_id is None and traceparent is None:
+        return UNKNOWN
+    return Origin(request_id, traceparent)
 
 
 def sent_in(fields: Iterable[tuple[bytes, bytes]]) -> str | None:

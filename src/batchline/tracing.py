@@ -56,6 +56,14 @@ class Tracing:
         sending.join(TRACES_TIMEOUT)
 
 
+def traceparent_of(span: "Span") -> str | None:
+    """Return the span as the header `traceparent` has it, or None if it is not sampled."""
+    context = span.get_span_context()
+    if not context.trace_flags.sampled:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+
+
 def from_environment(role: str, version: str, environment: Mapping[str, str]) -> Tracing | None:
     """Return the tracing that the variables ask for, or None.
 
