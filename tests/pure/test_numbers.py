@@ -1,6 +1,8 @@
 """Numbers in memory that processes share: one writes them after the other."""
 
 import os
+import subprocess
+import sys
 import threading
 
 from batchline.metrics import FAILURES, Histogram, own
@@ -71,6 +73,13 @@ def test_a_duration_is_counted_up_to_its_bound() -> None:
     counts = [found.get(key, 0) for key in histogram.buckets]
     assert (counts[0], counts[1], counts[-1], sum(counts)) == (2, 1, 1, 4)
     assert found[histogram.sum] == sum((*BOUNDS[:1], *BOUNDS[:1], 1e-9, BOUNDS[-1] + 1))
+
+
+def test_no_process_imports_prometheus_client_before_it_is_asked() -> None:
+    code = "import batchline.api.metrics_app, batchline.api.server, batchline.task.run, sys; "
+    code += "print('prometheus_client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_each_code_of_a_failure_is_shown_before_it_is_counted() -> None:

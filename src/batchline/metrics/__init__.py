@@ -46,7 +46,7 @@ DATABASE_ERRORS = Counter(
 # Of the API.
 REGISTRATION_SECONDS = Histogram(
     "batchline_registration_seconds",
-    "Seconds from a body of POST /predict that has arrived to its stored item.",
+    "Seconds to check and store an item of POST /predict, once its body has arrived.",
 )
 REJECTIONS = Counter(
     "batchline_rejections_total",
@@ -66,7 +66,9 @@ FAILURES = Counter(
 )
 ROWS_PREDICTED = Counter("batchline_rows_predicted_total", "Rows that were predicted.", ("model",))
 MODEL_CALL_SECONDS = Histogram("batchline_model_call_seconds", "Seconds of one call of a model.")
-CLAIM_SECONDS = Histogram("batchline_claim_seconds", "Seconds to look for items and claim them.")
+CLAIM_SECONDS = Histogram(
+    "batchline_claim_seconds", "Seconds to look for items and claim them, also if there are none."
+)
 STORE_SECONDS = Histogram("batchline_store_seconds", "Seconds to store the results of a claim.")
 OF_JOB = (
     DATABASE_ERRORS,
