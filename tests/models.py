@@ -49,8 +49,8 @@ def negated(path: Path) -> Path:
     return _save(path, [node], [_floats("x", "n", 2)], [_floats("negated", "n", 2)])
 
 
-def of_nodes(path: Path, *nodes: Any, width: int = 3, **constants: Any) -> Path:
-    """Rows x of `width` floats, of which these nodes and constants make the output y."""
+def of_nodes(path: Path, *nodes: Any, width: int | None = 3, **constants: Any) -> Path:
+    """Rows x of `width` floats, or None for any, of which nodes and constants make the output y."""
     values = [numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()]
     return _save(path, [*nodes], [_floats("x", "n", width)], [_floats("y", "n", None)], values)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from batchline.ml.examination.report import WARNING
+from batchline.ml.inputs import shape_text
 from batchline.ml.signature import NO_LABEL
 
 MAX_NAMES = 10
@@ -93,5 +94,4 @@ def _output(output: "Output", signature: "Signature") -> str:
 
 
 def _shape(shape: Sequence[int | str]) -> str:
-    sizes = [str(size) if size != "" else "any" for size in shape]
-    return f"[{', '.join(sizes)}]" if sizes else "(one value)"
+    return shape_text(shape) if shape else "(one value)"

@@ -50,6 +50,19 @@ def row_width(given: Input) -> int | None:
     return size if isinstance(size, int) else None
 
 
+def has_any_width(given: Input) -> bool:
+    """Whether a row is a list of floats of which the file does not say how many they are."""
+    is_list = len(given.shape) == 1 and not given.per_item
+    return is_list and type(given.shape[0]) is str and given.dtype in FLOATS
+
+
+def with_width(inputs: tuple[Input, ...], names: Sequence[str] | None) -> tuple[Input, ...]:
+    """Return the inputs, with a value per name in each row if the file leaves their number open."""
+    if names is None or len(inputs) != 1 or not has_any_width(inputs[0]):
+        return inputs
+    return (replace(inputs[0], shape=(len(names),)),)
+
+
 def with_missing(signature: Signature, flags: Mapping[str, Sequence[bool]]) -> Signature:
     """Return the signature with these flags by input: one for all values, or one for each."""
     inputs = [

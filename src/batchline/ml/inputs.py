@@ -1,5 +1,6 @@
 """One input of a model, and the values that it accepts. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,6 +30,11 @@ def _range(dtype: str) -> tuple[float, float]:
 
 RANGES = {dtype: _range(dtype) for dtype in (*FLOATS, *INTEGERS)}
 """The numbers between which a value must lie, both excluded."""
+
+
+def shape_text(shape: Sequence[int | str]) -> str:
+    """Return a shape for people: `[n, 4]`. A dynamic dimension without a name is `any`."""
+    return f"[{', '.join(str(size) if size != '' else 'any' for size in shape)}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from batchline.files.columns import listed, nearest
 from batchline.files.kinds import Kind
 from batchline.ml import arrow
 from batchline.ml.data_loader import load_batch
-from batchline.ml.inputs import Input
+from batchline.ml.features import has_any_width, with_width
+from batchline.ml.inputs import Input, shape_text
 from batchline.ml.predictor import Predictor
 from batchline.ml.signature import Signature
 
@@ -75,13 +76,14 @@ def named_columns(signature: Signature, columns: Sequence[str]) -> Signature:
             f"the model takes {of.shape[0]} values per row, and --columns names {len(columns)}",
             hint=f"name {of.shape[0]} columns, in the order in which the model takes them",
         )
-    return replace(signature, features=tuple(columns))
+    inputs = with_width(signature.inputs, columns)
+    return replace(signature, inputs=inputs, features=tuple(columns))
 
 
 def _described(signature: Signature) -> str:
     if not signature.is_plain:
         return f"the inputs {', '.join(each.name for each in signature.inputs)}"
-    return f"rows of the shape {list(signature.inputs[0].shape)}"
+    return f"rows of the shape {shape_text(signature.inputs[0].shape)}"
 
 
 def kinds_of(signature: Signature) -> dict[str, Kind]:
@@ -96,11 +98,15 @@ def kinds_of(signature: Signature) -> dict[str, Kind]:
 
 
 def _kind(of: Input) -> Kind:
+    if has_any_width(of):
+        raise ConfigurationError(
+            f"rows of the input {of.name} may have any number of values",
+            hint="name the columns that have them, in the order of the model: --columns age,income",
+        )
     sizes = [size for size in of.shape if type(size) is int]
     if of.per_item or len(sizes) != len(of.shape) or len(sizes) > 1:
-        what = (
-            "is given once per item" if of.per_item else f"has rows of the shape {list(of.shape)}"
-        )
+        shape = shape_text(of.shape)
+        what = "is given once per item" if of.per_item else f"has rows of the shape {shape}"
         raise ConfigurationError(
             f"the input {of.name} {what}, which does not fit into a column of a file",
             hint="register the rows instead: POST /items, or INSERT INTO items (data)",

@@ -31,6 +31,7 @@ from batchline.ml.examination.report import Choices, ModelReport
 from batchline.ml.examination.roles import Roles, Tried, find_roles
 from batchline.ml.examination.sources import constant_outputs, quantizes
 from batchline.ml.external_data import check_ranges, external_tensors
+from batchline.ml.features import with_width
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors, Tensor
 from batchline.ml.session import DTYPES, Runtime, Session
@@ -59,7 +60,8 @@ def examine(
     model = _open(content, name, choices or Choices(), runtime or Runtime())
     graph, reason = model.graph, ""
     axis = model.choices.rows_axis
-    for layout in batch_dimensions(model.session.inputs, DTYPES, name, axis):
+    for found in batch_dimensions(model.session.inputs, DTYPES, name, axis):
+        layout = replace(found, inputs=with_width(found.inputs, model.choices.features))
         try:
             rows = accepted_rows(model.session, layout, sample, name)
             trial = try_outputs(model.session, rows, layout, constant_outputs(graph))

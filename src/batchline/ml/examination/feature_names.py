@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchline.errors import ConfigurationError
-from batchline.ml.features import row_width
-from batchline.ml.inputs import Input
+from batchline.ml.features import has_any_width, row_width
+from batchline.ml.inputs import Input, shape_text
 from batchline.ml.regular_file import regular
 
 Names = tuple[str, ...]
 
 METADATA_KEYS = ("feature_names", "feature_columns")
+
+ANY_NUMBER = (
+    "rows of {} may have any number of values. If the model takes a fixed number of them, name "
+    "them with --features, so that other rows are rejected"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ def find_feature_names(
         return _of_mlflow(columns, inputs, width)
     if width is not None:
         return _of_metadata(metadata, width)
+    if len(inputs) == 1 and has_any_width(inputs[0]):
+        return FeatureNames(note=ANY_NUMBER.format(inputs[0].name))
     return FeatureNames()
 
 
@@ -99,7 +106,7 @@ def _check_chosen(names: Names, inputs: Sequence[Input], width: int | None) -> N
     if width is None:
         raise ConfigurationError(
             f"features name the values of rows [n], but rows of the input {inputs[0].name} have "
-            f"the shape {list(inputs[0].shape)}",
+            f"the shape {shape_text(inputs[0].shape)}",
             hint="leave the names of features out",
         )
     if len(names) != width:
