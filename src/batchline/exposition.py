@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import TYPE_CHECKING
 
 from batchline import __version__, metrics
@@ -71,13 +71,24 @@ class Exposition:
 
         family = CounterMetricFamily(kind.name, kind.help, labels=kind.labels)
         found = {key[1:]: count for key, count in self._totals.items() if key[0] == kind.name}
-        if not kind.labels:
-            found.setdefault((), 0)
-        for value in kind.known:
-            found.setdefault((value,), 0)
-        for values, count in sorted(found.items()):
+        for values, count in sorted({**dict.fromkeys(self._expected(kind), 0), **found}.items()):
             family.add_metric(values, count)
         return family
+
+    def _expected(self, kind: Counter) -> Iterator[tuple[str, ...]]:
+        """Yield labels that are shown with 0 before they are counted.
+
+        Without a 0, Prometheus does not see that the first count is an increase.
+        """
+        models = [] if self._insights is None else self._insights.versions
+        if not kind.labels:
+            yield ()
+        elif kind == metrics.ITEMS:
+            yield from product(models, metrics.OUTCOMES)
+        elif kind == metrics.ROWS_PREDICTED:
+            yield from product(models)
+        else:
+            yield from product(kind.known)
 
     def _histogram(self, kind: Histogram) -> "HistogramMetricFamily":
         from prometheus_client.core import HistogramMetricFamily

@@ -185,6 +185,14 @@ def test_a_job_once_needs_no_port_since_it_is_too_short(iris_url: str) -> None:
             assert once.wait() == 0, once.output
 
 
+def test_what_a_job_may_count_later_is_0_before(iris_url: str) -> None:
+    with JobWithMetrics(iris_url) as job:
+        found = job.wait_for(SUCCEEDED, 0)
+    assert found["batchline_items_total", "default", "failed"] == 0
+    assert found["batchline_rows_predicted_total", "default"] == 0
+    assert found["batchline_failures_total", "model_error"] == 0
+
+
 def test_a_probe_needs_no_key(iris_url: str) -> None:
     with JobWithMetrics(iris_url, HOST="0.0.0.0") as job:
         wait_for(job.is_listening, "the port")

@@ -11,6 +11,7 @@ import httpx
 
 from devservers.prometheus import find_prometheus
 from devservers.server import free_port
+from tests.acceptance.test_metrics import insert
 from tests.in_process import run_here
 from tests.service import PATIENCE, Service, wait_for
 
@@ -84,19 +85,23 @@ def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
             process.wait()
 
 
-def test_prometheus_scrapes_with_a_key_and_says_what_is_wrong_without_one(
+def test_prometheus_scrapes_api_and_job_with_a_key_and_says_what_is_wrong_without_one(
     iris_url: str, tmp_path: Path
 ) -> None:
     words = ["keys", "create", "prometheus", "--role", "read", "--key-file"]
     done = run_here(*words, str(tmp_path / "api-key"), DATABASE_URL=iris_url)
     assert done.returncode == 0, done.stderr
-    with Service(iris_url, "api", AUTH="on") as api:
-        instance = f"127.0.0.1:{api.port}"
-        with prometheus(tmp_path, {"127.0.0.1:8000": instance}) as server:
-            wait_for(lambda: server.health(instance), "a scrape")
-            assert server.health(instance) == ("up", "")
-            assert wait_for(lambda: server.ask("batchline_late"), "a value") == {instance: 0}
+    metrics_port = free_port()
+    settings = {"AUTH": "on", "METRICS_PORT": str(metrics_port), "BATCH_WAIT_TIME": "0.2"}
+    with Service(iris_url, **settings) as service:
+        api, job = f"127.0.0.1:{service.port}", f"127.0.0.1:{metrics_port}"
+        with prometheus(tmp_path, {"127.0.0.1:8000": api, "127.0.0.1:8001": job}) as server:
+            wait_for(lambda: server.health(api) == server.health(job) == ("up", ""), "scrapes")
+            wait_for(lambda: server.ask("batchline_late") == {api: 0, job: 0}, "a value of both")
+            wait_for(lambda: server.ask("batchline_jobs_alive") == {api: 1, job: 1}, "the job")
             wait_for(lambda: set(server.alerts().values()) == {"inactive"}, "the rules")
+            insert(iris_url, "nobody-has-this")
+            wait_for(lambda: server.alerts()["BatchlineItemsFail"] == "pending", "an alert")
             (tmp_path / "api-key").write_text("bl_another")
-            wait_for(lambda: "401" in server.health(instance)[1], "a scrape without a key")
+            wait_for(lambda: "401" in server.health(api)[1], "a scrape without a key")
             wait_for(lambda: server.alerts()["BatchlineMetricsMissing"] == "pending", "an alert")

@@ -56,6 +56,7 @@ REJECTIONS = Counter(
 OF_API = (DATABASE_ERRORS, REGISTRATION_SECONDS, REJECTIONS)
 
 # Of the batch job.
+SUCCEEDED, FAILED = OUTCOMES = ("succeeded", "failed")
 ITEMS = Counter(
     "batchline_items_total",
     "Items with a stored prediction (succeeded) or failure (failed).",

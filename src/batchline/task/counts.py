@@ -9,9 +9,7 @@ from batchline.db.cruds import versions
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.errors import BatchlineError
-from batchline.metrics import FAILURES, ITEMS, ROWS_PREDICTED, UNKNOWN_MODEL
-
-SUCCEEDED, FAILED = "succeeded", "failed"
+from batchline.metrics import FAILED, FAILURES, ITEMS, ROWS_PREDICTED, SUCCEEDED, UNKNOWN_MODEL
 
 
 def stored(results: Sequence[VersionResults], names: Mapping[int, str]) -> None:
