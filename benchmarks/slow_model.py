@@ -96,16 +96,35 @@ def rows_of(count: int) -> list[list[float]]:
 
 def best_alone(model: Path, count: int) -> float:
     """Return the rows per second of `session.run` with the best of several batch sizes."""
-    session = ort.InferenceSession(model)
-    rows = np.array(rows_of(count), np.float32)
-    rates = []
-    for batch in BATCHES:
-        part = rows[: max(batch, count // len(BATCHES))]
+    return max(Alone(model, count).rates().values())
+
+
+class Alone:
+    """`session.run` over rows in memory."""
+
+    def __init__(self, model: Path, count: int) -> None:
+        self._session = ort.InferenceSession(model)
+        self._rows = np.array(rows_of(count), np.float32)
+        self._best = 0
+
+    def rates(self) -> dict[int, float]:
+        """Return the rows per second of each batch size, over a part of the rows each."""
+        part = len(self._rows) // len(BATCHES)
+        return {batch: self._rate(batch, max(batch, part)) for batch in BATCHES}
+
+    def rate(self) -> float:
+        """Return the rows per second of the best batch size, which the first call finds."""
+        if not self._best:
+            found = {batch: self._rate(batch, 2 * max(BATCHES)) for batch in BATCHES}
+            self._best = max(found, key=found.__getitem__)
+        return self._rate(self._best, 4 * max(BATCHES))
+
+    def _rate(self, batch: int, count: int) -> float:
+        part = self._rows[:count]
         started = time.perf_counter()
         for start in range(0, len(part), batch):
-            session.run(None, {"x": part[start : start + batch]})
-        rates.append(len(part) / (time.perf_counter() - started))
-    return max(rates)
+            self._session.run(None, {"x": part[start : start + batch]})
+        return len(part) / (time.perf_counter() - started)
 
 
 def predict(url: str, model: Path, count: int, cores: list[int | None]) -> float:

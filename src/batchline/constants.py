@@ -312,6 +312,10 @@ API_SHUTDOWN_TIMEOUT = 10
 # Limits of files.
 FILE_BLOCK_BYTES = 2 * 1024 * 1024
 """Text that is parsed at a time. A longer record is its own block."""
+FILE_BLOCK_MIN_BYTES = 64 * 1024
+"""Text that is parsed at a time if the file is small."""
+FILE_MIN_BLOCKS = 16
+"""Blocks of a small file, so that a slow model keeps all threads busy until the end."""
 FILE_BLOCK_ROWS = 32_768
 """Rows that are read at a time. Each may have an error, which takes half a kilobyte."""
 PARQUET_BLOCK_BYTES = 16 * 1024 * 1024

@@ -355,6 +355,19 @@ def test_ten_thousand_columns(tmp_path: Path) -> None:
     assert found.places == [(3, "wrong_field_count", "")]
 
 
+@pytest.mark.parametrize(("rows", "least"), [(10_000, 2), (100_000, 15), (3_000_000, 2)])
+def test_even_a_small_file_has_parts_for_several_threads(
+    tmp_path: Path, rows: int, least: int
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("a\n" + "123456789\n" * rows)
+    with open_source([str(path)]) as source:
+        sizes = [part.stop - part.start for part in source.parts()]
+    assert sum(sizes) == 10 * rows
+    assert len(sizes) >= least
+    assert max(sizes) <= 2 * 1024 * 1024
+
+
 def test_a_block_of_short_rows_has_a_bounded_number_of_them(tmp_path: Path) -> None:
     count = 2 * FILE_BLOCK_ROWS + 1
     source = file(tmp_path, "a.csv", b"a\n\n" + b"1\n" * (count - 1) + b"7")

@@ -8,7 +8,7 @@ from batchline.cli.predict_ask import Ask
 from batchline.cli.predict_files import FileRun
 from batchline.cli.predict_model import load
 from batchline.errors import BatchlineError
-from batchline.machine import collect_garbage_rarely, keep_freed_memory
+from batchline.machine import collect_garbage_rarely, keep_freed_memory, take_turns_often
 from batchline.scoring.call_board import CallBoard
 from batchline.scoring.supervisor import Attempt
 from batchline.scoring.suspects import Case
@@ -26,6 +26,7 @@ def run(ask: Ask, attempt: Attempt) -> int:
     """Predict files, and return the exit code. An error is printed."""
     collect_garbage_rarely()
     keep_freed_memory()
+    take_turns_often()
     try:
         failed = run_of(ask).execute(attempt, resume=ask.resume)
     except BatchlineError as error:

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from batchline.constants import FILE_BLOCK_BYTES, FILE_BLOCK_ROWS, RECORD_MAX_BYTES
+from batchline.constants import (
+    FILE_BLOCK_BYTES,
+    FILE_BLOCK_MIN_BYTES,
+    FILE_BLOCK_ROWS,
+    FILE_MIN_BLOCKS,
+    RECORD_MAX_BYTES,
+)
 from batchline.files.records import Positions, line_ends
 from batchline.files.texts import Text
 
@@ -33,14 +39,23 @@ class Piece:
     broken: str = ""
 
 
-def pieces(text: Text, start: int, ends_of: EndsOf) -> Iterator[Piece]:
+def block_bytes(size: int | None) -> int:
+    """Return how much of a file of this size is parsed at a time. None: the size is not known."""
+    if size is None:
+        return FILE_BLOCK_BYTES
+    return max(FILE_BLOCK_MIN_BYTES, min(FILE_BLOCK_BYTES, size // FILE_MIN_BLOCKS))
+
+
+def pieces(
+    text: Text, start: int, ends_of: EndsOf, block: int = FILE_BLOCK_BYTES
+) -> Iterator[Piece]:
     """Cut the rest of a text, which begins at the position `start`.
 
-    A piece has about `FILE_BLOCK_BYTES`, or one longer record, and at most `FILE_BLOCK_ROWS`.
+    A piece has about `block` bytes, or one longer record, and at most `FILE_BLOCK_ROWS`.
     """
     left = b""
     while True:
-        more = text.read(max(FILE_BLOCK_BYTES, len(left)))
+        more = text.read(max(block, len(left)))
         if not more:
             break
         left = left + more if left else more

@@ -16,7 +16,7 @@ from batchline.files.blocks import Block, Kept, RowError, Trouble
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location
 from batchline.files.options import ReadOptions
-from batchline.files.pieces import TOO_LARGE, EndsOf, pieces
+from batchline.files.pieces import TOO_LARGE, EndsOf, block_bytes, pieces
 from batchline.files.records import Positions, count_lines, line_breaks
 from batchline.files.texts import Text
 
@@ -154,7 +154,7 @@ class TextPart:
 def parts_of(file: TextFile, text: Text, start: int, line: int) -> Iterator[TextPart]:
     """Cut a text into parts. It was read up to `start`, where the line number `line` begins."""
     row = 1
-    for piece in pieces(text, start, file.ends_of):
+    for piece in pieces(text, start, file.ends_of, block_bytes(file.location.size)):
         records = file.records(piece.data, piece.ends)
         rows = len(records)
         yield TextPart(
