@@ -273,6 +273,15 @@ def test_a_collector_that_is_away_costs_neither_requests_nor_lines(tmp_path: Pat
     assert len(levels) == len(set(levels))
 
 
+def test_a_service_without_the_package_says_so_and_works(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'batchline.db'}"
+    migrate(url)
+    with Service(url, "api", OTEL_TRACES_EXPORTER="nowhere") as api:
+        assert api.register(IRIS) == 1
+        assert "no traces" in api.output
+        assert "pip install 'batchline[otel]'" in api.output
+
+
 def test_without_the_variables_nothing_of_it_is_imported() -> None:
     code = (
         "import sys, batchline.cli.run, batchline.task.job as job; {}"

@@ -60,6 +60,16 @@ def test_an_error_of_any_kind_is_logged_and_the_next_run_follows(
     assert first["retry_in_seconds"] >= 0
 
 
+def test_the_process_for_suspects_leaves_it_to_the_worker_to_log_an_outage(
+    database: Database,
+) -> None:
+    job = make_job(database)
+    execute(database, "DROP TABLE claims")
+    with capture_logs() as logs:
+        Worker(job, threads=1).run_suspects()
+    assert logs == []
+
+
 def test_job_once_gives_up_after_some_runs_that_fail(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,12 +129,14 @@ class Worker:
     def run_suspects(self) -> Outcome:
         """Predict the suspect items until there are none, and nothing else.
 
-        Raises:
-            DatabaseUnavailable: the database is unavailable.
+        Return in an outage, too: the worker process logs it, and calls for suspects again after it.
         """
         with self._kept_alive():
             self._heart.run_begins()
-            return Run(self._job, 1, self._counted(self._on_batch)).execute_suspects()
+            try:
+                return Run(self._job, 1, self._counted(self._on_batch)).execute_suspects()
+            except Unavailable:
+                return Outcome()
 
     def _run(self, on_batch: OnBatch, look_again: float) -> None:
         self._heart.run_begins()
