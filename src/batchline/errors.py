@@ -86,6 +86,13 @@ class ForeignTables(ConfigurationError):
     """
 
 
+class TablesMissing(ConfigurationError):
+    """The database lacks tables that a migration created.
+
+    Restore a backup into an empty database.
+    """
+
+
 class ItemNotFound(BatchlineError):
     """No item has this id.
 

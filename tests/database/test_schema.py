@@ -31,6 +31,7 @@ from batchline.errors import (
     DatabaseUnavailable,
     ForeignTables,
     SchemaNewer,
+    TablesMissing,
 )
 from batchline.ml.inputs import Input
 from batchline.ml.signature import Signature
@@ -55,6 +56,28 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     with database.read() as connection:
         assert items.get(connection, 1) is not None
         schema.check(connection)
+
+
+def test_a_view_that_a_restore_has_lost_is_found_and_created_again(
+    database: Database, database_url: str
+) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP VIEW results")
+    found = run_here("check", DATABASE_URL=database_url)
+    assert found.returncode == 1
+    assert "the database lacks the view results\n  hint: run `batchline db upgrade`" in found.stdout
+    migrations.upgrade(database)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM results").all() == []
+
+
+@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
+def test_tables_that_a_restore_has_lost_are_named(database: Database) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE runs")
+    with pytest.raises(TablesMissing, match="created before: runs") as caught:
+        migrations.upgrade(database)
+    assert caught.value.hint == "restore the backup again, into an empty database"
 
 
 def test_a_migration_that_was_cut_short_is_finished_by_the_next(database: Database) -> None:

@@ -32,7 +32,7 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
     from batchline.constants import COMMAND_STATEMENT_TIMEOUT, DEFAULT_MODEL
     from batchline.db.cruds import schema
     from batchline.db.dialects.server_settings import check_settings
-    from batchline.db.rehearsal import check_schema, rehearse
+    from batchline.db.rehearsal import check_schema, check_view, rehearse
     from batchline.errors import BatchlineError
     from batchline.registry.version import read_versions
 
@@ -41,8 +41,9 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
         with closing(connect(settings, timeout=COMMAND_STATEMENT_TIMEOUT)) as database:
             check_schema(database)
             yield f"database: {database.url}"
-            yield from _found(database, schema.check_sequences)
-            yield from _found(database, check_settings)
+            yield from _problem(_read, database, schema.check_sequences)
+            yield from _problem(_read, database, check_settings)
+            yield from _problem(check_view, database)
             yield _tried("storing: a registration, a claim and a result", rehearse, database)
             yield _tried("access to the API", check_keys, settings, database)
             unreadable: list[BatchlineError] = []
@@ -59,15 +60,17 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
         yield _tried(f"model file: {settings.model_filepath}", _examine_file, settings)
 
 
-def _found(database: "Database", check: Callable[..., object]) -> "Iterator[BatchlineError]":
-    """Return the error that a check of the database raises, if it raises one."""
+def _problem(check: Callable[..., object], *arguments: object) -> "Iterator[BatchlineError]":
+    """Return the error that a check raises, if it raises one."""
     from batchline.errors import BatchlineError
 
-    try:
-        with database.read() as connection:
-            check(connection)
-    except BatchlineError as error:
-        yield error
+    if isinstance(found := _tried("", check, *arguments), BatchlineError):
+        yield found
+
+
+def _read(database: "Database", check: Callable[..., object]) -> None:
+    with database.read() as connection:
+        check(connection)
 
 
 def _tried(part: str, check: Callable[..., object], *arguments: object) -> "str | BatchlineError":

@@ -53,6 +53,23 @@ def check_schema(database: Database) -> None:
         raise
 
 
+def check_view(database: Database) -> None:
+    """Check that the view exists. This user need not be allowed to read it.
+
+    Raises:
+        SchemaOutdated: it is gone, as after a restore that stopped.
+    """
+    try:
+        with database.read() as connection:
+            schema.check_view(connection)
+    except SchemaOutdated as error:
+        hint = "run `batchline db upgrade`"
+        raise SchemaOutdated("the database lacks the view results", hint=hint) from error
+    except DatabaseUnavailable as error:
+        if not is_denied(error.__cause__):
+            raise
+
+
 def rehearse(database: Database) -> None:
     """Write what a registration, a claim and a result write, roll it back, and commit one row.
 

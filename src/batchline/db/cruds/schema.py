@@ -8,14 +8,20 @@ on that schema. So code and schema need not change at the same moment.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Inspector, insert, inspect, select, text
+from sqlalchemy import Connection, Inspector, false, insert, inspect, select, text
 
 from batchline.constants import SCHEMA_REVISION
 from batchline.db.cruds import high_ids
 from batchline.db.dialects import schemas, sequences
 from batchline.db.dialects.connections import without_secrets
 from batchline.db.models import metadata, migrations, results
-from batchline.errors import ForeignTables, SchemaNewer, SchemaOutdated, SequenceBehind
+from batchline.errors import (
+    ForeignTables,
+    SchemaNewer,
+    SchemaOutdated,
+    SequenceBehind,
+    TablesMissing,
+)
 
 VERSION_TABLE = "batchline_version"
 OLDER_VERSION_TABLE = "alembic_version"
@@ -197,6 +203,29 @@ def check_before_migrating(connection: Connection, state: SchemaState) -> None:
             f"the database has tables or views that Batchline did not create: {', '.join(foreign)}",
             hint="use a database or a schema of its own for Batchline",
         )
+
+
+def check_tables(state: SchemaState) -> None:
+    """Check that the database has all tables of the newest migration.
+
+    Raises:
+        TablesMissing: some are gone, as after a restore that stopped.
+    """
+    missing = sorted(metadata.tables.keys() - state.tables.keys())
+    if missing:
+        raise TablesMissing(
+            f"the database lacks tables that were created before: {', '.join(missing)}",
+            hint="restore the backup again, into an empty database",
+        )
+
+
+def check_view(connection: Connection) -> None:
+    """Check that the view exists.
+
+    Raises:
+        SchemaOutdated: it does not.
+    """
+    connection.execute(select(results.c.id).where(false()))
 
 
 def adopt_older_version(connection: Connection, state: SchemaState) -> None:

@@ -221,6 +221,9 @@ HINTS = {
     "unable to open database file": "create the folder of the SQLite file and make it writable",
     "permission denied to set parameter|parameter .* cannot be changed": "correct the options "
     "after the ? in DATABASE_URL",
+    "must be owner of": "use the user that owns the tables. If options of the URL set the role, "
+    "run ALTER ROLE USER SET role = OWNER instead, which index builds need",
+    "statement pooling mode": "set pool_mode = transaction in the settings of PgBouncer",
     "permission denied for schema": "use the user that may create tables in this schema, or run "
     "GRANT CREATE, USAGE ON SCHEMA as an administrator",
     "command denied|permission denied for (table|sequence)": "run `batchline check`",

@@ -21,7 +21,8 @@ MIXED = text(
 HIDDEN = text(
     "SELECT quote_ident(nspname), has_schema_privilege(space.oid, 'USAGE'),"
     " quote_ident(current_user) FROM pg_class JOIN pg_namespace space"
-    " ON space.oid = relnamespace WHERE relname = :table AND relkind = 'r' ORDER BY 1"
+    " ON space.oid = relnamespace WHERE relname = :table AND relkind = 'r'"
+    " AND to_regclass(:table) IS NULL ORDER BY 1"
 )
 
 

@@ -16,8 +16,8 @@ from batchline.db.dialects import schemas, sequences
 from batchline.db.dialects.errors import is_lock_timeout
 from batchline.db.dialects.locks import migration_lock, wait_briefly
 from batchline.db.dialects.server_settings import check_settings
-from batchline.db.migrations import indexes, user_objects
-from batchline.db.models import metadata
+from batchline.db.migrations import indexes, results_view, user_objects
+from batchline.db.models import metadata, results
 from batchline.errors import BatchlineError
 
 log = structlog.get_logger(__name__)
@@ -36,6 +36,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
         ConfigurationError: a view or trigger of the user blocks the migration, or a setting of the
             server does.
         SchemaNewer: a newer Batchline has migrated this database. Nothing was changed.
+        TablesMissing: tables that an earlier migration created are gone.
         DatabaseUnavailable: the database does not respond, or another migration is running.
     """
     with closing(database.without_time_limit()) as unlimited:
@@ -49,6 +50,7 @@ def migrate(database: Database, revision: str = "head") -> None:
         time.sleep(TABLE_LOCK_INTERVAL)
     if revision == "head":
         with _locked(database) as holder:
+            _complete(holder)
             indexes.complete(holder)
             schema.record_migration(holder)
             claim_lock.restore(holder)
@@ -56,6 +58,14 @@ def migrate(database: Database, revision: str = "head") -> None:
             moved = [asdict(each) for each in high_ids.replace(holder)]
             if moved:
                 log.warning("rows have lower ids now", rows=len(moved), first=moved[:LOGGED_IDS])
+
+
+def _complete(connection: Connection) -> None:
+    """Create the view again if it was lost, as in a restore that stopped at it."""
+    state = schema.read_state(connection)
+    schema.check_tables(state)
+    if results.name not in state.views:
+        results_view.create(connection)
 
 
 def _migrate_tables(database: Database, revision: str, *, is_last_try: bool) -> bool:
