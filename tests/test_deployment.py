@@ -342,6 +342,15 @@ def test_keda_asks_the_database_of_the_config_map() -> None:
 # Prometheus
 
 
+def test_the_guide_s_command_makes_a_rule_of_the_prometheus_operator_of_the_alerts() -> None:
+    guide = (ROOT / "docs" / "howto" / "kubernetes.md").read_text()
+    [command] = re.findall(r"^    (\(printf .*?\)) \| kubectl apply -f -$", guide, re.M | re.S)
+    made = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, check=True).stdout
+    rule = yaml.safe_load(made)
+    assert (rule["kind"], rule["metadata"]) == ("PrometheusRule", {"name": "batchline"})
+    assert rule["spec"] == yaml.safe_load((PROMETHEUS / "alerts.yaml").read_text())
+
+
 def test_prometheus_next_to_compose_finds_the_api_and_the_jobs(tmp_path: Path) -> None:
     override, config = map(yaml.safe_load, _blocks_of_the_compose_guide()[1:])
     [added] = override["services"].values()
