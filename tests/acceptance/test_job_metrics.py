@@ -1,7 +1,10 @@
 """Prometheus reads the metrics of a job, whatever happens to its processes."""
 
 import os
+import shutil
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,11 +12,18 @@ import pytest
 from batchline import metrics
 from batchline.api_keys import Role
 from devservers.server import free_port
-from tests.acceptance.test_metrics import Samples, insert, parsed, read, without_late
+from tests.acceptance.test_metrics import (
+    Samples,
+    assert_promtool_accepts,
+    insert,
+    parsed,
+    read,
+    without_late,
+)
 from tests.api import add_key, bearer
 from tests.api_here import ApiHere
 from tests.conftest import Servers
-from tests.service import IRIS, Command, children_of, migrate, wait_for
+from tests.service import IRIS, Command, children_of, migrate, run, wait_for
 
 SUCCEEDED = ("batchline_items_total", "default", "succeeded")
 CONTRACT = {
@@ -38,7 +48,7 @@ class JobWithMetrics(Command):
     """`batchline job` with a port for metrics, and a client for it."""
 
     def __init__(self, url: str, **settings: str) -> None:
-        port = free_port()
+        self.port = port = free_port()
         self.http = httpx.Client(
             base_url=f"http://127.0.0.1:{port}",
             timeout=30,
@@ -79,11 +89,49 @@ def test_all_metrics_have_the_promised_names() -> None:
     assert {each.name for each in found} == CONTRACT
 
 
+@pytest.fixture(scope="module")
+def idle(iris_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobWithMetrics]:
+    """A job that listens, and has nothing to do."""
+    folder = tmp_path_factory.mktemp("idle")
+    with JobWithMetrics(f"sqlite:///{shutil.copy(iris_template, folder)}") as job:
+        wait_for(job.is_listening, "the port")
+        yield job
+
+
+def test_what_a_job_may_count_later_is_0_before(idle: JobWithMetrics) -> None:
+    found = idle.wait_for(SUCCEEDED, 0)
+    assert found["batchline_items_total", "default", "failed"] == 0
+    assert found["batchline_rows_predicted_total", "default"] == 0
+    assert found["batchline_failures_total", "model_error"] == 0
+
+
+def test_the_port_of_a_job_has_the_metrics_and_nothing_else(idle: JobWithMetrics) -> None:
+    for method, path in (("POST", "/predict"), ("GET", "/items"), ("GET", "/docs")):
+        assert idle.http.request(method, path).status_code == 404
+    assert idle.http.get("/metrics", headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_a_port_that_is_taken_ends_a_job_with_a_hint(idle: JobWithMetrics, iris_url: str) -> None:
+    done = run("job", DATABASE_URL=iris_url, METRICS_PORT=str(idle.port))
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1, port {idle.port}" in done.stderr
+    assert "choose another port: METRICS_PORT=" in done.stderr
+
+
+def test_job_once_does_not_listen(idle: JobWithMetrics, iris_url: str) -> None:
+    """It is too short for Prometheus, and two of them may run at once."""
+    done = run("job", "--once", DATABASE_URL=iris_url, METRICS_PORT=str(idle.port))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_job_counts_what_it_stores(iris_url: str) -> None:
     insert(iris_url, "default", "default", "default", "nobody-has-this")
-    with JobWithMetrics(iris_url) as job:
+    with JobWithMetrics(iris_url) as job, httpx.Client(base_url=job.http.base_url) as keeping:
         job.wait_for(("batchline_failures_total", "unknown_model"), 1)
-        found = read(job.http)
+        found = read(keeping)
+        assert_promtool_accepts(keeping.get("/metrics"))
+        job.send(signal.SIGTERM)
+        assert job.wait() == 0  # although a client keeps its connection
     assert found[SUCCEEDED] == found["batchline_rows_predicted_total", "default"] == 3
     assert found["batchline_items_total", metrics.UNKNOWN_MODEL, "failed"] == 1
     assert "nobody-has-this" not in str(found)
@@ -133,71 +181,21 @@ def test_a_job_tells_its_counts_while_its_database_is_down(servers: Servers) -> 
     server.drop_database(url)
 
 
-def test_a_job_that_other_machines_can_reach_asks_prometheus_for_a_key(iris_url: str) -> None:
+def test_a_job_that_other_machines_can_reach_asks_all_but_probes_for_a_key(iris_url: str) -> None:
     with JobWithMetrics(iris_url, HOST="0.0.0.0") as job:
         wait_for(job.is_listening, "the port")
         assert job.http.get("/metrics").status_code == 401
+        probe = job.http.get("/health/live", headers={"Host": "10.1.2.3:8001"})
+        assert (probe.status_code, probe.json()) == (200, {"status": "ok"})
         key = add_key(iris_url, Role.READ)
         wait_for(lambda: job.http.get("/metrics", headers=bearer(key)).is_success, "the key")
         assert job.http.get("/metrics").status_code == 401
-
-
-def test_the_port_of_a_job_has_the_metrics_and_nothing_else(iris_url: str) -> None:
-    with JobWithMetrics(iris_url) as job:
-        wait_for(job.is_listening, "the port")
-        for method, path in (("POST", "/predict"), ("GET", "/items"), ("GET", "/docs")):
-            assert job.http.request(method, path).status_code == 404
-        assert job.http.get("/metrics", headers={"Host": "evil.example"}).status_code == 421
-
-
-def test_a_job_stops_as_well_with_a_client_that_keeps_its_connection(iris_url: str) -> None:
-    with JobWithMetrics(iris_url) as job:
-        wait_for(job.is_listening, "the port")
-        wait_for(lambda: job.scrape()["batchline_jobs_alive",] == 1, "the heartbeat")
-        with httpx.Client(base_url=job.http.base_url) as keeping:
-            assert keeping.get("/metrics").is_success
-            job.send(signal.SIGTERM)
-            assert job.wait() == 0
-
-
-def test_a_port_that_is_taken_ends_the_job_with_a_hint(iris_url: str) -> None:
-    with JobWithMetrics(iris_url) as job:
-        wait_for(job.is_listening, "the port")
-        port = str(job.http.base_url.port)
-        with Command("job", DATABASE_URL=iris_url, METRICS_PORT=port) as other:
-            assert other.wait() == 1
-            assert f"cannot listen on 127.0.0.1, port {port}" in other.output
-            assert "choose another port: METRICS_PORT=" in other.output
 
 
 def test_a_job_without_the_setting_does_not_listen(iris_url: str) -> None:
     with Command("job", DATABASE_URL=iris_url) as job:
         wait_for(lambda: "starting" in job.output, "the start")
         assert len(children_of(job.process.pid)) == 1
-
-
-def test_a_job_once_needs_no_port_since_it_is_too_short(iris_url: str) -> None:
-    insert(iris_url, "default")
-    with JobWithMetrics(iris_url) as job:
-        wait_for(job.is_listening, "the port")
-        port = str(job.http.base_url.port)
-        with Command("job", "--once", DATABASE_URL=iris_url, METRICS_PORT=port) as once:
-            assert once.wait() == 0, once.output
-
-
-def test_what_a_job_may_count_later_is_0_before(iris_url: str) -> None:
-    with JobWithMetrics(iris_url) as job:
-        found = job.wait_for(SUCCEEDED, 0)
-    assert found["batchline_items_total", "default", "failed"] == 0
-    assert found["batchline_rows_predicted_total", "default"] == 0
-    assert found["batchline_failures_total", "model_error"] == 0
-
-
-def test_a_probe_needs_no_key(iris_url: str) -> None:
-    with JobWithMetrics(iris_url, HOST="0.0.0.0") as job:
-        wait_for(job.is_listening, "the port")
-        response = job.http.get("/health/live", headers={"Host": "10.1.2.3:8001"})
-        assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
 class ImpatientJob(JobWithMetrics):

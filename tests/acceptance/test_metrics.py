@@ -1,6 +1,7 @@
 """Prometheus reads what each process counts, and how the service is doing."""
 
 import sqlite3
+import subprocess
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -12,6 +13,7 @@ from prometheus_client.openmetrics import parser as strict
 from batchline import __version__, metrics
 from batchline.api_keys import Role
 from batchline.metrics import own
+from devservers.prometheus import find_promtool
 from tests.acceptance.test_hung_database import let_in, server
 from tests.api import Client, add_key, api, bearer
 from tests.api_here import ApiHere
@@ -44,6 +46,12 @@ def read(client: Client | httpx.Client, **headers: str) -> Samples:
     return found
 
 
+def assert_promtool_accepts(response: httpx.Response) -> None:
+    command = [find_promtool(), "check", "metrics"]
+    done = subprocess.run(command, input=response.content, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def more(before: Samples, after: Samples) -> Samples:
     """The samples that have grown, with their growth."""
     grown = {key: value - before.get(key, 0) for key, value in after.items()}
@@ -65,6 +73,7 @@ def test_the_api_counts_registrations_and_rejections(iris_url: str) -> None:
         service.http.post("/predict", json={"data": [IRIS], "model": "nobody-has-this"})
         service.http.post("/items", content=b'{"data": [[1, 2, 3, 4]]}\n{"data": 1}\n{"data": 2}\n')
         grown = more(before, read(service.http))
+        assert_promtool_accepts(service.http.get("/metrics"))
     assert grown["batchline_registration_seconds_count",] == 3
     assert grown["batchline_registration_seconds_bucket", "60.0"] == 3
     assert 0 < grown["batchline_registration_seconds_sum",] < 60
