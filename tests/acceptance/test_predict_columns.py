@@ -1,6 +1,8 @@
 """`batchline predict`: which columns are read and written, and what their values are."""
 
 import json
+import subprocess
+import sys
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +14,7 @@ from pyarrow import parquet
 
 from tests import models
 from tests.acceptance.test_predict import IRIS, predict, predict_here
+from tests.service import environment
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -253,18 +256,54 @@ def test_columns_of_parquet_are_kept_with_all_their_digits(tmp_path: Path) -> No
     assert parquet.read_table(tmp_path / "out.parquet").drop(["sum"]).equals(table)
 
 
-def test_an_output_that_replaces_its_input_loses_no_column(tmp_path: Path) -> None:
+def test_an_output_that_is_its_own_input_is_refused(tmp_path: Path) -> None:
     model = models.adding(tmp_path / "adding.onnx", "a", "b")
     source = write(tmp_path / "in.csv", [{"id": 7, "a": 1, "b": 2}])
+    other = write(tmp_path / "other.csv", [{"id": 8, "a": 1, "b": 2}])
     before = source.read_text()
-    link = tmp_path / "link.csv"
-    link.symlink_to(source)
-    for target in (source, link):
-        some = "-o", target, "--model", model, "--keep", "id"
-        for words in (some, (*some, "--check")):
-            said = predict_here(source, *words, status=1).stderr
-            assert f"{target} is also the input, which would lose the columns a, b" in said
-            assert "hint: write another file, or leave out --keep" in said
+    symlink, link = tmp_path / "symlink.csv", tmp_path / "link.csv"
+    symlink.symlink_to(source)
+    link.hardlink_to(source)
+    for target in (source, symlink, link, f"{tmp_path}/./in.csv"):
+        words = (other, source, "-o", target, "--model", model)
+        for more in ((), ("--check",), ("--keep", "id")):
+            said = predict_here(*words, *more, status=1).stderr
+            assert f"error: the output {target} is the input {source}\n" in said
+            assert "hint: write another file, and rename it" in said
+    assert source.read_text() == before
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "adding.onnx", "in.csv", "other.csv", "symlink.csv", "link.csv"
+    }  # fmt: skip
+
+
+def test_an_output_folder_that_contains_an_input_is_refused(tmp_path: Path) -> None:
+    model = models.adding(tmp_path / "adding.onnx", "a", "b")
+    (tmp_path / "rows" / "day").mkdir(parents=True)
+    source = write(tmp_path / "rows" / "day" / "in.csv", [{"id": 7, "a": 1, "b": 2}])
+    (tmp_path / "link").symlink_to(tmp_path / "rows")
+    for target in ("rows", "rows/", "link/", "rows/day/"):
+        folder = f"{tmp_path}/{target}"
+        for words in ((), ("--resume",)):
+            said = predict_here(source, "-o", folder, "--model", model, *words, status=1).stderr
+            assert f"error: the output folder {folder} contains the input {source}\n" in said
+            assert "hint: give a folder of its own" in said
+    assert [each.name for each in (tmp_path / "rows").iterdir()] == ["day"]
+    assert [each.name for each in (tmp_path / "rows" / "day").iterdir()] == ["in.csv"]
+
+
+def test_standard_streams_that_are_the_other_file_are_refused(tmp_path: Path) -> None:
+    model = models.adding(tmp_path / "adding.onnx", "a", "b")
+    source = write(tmp_path / "in.csv", [{"id": 7, "a": 1, "b": 2}])
+    command = [sys.executable, "-m", "batchline", "predict", "--model", str(model)]
+    before = source.read_text()
+    with source.open() as rows, source.open("a") as grown:
+        for words, streams in (
+            (["-", "--input-format", "csv", "-o", str(source)], {"stdin": rows}),
+            ([str(source), "-o", "-"], {"stdout": grown}),
+        ):
+            done = subprocess.run(
+                [*command, *words], **streams, stderr=subprocess.PIPE, env=environment(), text=True
+            )
+            assert done.returncode == 1
+            assert " is the input " in done.stderr
             assert source.read_text() == before
-    predict_here(source, "-o", source, "--model", model)
-    assert source.read_text().startswith("id,a,b,")

@@ -16,7 +16,7 @@ from pyarrow import csv
 import batchline
 from batchline.constants import FILE_BLOCK_ROWS, IRIS_LABELS, IRIS_MODEL
 from batchline.errors import ConfigurationError
-from batchline.file_errors import InvalidColumns, TooManyErrors
+from batchline.file_errors import InvalidColumns, NotWritten, TooManyErrors
 from batchline.scoring.python_words import python_words
 from tests import models
 
@@ -272,6 +272,8 @@ def test_nothing_is_written_if_too_many_rows_have_errors(
         batchline.predict_file(source, target, model=iris, max_errors=0)
     assert raised.value.hint == "correct the rows, or raise max_errors"
     assert not target.exists()
+    with pytest.raises(NotWritten, match="is the input"):
+        batchline.predict_file(source, source, model=iris)
     with pytest.raises(TypeError, match="takes no labels"):
         batchline.predict_file(source, target, model=iris, labels=CLASSES)
 

@@ -14,7 +14,7 @@ from batchline.cli.predict_streams import why_once
 from batchline.files import STANDARD_STREAM, encoder_of, open_source
 from batchline.files.columns import SHOWN
 from batchline.files.options import WriteOptions, is_folder
-from batchline.files.outputs import check_loses_nothing, check_place
+from batchline.files.outputs import check_is_no_input, check_place
 from batchline.files.sink import Encoder, check_columns
 from batchline.files.source import Source
 from batchline.scoring.continued import facts_of, open_output
@@ -40,7 +40,7 @@ class FileRun(Run):
         with open_source(self.sources, self.reading) as source:
             kept = source.check(kinds, self.keep)
             path = self.output or STANDARD_STREAM
-            self._check_replaced(source, kept.names)
+            self._check_output(source)
             format_ = self._write_options(source).format_of(path)
             check_columns(path, kept, self.added.schema, format_)
             check_place(path)
@@ -61,7 +61,7 @@ class FileRun(Run):
         with open_source(self.sources, self.reading) as source, self._earlier() as before:
             kept = source.check(kinds, self.keep)
             if not again:
-                self._check_replaced(source, kept.names)
+                self._check_output(source)
                 list_ignored(source, list(kinds), self.keep)
             options = self._write_options(before or source)
             facts = facts_of(self.model, self.added, kept, self.reading, options)
@@ -89,11 +89,9 @@ class FileRun(Run):
         show_summary(summary, self.output, as_json=self.as_json)
         return summary.failed
 
-    def _check_replaced(self, source: Source, kept: list[str]) -> None:
-        if self.output is not None and self.only_errors is None:
-            columns = dict.fromkeys(name for file in source.files for name in file.columns)
-            lost = [name for name in columns if name not in kept]
-            check_loses_nothing(self.output, [each.location.path for each in source.files], lost)
+    def _check_output(self, source: Source) -> None:
+        if self.output is not None:
+            check_is_no_input(self.output, [each.location.path for each in source.files])
 
     @contextmanager
     def _engine(

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from batchline.file_errors import NotWritten
-from batchline.files.columns import SHOWN
 from batchline.files.locations import filesystem_of, is_url
-from batchline.files.options import STANDARD_STREAM, is_folder, output_name
+from batchline.files.options import STANDARD_STREAM, input_name, is_folder, output_name
 
 WRITE_BYTES = 1024 * 1024
 WORK_FOLDER = ".batchline"
 """The ending of the name of a work folder, and its name in an output folder."""
+STDIN, STDOUT = 0, 1
+"""File descriptors."""
 UNFINISHED = "rows"
 """The name of the unfinished file in its work folder."""
 
@@ -114,23 +115,42 @@ def check_place(path: str) -> None:
         raise not_written(path, OSError(EACCES, os.strerror(EACCES)))
 
 
-def check_loses_nothing(path: str, inputs: Sequence[str], lost: Sequence[str]) -> None:
-    """Check that an output which replaces one of its inputs keeps all columns.
-
-    Args:
-        lost: columns of the inputs that the output will not have.
+def check_is_no_input(path: str, inputs: Sequence[str]) -> None:
+    """Check that an output is none of its inputs under another name, and does not contain one.
 
     Raises:
-        NotWritten: it would remove these columns from a file of the user.
+        NotWritten: it would replace a file of the user that is no output.
     """
-    if not lost or path == STANDARD_STREAM or is_url(path):
-        return
-    real = os.path.realpath(path)
-    if any(os.path.realpath(each) == real for each in inputs):
-        raise NotWritten(
-            f"{path} is also the input, which would lose the columns {', '.join(lost[:SHOWN])}",
-            hint="write another file, or leave out --keep",
-        )
+    for each in inputs:
+        if is_folder(path) and _contains(path, each):
+            raise NotWritten(
+                f"the output folder {output_name(path)} contains the input {input_name(each)}",
+                hint="give a folder of its own",
+            )
+        if path == each != STANDARD_STREAM or _are_one_file(path, each):
+            raise NotWritten(
+                f"the output {output_name(path)} is the input {input_name(each)}",
+                hint="write another file, and rename it once it is complete",
+            )
+
+
+def _contains(folder: str, path: str) -> bool:
+    if is_url(folder) or is_url(path):
+        return path.startswith(folder.rstrip("/") + "/")
+    return (
+        path != STANDARD_STREAM
+        and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+    )
+
+
+def _are_one_file(output: str, given: str) -> bool:
+    """Whether two names lead to one file, by a link or as a standard stream."""
+    try:
+        there = os.fstat(STDOUT) if output == STANDARD_STREAM else Path(output).stat()
+        here = os.fstat(STDIN) if given == STANDARD_STREAM else Path(given).stat()
+    except (OSError, ValueError):
+        return False  # there is no such file yet, or it is a URL
+    return stat.S_ISREG(there.st_mode) and os.path.samestat(there, here)
 
 
 class StraightOutput:

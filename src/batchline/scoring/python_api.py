@@ -14,6 +14,7 @@ from batchline.errors import BatchlineError, ConfigurationError
 from batchline.file_errors import TooManyErrors
 from batchline.files import open_sink, open_source
 from batchline.files.options import Format, ReadOptions, WriteOptions
+from batchline.files.outputs import check_is_no_input
 from batchline.machine import cores
 from batchline.ml.background import try_in_time
 from batchline.ml.examination.report import Choices
@@ -169,6 +170,7 @@ class Model:
         given = [sources] if isinstance(sources, str | Path) else sources
         scorer, limit = self._scorer(options), _limit(options)
         with open_source([str(each) for each in given], read or ReadOptions()) as source:
+            check_is_no_input(str(output), [each.location.path for each in source.files])
             kept = source.check(scorer.kinds, keep)
             write = write or source.write_options(str(output))
             with open_sink(str(output), kept, scorer.added.schema, write) as sink:
