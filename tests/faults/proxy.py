@@ -25,6 +25,7 @@ class Fault:
     chance: float
     times: float
     silent: bool = False
+    passes: threading.Event | None = None
     struck: int = 0
 
     def strikes(self, sent: bytes, known: int, dice: random.Random) -> bool:
@@ -92,6 +93,11 @@ class Proxy:
         """Swallow the pattern and all that follows, and leave the connection open."""
         return self._add(Fault(re.compile(pattern, re.DOTALL), False, 1.0, 1, silent=True))
 
+    def hold_at(self, pattern: bytes) -> Fault:
+        """Keep the pattern, for once, until `passes` is set. Other connections go on."""
+        found = Fault(re.compile(pattern, re.DOTALL), False, 1.0, 1, passes=threading.Event())
+        return self._add(found)
+
     def heal(self) -> None:
         """Pass everything from now on."""
         with self._lock:
@@ -158,6 +164,9 @@ class _Session:
             if fault and fault.silent:
                 self.is_silent = True
                 continue
+            if fault and fault.passes is not None:
+                fault.passes.wait()
+                fault = None
             if fault and not fault.lose_reply:
                 self._server.sendall(data[: len(data) // 2])
                 return

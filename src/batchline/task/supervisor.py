@@ -217,6 +217,7 @@ class Supervisor:
     name: str = field(default_factory=process_name)
     _posts: dict[Role, Post] = field(default_factory=dict)
     _signal: int | None = None
+    _signalled: float = 0.0
     _status: int | None = None
 
     def run(self, work: Callable[[Assignment], None]) -> int:
@@ -233,6 +234,8 @@ class Supervisor:
                     work(self._assigned(post))
                     sys.exit()
             self._wait()
+            if self._signal is not None and time.monotonic() - self._signalled > PATIENCE:
+                _send(self._running(), signal.SIGKILL)  # the database does not respond, perhaps
             for post in self._posts.values():
                 code = post.ended()
                 if code is not None:
@@ -340,6 +343,7 @@ class Supervisor:
 
     def _on_signal(self, number: int, frame: object) -> None:
         is_second, self._signal = self._signal is not None, number
+        self._signalled = time.monotonic()
         _send(self._running(), signal.SIGKILL if is_second else signal.SIGTERM)
         if is_second:
             os._exit(128 + number)

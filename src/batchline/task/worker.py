@@ -165,16 +165,19 @@ class Worker:
     def _kept_alive(self) -> Iterator[None]:
         """Renew claims and report to be alive during the loop.
 
-        Exit if it does not return soon after a stop.
+        Exit if that does not end soon after a stop.
         """
-        returned = threading.Event()
+        returned, ended = threading.Event(), threading.Event()
         threads = [
             threading.Thread(target=_renew_claims, args=(self._job, returned), daemon=True),
             threading.Thread(target=self._heart.report_until, args=(returned,), daemon=True),
         ]
         for thread in threads:
             thread.start()
-        threading.Thread(target=_exit_in_time, args=(self._job, returned), daemon=True).start()
+        guard = threading.Thread(
+            target=_exit_in_time, args=(self._job, returned, ended), daemon=True
+        )
+        guard.start()
         try:
             yield
         finally:
@@ -182,6 +185,7 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._heart.stop()
+            ended.set()
 
 
 def _pause_after(attempts: int, longest: float = OUTAGE_LONGEST_PAUSE) -> float:
@@ -202,11 +206,13 @@ def _renew_claims(job: Job, returned: threading.Event) -> None:
             log.error("claims not renewed", exc_info=error)
 
 
-def _exit_in_time(job: Job, returned: threading.Event) -> None:
+def _exit_in_time(job: Job, returned: threading.Event, ended: threading.Event) -> None:
     """Release the claims and exit if a batch or the database takes too long after the stop."""
     job.stop.wait()
-    if returned.wait(DRAIN_TIMEOUT):
+    if ended.wait(DRAIN_TIMEOUT):
         return
+    if returned.is_set():  # only the database does not respond
+        os._exit(0)
     log.warning("batches not finished in time", claims=len(job.hand.active), seconds=DRAIN_TIMEOUT)
     threading.Timer(RELEASE_TIMEOUT, os._exit, (STOPPED,)).start()  # the database may not respond
     with suppress(Unavailable):
