@@ -38,6 +38,7 @@ PAGES = (
     "docs/tutorial.md",
     "docs/howto/add-a-model.md",
     "docs/howto/delete-old-items.md",
+    "docs/howto/export-from-scikit-learn.md",
     "docs/howto/predict-files.md",
     "docs/howto/predict-in-python.md",
     "docs/howto/register-a-file.md",
