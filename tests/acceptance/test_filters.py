@@ -69,6 +69,23 @@ def test_what_no_index_answers_is_rejected(api: HttpApi, query: str, code: str) 
         assert response.json()["hint"]
 
 
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/items?staus=pending", "#/query/staus: unknown parameter"),
+        ("/items?order=up", "#/query/order: expected 'asc' or 'desc'"),
+        ("/items?limit=many", "#/query/limit: expected an integer"),
+        ("/predict/id/first", "#/path/item_id: expected an integer"),
+    ],
+)
+def test_an_error_says_what_a_parameter_must_be(api: HttpApi, path: str, detail: str) -> None:
+    assert api.http.get(path).json()["detail"] == detail
+
+
+def test_a_path_that_does_not_exist_leads_to_the_documentation(api: HttpApi) -> None:
+    assert "/docs" in api.http.get("/").json()["hint"]
+
+
 def test_an_unknown_parameter_of_an_item_is_rejected(api: HttpApi) -> None:
     assert api.http.get("/predict/id/1?version=1&x=2").status_code == 422
     assert api.http.get("/predict/id/1?x=2").json()["errors"][0]["pointer"] == "#/query/x"

@@ -98,6 +98,21 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_job(url: str, tmp_pat
     database.close()
 
 
+def test_a_backfill_says_that_other_jobs_may_have_done_a_part_of_it(
+    url: str, tmp_path: Path
+) -> None:
+    command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "a.onnx")))
+    database = Database(url)
+    with database.write() as connection:
+        items.register(connection, NewItems(["[[1, 2]]"], ["pairs"]))
+    command(url, "job", "--once")
+    assert "note: " not in command(url, "backfill", "pairs")
+    with Command("job", DATABASE_URL=url):
+        wait_for(lambda: count(database, "job_processes") > 0, "a job")
+        assert "leave out the items that other jobs" in command(url, "backfill", "pairs")
+    database.close()
+
+
 def count(database: Database, table: str) -> int:
     with database.read() as connection:
         return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())

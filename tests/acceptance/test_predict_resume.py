@@ -238,6 +238,7 @@ def test_ctrl_c_says_how_to_continue_and_that_command_does(
     again = [*words(sources, target), *url, "--resume"]
     assert command == shlex.join(["batchline", "predict", *again])
     done = predict_here(*shlex.split(command)[2:], "--json", status=3)
+    assert re.search(r"an interrupted run with \d+ rows exists: continuing it", done.stderr)
     assert json.loads(done.stdout)["rows"] == ROWS
     assert target.read_bytes() == undisturbed(sources, "csv").read_bytes()
     assert names(target.parent) == {"out.csv"}
@@ -277,6 +278,8 @@ def test_a_run_that_starts_over_says_that_it_could_continue(
     given = words(sources, target)
     assert warning in predict_here(*given, status=3).stderr
     assert "interrupted run" not in predict_here(*given, status=3).stderr
+    said = predict_here(*given, "--resume", status=3).stderr
+    assert "no interrupted run exists: starting a new one" in said
 
 
 def test_two_runs_do_not_write_the_same_output(tmp_path: Path, sources: Path) -> None:

@@ -219,6 +219,15 @@ def test_a_string_is_no_list_of_names(iris: batchline.Model) -> None:
         batchline.load_model(IRIS_MODEL, columns="a,b")
 
 
+def test_the_text_for_missing_values_is_a_string_or_a_list_of_them(tmp_path: Path) -> None:
+    path = models.imputing(tmp_path / "m.onnx")
+    numbers = {name: [1.0, 2.0] for name in ("age", "income", "height")}
+    customers = pa.table(numbers | {"city": ["Oslo", None]})
+    for text in ("unknown", ["unknown"], ["city=unknown"]):
+        found = batchline.load_model(path, missing_text=text).predict(customers, keep=[])
+        assert found["town"].to_pylist() == ["Oslo", "unknown"]
+
+
 @pytest.mark.parametrize(
     ("of_the_command", "in_python"),
     [

@@ -1,7 +1,7 @@
 """The parameters of requests that read items. Unknown ones are rejected."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -55,7 +55,7 @@ class PageQuery(BaseModel):
     code: Word | None = Field(None, description="failed items with this error code")
     created_after: Time | None = None
     created_before: Time | None = None
-    order: Annotated[str, Field(pattern="^(asc|desc)$")] = "asc"
+    order: Literal["asc", "desc"] = "asc"
     limit: int = Field(100, ge=1, le=MAX_PAGE_ITEMS)
     after: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
         None, description="the `last_id` of the previous page"

@@ -1,6 +1,6 @@
 """Turn each error into an RFC 9457 problem document: Batchline's, the framework's, and bugs."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -67,7 +67,8 @@ async def _ours(request: Request, error: Exception) -> Response:
 async def _frameworks(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, "http_error")
-    response = _problem(error.status_code, str(error.detail), str(error.detail), code)
+    hint = "GET /docs describes all endpoints" if code == "not_found" else ""
+    response = _problem(error.status_code, str(error.detail), str(error.detail), code, hint=hint)
     response.headers.update(error.headers or {})
     if error.status_code == 405:
         response.headers["Allow"] = _methods(request) or response.headers["Allow"]
@@ -86,11 +87,21 @@ async def _parameters(request: Request, error: Exception) -> Response:
     """Report an invalid parameter of the path or the query, with a pointer like `#/query/limit`."""
     assert isinstance(error, RequestValidationError)
     faults = [
-        Fault("#/" + "/".join(map(str, fault["loc"])), "invalid_parameter", fault["msg"])
+        Fault("#/" + "/".join(map(str, fault["loc"])), "invalid_parameter", _reason(fault))
         for fault in error.errors()
     ]
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
     return _problem(422, "A parameter is invalid", detail, "invalid_parameter", faults=faults)
+
+
+def _reason(fault: Mapping[str, Any]) -> str:
+    """Return the sentence for an invalid parameter. The framework's are about its own types."""
+    kind = fault["type"]
+    if kind == "extra_forbidden":
+        return "unknown parameter"
+    if kind in ("literal_error", "enum"):
+        return f"expected {fault['ctx']['expected']}"
+    return "expected an integer" if kind.startswith("int_parsing") else str(fault["msg"])
 
 
 async def _hung_up(request: Request, error: Exception) -> Response:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+HELPED = "note: these numbers leave out the items that other jobs have predicted for this backfill"
+
 
 class FinishedStatus(StrEnum):
     """The statuses of items that a backfill can predict."""
@@ -69,6 +71,8 @@ def backfill(
     """
     from batchline.configurations import read_settings
     from batchline.db.backfills import NewBackfill, start
+    from batchline.db.cruds.claim_lock import database_time
+    from batchline.db.cruds.job_processes import alive
     from batchline.registry.version import check_not_removed, read_version
 
     settings = read_settings(database_url=database_url, worker_threads=worker_threads)
@@ -78,6 +82,8 @@ def backfill(
         new = NewBackfill(chosen.name, chosen.id, status.value, since, until)
         who = actor()
         backfill_id = database.transaction(lambda connection: start(connection, new, who))
+        with database.read() as connection:
+            has_helpers = bool(alive(connection, database_time(connection)))
     title = f"version {chosen.number} of {name}: "
     if backfill_id is None:
         typer.echo(title + predicted(0, 0))
@@ -90,4 +96,4 @@ def backfill(
             else:
                 run_backfill(database, settings, stop, assignment, backfill_id)
 
-    supervise(settings, work, once=True, title=title)
+    supervise(settings, work, once=True, title=title, note=HELPED if has_helpers else "")

@@ -26,6 +26,7 @@ def supervise(
     *,
     once: bool,
     title: str = "",
+    note: str = "",
     listener: socket.socket | None = None,
 ) -> None:
     """Do the work in child processes, and exit as they do.
@@ -34,6 +35,7 @@ def supervise(
         work: gets the assignment of a child, and the event that asks it to stop.
         once: whether the work ends. Then the last line says how much was done.
         title: the beginning of that line.
+        note: a line behind it.
         listener: for metrics, if anybody asks for them.
     """
     from batchline import processes
@@ -52,16 +54,18 @@ def supervise(
 
     status = supervisor.run(work_until_stopped)
     if once:
-        _report(board, status, title)
+        _report(board, status, title, note)
     raise typer.Exit(status)
 
 
-def _report(board: "Board", status: int, title: str) -> None:
+def _report(board: "Board", status: int, title: str, note: str) -> None:
     """Print how much was done, unless an error has ended it before there was anything."""
     is_error = 0 < status <= 128
     if is_error and not board.succeeded + board.failed:
         return
     typer.echo(title + predicted(board.succeeded, board.failed) + _left(board, status))
+    if note:
+        typer.echo(note, err=True)
     if board.failed:
         typer.echo("hint: run `batchline failures` to see why items failed", err=True)
 

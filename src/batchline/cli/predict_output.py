@@ -151,8 +151,9 @@ def _hint(summary: "Summary") -> str:
     if error is None:
         return ""
     name = error.column
-    option = f"--missing-text {name}=TEXT" if error.code == "not_a_text" else f"--missing {name}"
-    return (
-        f"fill in {name}, or add {option} if the model knows missing values. For a model of the "
-        "database, `models add` has this option"
-    )
+    if error.code == "not_a_text":
+        option = f"--missing-text {name}=TEXT to say what the model gets instead"
+    else:
+        option = f"--missing {name} if the model knows missing values"
+    of_database = "For a model of the database, `models add` has this option"
+    return f"fill in {name}, or add {option}. {of_database}"

@@ -76,7 +76,12 @@ def _check_resume(
             f"{what} cannot be continued, only files on this machine can. Leave --resume out",
             param_hint="--resume",
         )
-    saved = abandoned(folder) if folder and not resume else None
+    saved = abandoned(folder) if folder else None
+    if resume:
+        rows = count(saved.mark.rows, "row") if saved and saved.parts else ""
+        found = f"an interrupted run with {rows} exists" if rows else "no interrupted run exists"
+        typer.echo(f"{found}: {'continuing it' if rows else 'starting a new one'}", err=True)
+        return
     if saved and folder and folder.name == WORK_FOLDER:
         raise NotWritten(
             f"the folder {output} has the rows of a run that was interrupted",

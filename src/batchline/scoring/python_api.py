@@ -61,7 +61,7 @@ class ModelOptions(TypedDict, total=False):
         sample: a file with rows, as in POST /predict, to validate the model with.
         missing: names of the features that may be missing, or `all`.
         no_missing: names of the features that may not, or `all`.
-        missing_text: the texts that the model gets for missing values: `TEXT` or `NAME=TEXT`.
+        missing_text: the text that the model gets for missing values, or a list of `NAME=TEXT`.
         probabilities: the name of the output with the class probabilities.
         rows_axis: number or name of the batch dimension, or `none`.
         allow_non_finite: accept NaN and infinity as predictions.
@@ -75,7 +75,7 @@ class ModelOptions(TypedDict, total=False):
     sample: str | Path | None
     missing: Sequence[str]
     no_missing: Sequence[str]
-    missing_text: Sequence[str]
+    missing_text: str | Sequence[str]
     probabilities: str | None
     rows_axis: str | None
     allow_non_finite: bool
@@ -209,10 +209,7 @@ def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
         ConfigurationError: the model cannot be served.
         UnknownModel, UnknownVersion: the database has no such version.
     """
-    listed = {
-        name: options.get(name) for name in ("columns", "missing", "no_missing", "missing_text")
-    }
-    _check_names(**listed)
+    _check_names(**{name: options.get(name) for name in ("columns", "missing", "no_missing")})
     threads = options.get("threads") or cores()
     providers = options.get("execution_providers", Runtime().providers)
     runtime = Runtime(providers=providers, parallel_calls=threads)
@@ -290,6 +287,7 @@ def _check_names(**lists: object) -> None:
 def _choices(options: ModelOptions) -> Choices:
     labels = options.get("labels")
     columns = options.get("columns")
+    text = options.get("missing_text", ())
     return Choices(
         labels=None if labels is None or isinstance(labels, str | Path) else tuple(labels),
         probabilities=options.get("probabilities"),
@@ -298,7 +296,7 @@ def _choices(options: ModelOptions) -> Choices:
         features=None if columns is None else tuple(columns),
         missing=tuple(options.get("missing", ())),
         no_missing=tuple(options.get("no_missing", ())),
-        missing_text=tuple(options.get("missing_text", ())),
+        missing_text=(text,) if isinstance(text, str) else tuple(text),
     )
 
 
@@ -313,8 +311,8 @@ def _database(model: str, options: ModelOptions) -> "Database":
     url = options.get("database_url")
     if url is None:
         raise ConfigurationError(
-            f"{model} is no file, and no database is given",
-            hint="give the path of an ONNX file, or database_url",
+            f"database_url is not given for {model}",
+            hint="give database_url",
         )
     return Database(url, must_exist=True)
 
