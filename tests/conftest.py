@@ -133,7 +133,7 @@ class Servers:
         return self._running[kind]
 
     def _start(self, kind: str) -> devservers.Server:
-        with _available(kind):
+        with available(kind):
             return self._stack.enter_context(devservers.start(kind))
 
     @contextmanager
@@ -141,13 +141,14 @@ class Servers:
         """PgBouncer in front of PostgreSQL during the block."""
         postgresql = self.get("postgresql")
         with ExitStack() as stack:
-            with _available("pgbouncer"):
+            with available("pgbouncer"):
                 pooler = stack.enter_context(devservers.start_pooler(postgresql, mode, size))
             yield pooler
 
 
 @contextmanager
-def _available(kind: str) -> Iterator[None]:
+def available(kind: str) -> Iterator[None]:
+    """Skip the test if the machine does not have this program and cannot download it."""
     try:
         yield
     except devservers.ServerUnavailable as error:

@@ -12,6 +12,7 @@ import httpx
 from devservers.prometheus import find_prometheus
 from devservers.server import free_port
 from tests.acceptance.test_metrics import insert
+from tests.conftest import available
 from tests.in_process import run_here
 from tests.service import PATIENCE, Service, wait_for
 
@@ -67,8 +68,10 @@ def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
         text = text.replace(example, target)
     config.write_text(text)
     port = free_port()
+    with available("prometheus"):
+        program = find_prometheus()
     command = [
-        find_prometheus(),
+        program,
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
