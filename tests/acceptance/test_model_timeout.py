@@ -139,7 +139,7 @@ def test_a_suspects_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
             os.kill(wait_for(lambda: busy_child(job), "the call of the model"), signal.SIGKILL)
         wait_for(lambda: ask(settings, SUCCEEDED) == [(2,)], "the items")
         deaths = job.output.count("a process of the job died")
-        assert (deaths, job.output.count("role=suspects")) == (2, 1)
+        assert (deaths, job.output.count("process=suspects")) == (2, 1)
 
 
 def busy_child(job: Command) -> int | None:
