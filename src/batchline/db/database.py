@@ -266,6 +266,10 @@ def _no_free_id(error: DBAPIError) -> SequenceBehind:
     )
 
 
+def _statement_failed(error: DBAPIError) -> StatementFailed:
+    return StatementFailed(f"the database rejected a statement: {errors.said(error)}")
+
+
 @contextmanager
 def _translate_errors(url: str) -> Iterator[None]:
     """The only place where an error of a driver becomes one of ours."""
@@ -279,6 +283,8 @@ def _translate_errors(url: str) -> Iterator[None]:
     except IntegrityError as error:
         if errors.is_taken_id(error):
             raise _no_free_id(error) from error
+        if not errors.is_duplicate(error):
+            raise _statement_failed(error) from error
         raise Conflict(f"the database has such a row already: {errors.said(error)}") from error
     except DataError as error:
         raise ValueRejected(f"the database rejected a value: {errors.said(error)}") from error
@@ -292,9 +298,7 @@ def _translate_errors(url: str) -> Iterator[None]:
                 f"the database {url} has not been migrated", hint="run `batchline db upgrade`"
             ) from error
         if not errors.is_unavailable(error):
-            raise StatementFailed(
-                f"the database rejected a statement: {errors.said(error)}"
-            ) from error
+            raise _statement_failed(error) from error
         raise _unavailable(url, error) from error
 
 

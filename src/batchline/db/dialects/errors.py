@@ -38,6 +38,10 @@ MISSING_TABLES = {1146, 1356, "42P01"}
 """The codes for a missing table. 1356 is that of a view on one, on MySQL and MariaDB."""
 
 
+DUPLICATES = {1062, 1586, "23505"}
+"""The codes for a row that violates a unique key."""
+
+
 def error_code(error: DBAPIError) -> Any:
     """Return the server's code: an integer on MySQL and MariaDB, a SQLSTATE on PostgreSQL."""
     from pymysql.err import MySQLError  # slow to import, and needed only for errors
@@ -80,6 +84,11 @@ def is_taken_id(error: DBAPIError) -> bool:
     if told is None or told.table_name not in metadata.tables:
         return False
     return "(id)=" in (told.message_detail or "")
+
+
+def is_duplicate(error: DBAPIError) -> bool:
+    """Return whether a row has a unique key that another row has."""
+    return error_code(error) in DUPLICATES or "UNIQUE constraint failed" in str(error.orig)
 
 
 def is_missing_table(error: DBAPIError) -> bool:
