@@ -86,6 +86,20 @@ def test_a_boolean_label_and_one_that_is_not_known() -> None:
     assert found.results[0] == '{"flag":1,"p":{"no":0.25,"yes":0.75}}'
 
 
+@pytest.mark.parametrize("count", [2, 3, 8, 9, 40])
+def test_labels_are_those_of_the_model_whatever_the_probabilities_are(count: int) -> None:
+    random = np.random.default_rng(count)
+    classes = tuple(f"class {number}" for number in range(count))
+    rows = random.random((500, count)).astype(np.float32)
+    rows[::7, 0], rows[::11] = np.nan, 0.5
+    likely = np.nan_to_num(rows, nan=-1.0).argmax(axis=1)
+    places = np.where(random.random(500) < 0.8, likely, random.integers(0, count, 500))
+    labels = np.array([f"class {place}" for place in places.tolist()], object)
+    roles = {"labels": classes, "probabilities": "p", "label": "l"}
+    found = convert([labels, rows], ["l", "p"], True, **roles)
+    assert found.labels == labels.tolist()
+
+
 def test_a_label_that_is_no_class_fails_its_row_alone() -> None:
     roles = {"labels": CLASSES, "probabilities": "p", "label": "l"}
     found = convert([np.array(["yes", "oops"], object), PROBABILITIES], ["l", "p"], **roles)
