@@ -66,7 +66,14 @@ def described(command: Any) -> str:
     text = inspect.cleandoc(command.help or "")
     rows = [row for parameter in command.params if (row := option_row(parameter))]
     table = ["| option | |", "| --- | --- |", *rows]
-    return "\n\n".join([text, "\n".join(table)]) if rows else text
+    parts = [text, *shown_examples(command.epilog or ""), "\n".join(table) if rows else ""]
+    return "\n\n".join(filter(None, parts))
+
+
+def shown_examples(epilog: str) -> list[str]:
+    """Return the examples of a command as a block to copy."""
+    lines = epilog.split("\n\n")[1:]
+    return ["\n".join(["```sh", *lines, "```"])] if lines else []
 
 
 def option_row(parameter: Any) -> str:

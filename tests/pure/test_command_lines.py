@@ -1,5 +1,6 @@
 """What a command line shows of itself."""
 
+import shlex
 from typing import Any
 
 import pytest
@@ -12,6 +13,16 @@ from scripts.reference_pages import commands
 def test_the_terminal_and_not_the_source_wraps_a_help_text(name: str, command: Any) -> None:
     for paragraph in command.help.split("\n\n"):
         assert "\n" not in paragraph
+
+
+@pytest.mark.parametrize(("name", "command"), [each for each in commands() if each[1].epilog])
+def test_an_example_of_a_help_text_can_be_read_as_that_command(name: str, command: Any) -> None:
+    _, *examples = command.epilog.split("\n\n")
+    assert examples
+    for example in examples:
+        words = shlex.split(example)
+        assert words[: len(name.split())] == name.split()
+        command.make_context(name, words[len(name.split()) :])
 
 
 def test_the_help_of_predict_begins_with_its_required_option() -> None:

@@ -174,6 +174,8 @@ def test_faults_name_the_nearest_name_and_help() -> None:
         "expected a number, got the string '47'",
         "send numbers without quotes",
     )
+    (word,) = faults([{"age": "old", "job": "a"}], PERSON)
+    assert (word.detail, word.hint) == ("expected a number, got the string 'old'", "")
 
 
 @pytest.mark.parametrize("word", ["", "NaN", "NA", "null", "None"])

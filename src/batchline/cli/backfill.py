@@ -13,6 +13,7 @@ from batchline.cli.options import (
     ModelName,
     VersionNumber,
     WorkerThreads,
+    examples,
     one_of,
     utc_time,
 )
@@ -54,7 +55,7 @@ Status = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=examples("batchline backfill churn --version 2 --since 2026-11-01"))
 def backfill(
     name: ModelName,
     version: VersionNumber = None,

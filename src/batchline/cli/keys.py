@@ -10,7 +10,7 @@ import typer
 
 from batchline.api_keys import Role
 from batchline.cli.actor import actor
-from batchline.cli.options import DatabaseUrl, one_of
+from batchline.cli.options import DatabaseUrl, examples, one_of
 from batchline.cli.output import minute_text, printable
 from batchline.cli.wiring import configure, opened_for_a_moment
 
@@ -72,7 +72,12 @@ KeyFile = Annotated[
 ]
 
 
-@keys_app.command()
+@keys_app.command(
+    epilog=examples(
+        "batchline keys create shop --role write",
+        "batchline keys create partner --role write --rate 50 --items-per-day 100000",
+    )
+)
 def create(
     name: KeyName,
     role: RoleName,

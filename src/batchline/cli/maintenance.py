@@ -8,7 +8,7 @@ import typer
 
 from batchline.cli.actor import actor
 from batchline.cli.check import findings
-from batchline.cli.options import DatabaseUrl, LabelFilepath, ModelFilepath
+from batchline.cli.options import DatabaseUrl, LabelFilepath, ModelFilepath, examples
 from batchline.cli.output import count
 from batchline.cli.silence import opened_while_it_responds
 from batchline.cli.wiring import configure, prepare_database
@@ -53,7 +53,9 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog=examples("batchline retry --code model_unavailable", "batchline retry --id 17 --id 18")
+)
 def retry(
     item_id: Annotated[
         list[int] | None,

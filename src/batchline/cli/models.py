@@ -28,7 +28,7 @@ from batchline.cli.model_options import (
     read_sample,
 )
 from batchline.cli.model_text import print_batching, print_report, print_signature
-from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber
+from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, examples
 from batchline.cli.silence import opened_while_it_responds
 from batchline.cli.wiring import configure, opened_for_a_moment
 
@@ -44,7 +44,12 @@ if TYPE_CHECKING:
 models_app = typer.Typer(help="Add, compare and choose models.", no_args_is_help=True)
 
 
-@models_app.command()
+@models_app.command(
+    epilog=examples(
+        "batchline models add churn churn.onnx --features age,income --missing income",
+        "batchline models add churn churn.onnx --labels labels.json --no-activate",
+    )
+)
 def add(
     name: ModelName,
     file: File,
@@ -84,7 +89,22 @@ def add(
         version = publish.add(database, name, model, found, active=activate, actor=actor())
     _print_added(version)
     print_report(found, model.content)
+    _suggest_names(version)
     _warn_of_lost_names(before, version)
+
+
+def _suggest_names(version: "Version") -> None:
+    """Say how rows can be records, if the values of a row have no names."""
+    from batchline.ml.features import row_width
+
+    signature = version.signature
+    width = row_width(signature.inputs[0]) if signature.is_plain else None
+    if signature.features is None and width is not None and width > 1:
+        typer.echo(
+            f"hint: name the {width} values of a row with --features, to send them by name and to "
+            "find them in files",
+            err=True,
+        )
 
 
 @models_app.command()

@@ -109,3 +109,8 @@ VersionNumber = Annotated[
         metavar="INTEGER",
     ),
 ]
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a help text: commands to copy, a line each."""
+    return "\n\n".join(["Examples:" if len(commands) > 1 else "Example:", *commands])

@@ -16,7 +16,7 @@ from batchline.cli.model_options import (
     read_choices,
     read_sample,
 )
-from batchline.cli.options import DatabaseUrl
+from batchline.cli.options import DatabaseUrl, examples
 from batchline.cli.predict_ask import Ask, ModelAsk, RunSettings
 from batchline.cli.predict_options import (
     ALL,
@@ -84,7 +84,13 @@ WITH_ERRORS = 3
 """The exit code if some rows have errors."""
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "batchline predict rows.csv -o out.csv --model m.onnx --columns age,income",
+        "batchline predict 'rows/*.csv' -o out.parquet --model churn@2",
+        "batchline predict --query @rows.sql --into scores --id id --model churn",
+    )
+)
 def predict(
     model: Model,
     sources: Sources = None,

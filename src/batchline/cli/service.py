@@ -18,6 +18,7 @@ from batchline.cli.options import (
     ModelFilepath,
     Port,
     WorkerThreads,
+    examples,
 )
 from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
 from batchline.cli.stop_event import stop_event
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog=examples("batchline up --database-url sqlite:///batchline.db --batch-wait-time 5")
+)
 def up(
     database_url: DatabaseUrl = None,
     host: Host = None,

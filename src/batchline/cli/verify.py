@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchline.cli.options import DatabaseUrl, utc_time
+from batchline.cli.options import DatabaseUrl, examples, utc_time
 from batchline.cli.output import count
 from batchline.cli.wiring import configure, make_model_cache, opened
 
@@ -30,7 +30,7 @@ Since = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=examples("batchline verify churn --all --since 2026-11-01"))
 def verify(
     name: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="Verify only this model.")

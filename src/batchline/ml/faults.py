@@ -294,10 +294,21 @@ def _wrong_kind(value: Any, expected: str, code: str, pointer: str) -> Fault:
         return Fault(pointer, "nested_too_deep", f"expected {expected}, got a list")
     hint = ""
     if type(value) is str and code == "not_a_number":
-        hint = NO_VALUE if value.lower() in WORDS_FOR_NOTHING else "send numbers without quotes"
+        if value.lower() in WORDS_FOR_NOTHING:
+            hint = NO_VALUE
+        elif _is_number(value):
+            hint = "send numbers without quotes"
     if value is None and code == "not_a_text":
         hint = MISSING_TEXT
     return Fault(pointer, code, f"expected {expected}, got {kind_of(value)}", hint)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _wrong_width(size: int | str, wanted: int | None, found: int) -> str:
