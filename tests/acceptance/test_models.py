@@ -48,6 +48,7 @@ def test_a_model_is_added_asked_replaced_compared_and_read(
     assert "version 1 of pairs is active" in said
     assert "input x: float32 [2]" in said
     assert "batching: batched" in said
+    assert "hint: name the 2 values of a row with --features" in said
     body = {"model": "pairs", "data": [[1, 2], [3, 4]]}
     item_id = api.http.post("/predict", json=body).json()["id"]
     command(url, "job", "--once")

@@ -89,7 +89,8 @@ def add(
         version = publish.add(database, name, model, found, active=activate, actor=actor())
     _print_added(version)
     print_report(found, model.content)
-    _suggest_names(version)
+    if before is None:
+        _suggest_names(version)
     _warn_of_lost_names(before, version)
 
 
