@@ -46,6 +46,22 @@ def test_failures_are_grouped_and_a_group_can_be_retried(
         assert run_here("failures", *words, **settings).stdout == f"{says}\n"
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_failure_that_is_no_text_hides_no_other(database: Database, database_url: str) -> None:
+    with database.write() as connection:
+        items.register(connection, NewItems([ROW] * 3))
+        connection.exec_driver_sql("UPDATE items SET status = 'failed'")
+        for item_id, odd in enumerate(["x'ff'", "5", "'it failed'"], start=1):
+            insert = "INSERT INTO failures (item_id, model_id, code, detail)"
+            connection.exec_driver_sql(f"{insert} VALUES ({item_id}, 1, {odd}, {odd})")
+    shown = run_here("failures", DATABASE_URL=database_url)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "1 item of default: it failed" in shown.stdout
+    assert shown.stdout.count("  ids: ") == 3
+    group = ("--code", "it failed", "--message", "it failed")
+    assert run_here("retry", *group, DATABASE_URL=database_url).stdout == "1 item pending again\n"
+
+
 @pytest.mark.parametrize(
     ("message", "is_shown"),
     [

@@ -9,6 +9,8 @@ from itertools import islice
 from sqlalchemy import Connection, and_, or_, select
 
 from batchline.constants import FAILURES_PAGE, Status
+from batchline.db.cruds.items import text_of
+from batchline.db.dialects.types import text_or_null
 from batchline.db.models import Record, failures, items
 
 EXAMPLES = 3
@@ -75,9 +77,10 @@ def groups(
     read = 0
     for row in islice(_newest_first(connection, code, model), limit):
         read += 1
-        key = row.code, masked(row.detail), row.model
+        detail = text_of(row.detail) or ""
+        key = text_of(row.code) or "", masked(detail), text_of(row.model) or ""
         if key not in found:
-            example = without_values(row.detail)
+            example = without_values(detail)
             found[key] = Group(*key, newest=row.created_at, example_message=example)
         group = found[key]
         group.newest = max(filter(None, [group.newest, row.created_at]), default=None)
@@ -93,14 +96,15 @@ def item_ids_of_group(connection: Connection, code: str, message: str) -> Iterat
     """Return the failed items with this code and, apart from values, this message."""
     wanted = masked(message)
     for row in _newest_first(connection, code, None):
-        if masked(row.detail) == wanted:
+        if masked(text_of(row.detail) or "") == wanted:
             yield row.item_id
 
 
 def _newest_first(connection: Connection, code: str | None, model: str | None) -> Iterator[Record]:
-    columns = failures.c.item_id, failures.c.model_id, failures.c.code, failures.c.detail
+    columns = failures.c.item_id, failures.c.model_id, failures.c.created_at
+    words = failures.c.code, failures.c.detail, items.c.model  # SQL clients can store anything
     query = (
-        select(*columns, failures.c.created_at, items.c.model)
+        select(*columns, *(text_or_null(each).label(each.name) for each in words))
         .join(items, items.c.id == failures.c.item_id)
         .where(items.c.status == Status.FAILED)
         .order_by(failures.c.item_id.desc(), failures.c.model_id.desc())
