@@ -86,6 +86,7 @@ def test_an_outage_is_one_line_at_its_beginning_and_one_at_its_end(
         began, ended = (each for each in troubles if each["role"] == role)
         assert began["event"] == "database unavailable"
         assert began["detail"]
+        assert "\\n" not in began["detail"]
         assert ended["event"] == "database available again"
         assert ended["failed"] >= 1
         if role == "api":

@@ -129,7 +129,8 @@ def said(error: DBAPIError) -> str:
     """Return the server's message, without the values of rows that it may quote."""
     text, code = str(error.orig).strip(), error_code(error)
     if not error.statement or not error.params or code is None:
-        return text  # no row was sent, or the database is SQLite, which quotes none
+        # No row was sent, or the database is SQLite, which quotes none.
+        return " ".join(text.split())
     text = text.partition("\n")[0]  # PostgreSQL's details and context quote rows
     if code in NAMES_ONLY or str(code)[:2] in NAMES_ONLY_CLASSES:
         return text
