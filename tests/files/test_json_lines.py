@@ -35,6 +35,12 @@ def test_a_missing_key_is_a_missing_value_and_a_wrong_type_an_error_of_its_row(
     assert "at character 6" in found.errors[1].detail
 
 
+def test_a_number_in_quotes_is_an_error_that_says_so(tmp_path: Path) -> None:
+    found = read(file(tmp_path, "a.jsonl", '{"a":"59"}\n{"a":"old"}\n'), a=FLOAT)
+    details = [each.detail for each in found.errors]
+    assert details == ["expected a number without quotes", "expected a number"]
+
+
 @pytest.mark.parametrize(
     "line",
     ["null", "[1,2]", '"x"', "5", '{"a":1}{"a":2}', '{"a":1} null', '{"z":Infinity}',

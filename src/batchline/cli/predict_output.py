@@ -114,11 +114,14 @@ def _rows(summary: "Summary", began: float) -> str:
     return f"{summary.rows:,} rows, {rate:,.0f}/s{errors}"
 
 
-def show_summary(summary: "Summary", output: str, replaced: int = 0, *, as_json: bool) -> None:
+def show_summary(
+    summary: "Summary", output: str, replaced: int = 0, *, as_json: bool, noun: str = "row"
+) -> None:
     """Print the numbers of rows and the first errors; as JSON on stdout, if no rows go there.
 
     Args:
         replaced: rows of the input that are not in the output, since another has their id.
+        noun: what one of the rows is called.
     """
     if as_json:
         text = json.dumps({"output": output, **summary.to_json()})
@@ -133,7 +136,7 @@ def show_summary(summary: "Summary", output: str, replaced: int = 0, *, as_json:
     by_code = ", ".join(f"{number} {code}" for code, number in summary.errors.most_common())
     errors = f", {summary.failed} with errors ({by_code})" if summary.failed else ""
     where = "standard output" if output == STDOUT else output
-    print(f"{count(summary.rows - replaced, 'row')} in {where}{errors}", file=sys.stderr)
+    print(f"{count(summary.rows - replaced, noun)} in {where}{errors}", file=sys.stderr)
     if replaced:
         print(f"{count(replaced, 'row')} replaced by a later row with the same id", file=sys.stderr)
     if summary.blank_lines:

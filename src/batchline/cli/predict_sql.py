@@ -197,7 +197,9 @@ class SqlRun(Run):
             ).run()
             complete()
         place = self.output or f"the table {self.sql.into}"
-        show_summary(summary, place, target.replaced if target else 0, as_json=self.as_json)
+        replaced = target.replaced if target else 0
+        noun = "new row" if self.sql.only_new else "row"
+        show_summary(summary, place, replaced, as_json=self.as_json, noun=noun)
         return summary.failed
 
     @contextmanager

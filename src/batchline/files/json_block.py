@@ -153,5 +153,15 @@ def _text(value: Any, kind: Kind, report: Callable[[str, str, Any], None]) -> st
     elif type(value) is Number:
         return value
     else:
-        report("not_a_number", "expected a number", value)
+        quoted = type(value) is str and _is_number(value)
+        expected = "expected a number without quotes" if quoted else "expected a number"
+        report("not_a_number", expected, value)
     return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

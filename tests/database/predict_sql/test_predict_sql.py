@@ -146,11 +146,11 @@ def test_only_new_reads_rows_without_a_prediction_by_this_version(
         "UPDATE scores SET error = 'x' WHERE id = 7",
     )
     result = into_scores(database_url, model, "--only-new", query=f"{QUERY} WHERE note LIKE '%'")
-    assert result.stderr == "2 rows in the table scores\n"
+    assert result.stderr == "2 new rows in the table scores\n"
     assert predicted(database) == doubled(*range(1, 302))
     other = models.negated(tmp_path / "other.onnx")
     result = into_scores(database_url, other, "--only-new", "--rename", "negated=doubled")
-    assert result.stderr == "301 rows in the table scores\n"
+    assert result.stderr == "301 new rows in the table scores\n"
 
 
 def test_only_new_asks_the_table_if_it_is_in_another_database(
@@ -165,7 +165,7 @@ def test_only_new_asks_the_table_if_it_is_in_another_database(
         settings = {"SOURCE_DATABASE_URL": source_url}
         into_scores(database_url, model, "--only-new", query=f"{QUERY} WHERE id < 280", **settings)
         result = into_scores(database_url, model, "--only-new", **settings)
-    assert result.stderr == "21 rows in the table scores\n"
+    assert result.stderr == "21 new rows in the table scores\n"
     assert predicted(database) == doubled(*range(1, 301))
 
 
