@@ -95,6 +95,14 @@ def test_a_database_that_does_not_respond_is_unknown(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
 
 
+def test_a_wrong_setting_is_unknown_and_not_late(url: str) -> None:
+    code, found = in_json(url, LATE_AFTER="soon")
+    assert (code, found["state"]) == (2, "unknown")
+    assert found["reason"] == "LATE_AFTER must be a valid number, got soon"
+    done = run_here("status", "--watch", DATABASE_URL=url, LATE_AFTER="soon")
+    assert done.returncode == 2
+
+
 def test_a_silent_database_is_unknown_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "STATUS_TIMEOUT", 0.2)
     with server(let_in) as port:

@@ -10,12 +10,13 @@ import click
 import typer
 
 from batchline.cli.options import DatabaseUrl
-from batchline.cli.output import count, predicted
+from batchline.cli.output import predicted
 from batchline.cli.wiring import configure, opened_for_a_moment
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
     from batchline.db.insights import Assessment, Insights
+    from batchline.errors import BatchlineError
 
 STATUS_TIMEOUT = 15.0
 WATCH_SECONDS = 2.0
@@ -35,19 +36,26 @@ def status(
 ) -> None:
     """Show what is pending, what failed, which jobs run, and whether predictions are late.
 
-    Exit code 0: all is well. 1: predictions are late or runs fail. 2: the database does not tell.
-    LATE_AFTER sets how many seconds a request may wait. So it can serve as a check.
+    Exit code 0: all is well. 1: predictions are late or runs fail. 2: the database does not tell,
+    or a setting is wrong. So it can serve as a check. LATE_AFTER sets how many seconds a request
+    may wait.
     """
     if watch and as_json:
         raise typer.BadParameter("--watch shows a screen; leave out --json")
-    settings = configure({"database_url": database_url})
-    if watch:
-        _watch(settings)
-        return
-    found, assessment = _look_in_time(settings)
+    from batchline.errors import ConfigurationError
+
+    try:
+        settings = configure({"database_url": database_url})
+    except ConfigurationError as error:  # a monitor must not take it for late predictions
+        look = _unknown(error)
+    else:
+        if watch:
+            _watch(settings)
+            return
+        look = _look_in_time(settings)
     show = _print_json if as_json else _print_screen
-    show(found, assessment)
-    raise typer.Exit(EXIT_CODES[assessment.state])
+    show(*look)
+    raise typer.Exit(EXIT_CODES[look[1].state])
 
 
 Look = tuple["Insights | None", "Assessment"]
@@ -55,15 +63,21 @@ Look = tuple["Insights | None", "Assessment"]
 
 def _look(settings: "Settings") -> Look:
     """Return the state, and what to make of it."""
-    from batchline.db.insights import Assessment, State, read
+    from batchline.db.insights import read
     from batchline.errors import BatchlineError
 
     try:
         with opened_for_a_moment(settings) as database:
             found = read(database)
     except BatchlineError as error:
-        return None, Assessment(State.UNKNOWN, " ".join(error.detail.split()))
+        return _unknown(error)
     return found, found.assess(settings.late_after_seconds)
+
+
+def _unknown(error: "BatchlineError") -> Look:
+    from batchline.db.insights import Assessment, State
+
+    return None, Assessment(State.UNKNOWN, " ".join(error.detail.split()))
 
 
 def _look_in_time(settings: "Settings") -> Look:
@@ -160,8 +174,9 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
     """Return the lines of the screen, each with its title, which is empty if it goes on."""
     oldest = found.oldest_pending_age
     at_least = "" if found.is_complete else "at least "
+    items = f"{found.pending_items:,} item{'' if found.pending_items == 1 else 's'}"
     waited = "" if oldest is None else f", the oldest waits for {_span(oldest)}"
-    yield "pending", f"{at_least}{count(found.pending_items, 'item')}{waited}"
+    yield "pending", f"{at_least}{items}{waited}"
     for pending in found.pending:
         yield "", f"{pending.model}: {pending.items:,}"
     codes = ", ".join(f"{code} {number:,}" for code, number in found.failed.items())
