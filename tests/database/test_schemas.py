@@ -82,8 +82,9 @@ def test_all_of_batchline_is_in_the_first_schema(url: str, place: str, servers: 
         assert [*connection.exec_driver_sql(IN_PUBLIC).scalars()] == ["items", "runs"]
 
 
-def test_a_name_may_need_quotes(url: str) -> None:
-    with_path = url + "?options=-c%20search_path%3D%22Other\\ App%22"
+@pytest.mark.parametrize("before", ["", "pg_catalog,"])
+def test_a_name_may_need_quotes(url: str, before: str) -> None:
+    with_path = url + f"?options=-c%20search_path%3D{before}%22Other\\ App%22"
     with closing(Database(with_path)) as database:
         upgrade(database)
     assert scalar(url, 'SELECT count(*) FROM "Other App".items') == 0

@@ -8,7 +8,8 @@ from batchline.errors import ConfigurationError, ForeignTables
 
 FIND = text(
     "SELECT COALESCE((SELECT nspname FROM pg_class JOIN pg_namespace space"
-    " ON space.oid = relnamespace WHERE pg_class.oid = to_regclass(:table)), current_schema())"
+    " ON space.oid = relnamespace WHERE pg_class.oid = to_regclass(:table)),"
+    " (array_remove(current_schemas(false), 'pg_catalog'))[1])"
 )
 
 MIXED = text(
