@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     take_turns(items)
     keeps = has_a_long_form if config.getoption("--long") else is_not_long
     others = [item for item in items if not keeps(item)]
-    if others:
+    if len(others) < len(items) or not config.getoption("--long"):  # else a test was named
         config.hook.pytest_deselected(items=others)
         items[:] = filter(keeps, items)
 
