@@ -206,6 +206,7 @@ def test_a_run_and_its_check_find_that_the_folder_of_the_output_is_missing(tmp_p
     for more in ((), ("--check",)):
         done = predict_here(source, "-o", target, *more, *IRIS, status=1)
         assert f"{target} cannot be written: No such file or directory" in done.stderr
+        assert f"hint: create the folder: `mkdir -p {target.parent}`" in done.stderr
     predict_here(
         source, "-o", f"{tmp_path}/made/folder/", "--output-format", "csv", "--check", *IRIS
     )

@@ -117,10 +117,10 @@ def _note_invalid_utf8(records: CsvRecords, note: Note) -> None:
     for row in range(len(records)):
         try:
             records[row].decode()
-        except UnicodeDecodeError as error:
+        except UnicodeDecodeError:
             column, cell = _invalid_cell(records, row)
-            detail = f"byte {error.object[error.start]:#04x} is not UTF-8. If the file has another "
-            note(row, "invalid_encoding", detail + "encoding, add --encoding", column, cell)
+            expected = "expected UTF-8, or an --encoding such as latin-1"
+            note(row, "invalid_encoding", expected, column, cell)
 
 
 def _invalid_cell(records: CsvRecords, row: int) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Where an output goes: a file that appears whole and at once, or standard output."""
 
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -109,7 +110,10 @@ def check_place(path: str) -> None:
     if is_folder(path):  # a folder is created, with those above it
         folder = next(each for each in (real, *real.parents) if each.exists())
     if not folder.is_dir():
-        raise not_written(path, OSError(ENOENT, os.strerror(ENOENT)))
+        error = not_written(path, OSError(ENOENT, os.strerror(ENOENT)))
+        if not folder.exists():
+            error.hint = f"create the folder: `mkdir -p {shlex.quote(str(folder))}`"
+        raise error
     effective = os.access in os.supports_effective_ids
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
         raise not_written(path, OSError(EACCES, os.strerror(EACCES)))
