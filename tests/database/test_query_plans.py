@@ -21,7 +21,7 @@ from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
 from batchline.db.migrations import upgrade
-from batchline.db.scope import Backfill, Scope
+from batchline.db.scope import Backfill, IdRange, Scope
 from batchline.db.work import Predicted
 from batchline.errors import Failure
 from tests.conftest import KINDS, Servers, new_database
@@ -116,7 +116,7 @@ def work_off_a_batch(connection: Connection) -> None:
         )
         assert claim is not None
         assert claim.scope == Scope(lane=lane)
-        ids = claim.first_id, claim.last_id
+        ids = claim.ids
         pending.summarize_range(connection, ids, claim.scope)
         pending.last_within(connection, ids, 2**20, claim.scope)
         pending.unpredicted_ids(connection, ids, claim.scope)
@@ -160,7 +160,7 @@ def test_the_state_of_the_service_is_read_without_a_scan(history: Database) -> N
 
 def test_suspects_of_all_lanes_are_found_without_a_scan(history: Database) -> None:
     """Jobs of the previous version claim without regard to lanes."""
-    ids = HISTORY + 1, HISTORY + 100
+    ids = IdRange(HISTORY + 1, HISTORY + 100)
     with statements_of(history) as said, history.read() as connection:
         assert len(pending.unpredicted_ids(connection, ids, Scope())) == 100
         pending.summarize_range(connection, ids, Scope())
@@ -189,7 +189,7 @@ def test_the_lanes_are_found_by_probes(history: Database) -> None:
 def test_a_batch_of_a_backfill_scans_and_sorts_nothing(history: Database) -> None:
     since = datetime(2020, 1, 1, tzinfo=UTC)
     scope = Backfill(1, "default", 7, "succeeded", since, None)
-    ids = 100, 200
+    ids = IdRange(100, 200)
     with statements_of(history) as said, rolled_back(history) as connection:
         pending.summarize_range(connection, ids, scope)
         pending.last_within(connection, ids, 2**20, scope)
