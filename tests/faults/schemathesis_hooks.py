@@ -18,7 +18,7 @@ from batchline.ml.inputs import RANGES
 NDJSON = "application/x-ndjson"
 LOW, HIGH = RANGES["float32"]
 NUMBER = {"type": "number", "exclusiveMinimum": LOW, "exclusiveMaximum": HIGH}
-OF_NO_SCHEMA = {"idempotency_key_reused", "unsupported_filters"}
+OF_NO_SCHEMA = {"idempotency_key_reused", "unknown_cursor", "unsupported_filters"}
 ROW = {"type": "array", "items": NUMBER, "minItems": 4, "maxItems": 4}
 
 
@@ -60,9 +60,10 @@ def read_lines(context: DeserializationContext, response: Response) -> Any:
 def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
     """Whether it is one.
 
-    A key that came before with other data is refused, and so are filters of two kinds at once, and
-    no schema can say which those are. Names that the model does not have are no error if the
-    request says so. Lines are refused one by one, inside of an answer that is 200.
+    A key that came before with other data is refused, and so are filters of two kinds at once and a
+    cursor that is no item, and no schema can say which those are. Names that the model does not
+    have are no error if the request says so. Lines are refused one by one, inside of an answer that
+    is 200.
     """
     if isinstance(failure, AcceptedNegativeData) and _ignores_extra(case.body):
         return False
