@@ -23,6 +23,7 @@ from batchline.cli.wiring import opened
 
 if TYPE_CHECKING:
     from batchline.cli.stop_event import StopEvent
+    from batchline.db.database import Database
     from batchline.task.supervisor import Assignment
 
 app = typer.Typer()
@@ -72,8 +73,6 @@ def backfill(
     """
     from batchline.configurations import read_settings
     from batchline.db.backfills import NewBackfill, start
-    from batchline.db.cruds.claim_lock import database_time
-    from batchline.db.cruds.job_processes import alive
     from batchline.registry.version import check_not_removed, read_version
 
     settings = read_settings(database_url=database_url, worker_threads=worker_threads)
@@ -83,8 +82,7 @@ def backfill(
         new = NewBackfill(chosen.name, chosen.id, status.value, since, until)
         who = actor()
         backfill_id = database.transaction(lambda connection: start(connection, new, who))
-        with database.read() as connection:
-            has_helpers = bool(alive(connection, database_time(connection)))
+        note = HELPED if _has_helpers(database) else ""
     title = f"version {chosen.number} of {name}: "
     if backfill_id is None:
         typer.echo(title + predicted(0, 0))
@@ -97,4 +95,12 @@ def backfill(
             else:
                 run_backfill(database, settings, stop, assignment, backfill_id)
 
-    supervise(settings, work, once=True, title=title, note=HELPED if has_helpers else "")
+    supervise(settings, work, once=True, title=title, note=note)
+
+
+def _has_helpers(database: "Database") -> bool:
+    from batchline.db.cruds.claim_lock import database_time
+    from batchline.db.cruds.job_processes import alive
+
+    with database.read() as connection:
+        return bool(alive(connection, database_time(connection)))

@@ -89,9 +89,14 @@ def add(
         version = publish.add(database, name, model, found, active=activate, actor=actor())
     _print_added(version)
     print_report(found, model.content)
+    _tell_of_names(before, version)
+
+
+def _tell_of_names(before: "Version | None", version: "Version") -> None:
     if before is None:
         _suggest_names(version)
-    _warn_of_lost_names(before, version)
+    else:
+        _warn_of_lost_names(before, version)
 
 
 def _suggest_names(version: "Version") -> None:
@@ -295,10 +300,10 @@ def _print_added(version: "Version") -> None:
         typer.echo(f"file: too large for the database, each job reads {where}")
 
 
-def _warn_of_lost_names(before: "Version | None", version: "Version") -> None:
+def _warn_of_lost_names(before: "Version", version: "Version") -> None:
     """Warn if a version could have the names of features that the active one had."""
-    names, signature = before.signature.features if before else None, version.signature
-    if before is None or names is None or signature.features is not None:
+    names, signature = before.signature.features, version.signature
+    if names is None or signature.features is not None:
         return
     if not signature.is_plain or signature.inputs[0].shape != (len(names),):
         return

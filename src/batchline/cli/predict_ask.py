@@ -1,4 +1,4 @@
-"""What the options of `predict` ask for, as each process of a run can read it.
+"""The options of `predict`, as each process of a run can read them.
 
 No module that reads options is imported here or by what predicts. The process that predicts starts
 while they are read.

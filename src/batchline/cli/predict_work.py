@@ -1,4 +1,4 @@
-"""What a process does that predicts files. It imports what nearly every run needs."""
+"""The work of a process that predicts files. It imports modules that nearly every run needs."""
 
 import mmap
 import sys

@@ -1,6 +1,6 @@
 """One line when the database becomes unavailable, and one when it is available again.
 
-Each process logs an outage for itself. What fails in between is counted for the last line.
+Each process logs an outage for itself. Failures in between are counted for the last line.
 """
 
 import threading

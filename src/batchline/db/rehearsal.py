@@ -54,7 +54,7 @@ def check_schema(database: Database) -> None:
 
 
 def check_view(database: Database) -> None:
-    """Check that the view exists. This user need not be allowed to read it.
+    """Check that the view exists. This user may have no right to read it.
 
     Raises:
         SchemaOutdated: it is gone, as after a restore that stopped.

@@ -60,7 +60,7 @@ class Numbers:
 
     def _place(self, text: str) -> int:
         """Return the place of a number, or 0 if there is no space for another one."""
-        self._learn()  # what the process before this one has written
+        self._learn()  # the numbers of the process before this one
         return self._places.get(text) or self._new_place(text)
 
     def _new_place(self, text: str) -> int:

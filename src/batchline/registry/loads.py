@@ -1,4 +1,4 @@
-"""What the processes of a job know about loading its models, in memory that they share.
+"""Memory in which the processes of a job note how loading its models goes.
 
 A model can end the process that loads it, by a crash in native code or because it needs too much
 memory. Then the model is at fault, not the items that wait for it. If it happens again in the
