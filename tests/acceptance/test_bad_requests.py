@@ -226,6 +226,7 @@ def test_the_documentation_describes_every_endpoint(api: HttpApi) -> None:
         "/health/live",
         "/health/ready",
         "/health/batch",
+        "/metrics",
         "/models",
         "/models/{name}",
         "/v2",

@@ -71,7 +71,7 @@ def test_a_run_with_all_that_goes_wrong_logs_no_secret_and_no_row(folder: Path) 
         assert (bug.status_code, missing.status_code, unread.status_code) == (500, 503, 503)
         wait_for(lambda: "schema_outdated" in service.output, "the log of a request")
         output = service.output
-    assert '"event": "conflict"' in output
+    assert '"event": "internal_error"' in output
     assert "which led to:" in output  # the traceback of a run
     for secret in (key, *NEVER_LOGGED):
         assert secret not in output, secret

@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
-from batchline.errors import Conflict
+from batchline.errors import StatementFailed
 from batchline.task.worker import Worker
 from tests.jobs import make_job
 from tests.service import wait_for
@@ -56,7 +56,7 @@ def test_an_error_of_any_kind_is_logged_and_the_next_run_follows(
         job.stop.set()
         worker.join()
     first = failed_runs(logs)[0]
-    assert isinstance(first["exc_info"], Conflict)
+    assert isinstance(first["exc_info"], StatementFailed)
     assert first["retry_in_seconds"] >= 0
 
 
@@ -77,6 +77,6 @@ def test_job_once_gives_up_after_some_runs_that_fail(
     monkeypatch.setattr("batchline.task.worker.OUTAGE_ATTEMPTS", 3)
     job = make_job(database)
     register_and_reject(database)
-    with capture_logs() as logs, pytest.raises(Conflict, match="not today"):
+    with capture_logs() as logs, pytest.raises(StatementFailed, match="not today"):
         Worker(job, threads=2).run_once()
     assert len(failed_runs(logs)) == 2

@@ -129,6 +129,6 @@ def test_a_uuid_is_an_id(database_url: str, database: Database, model: Path) -> 
     query = "SELECT * FROM people"
     into_scores(database_url, model, query=query)
     result = into_scores(database_url, model, "--only-new", query=query)
-    assert result.stderr == "0 rows in the table scores\n"
+    assert result.stderr == "0 new rows in the table scores\n"
     both = "SELECT count(*) FROM people JOIN scores ON people.id = scores.id"
     assert rows(database, both) == [(600,)]
