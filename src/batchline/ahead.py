@@ -7,12 +7,11 @@ the same time.
 import gc
 import mmap
 import os
-import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from batchline import children
 from batchline.children import Child
@@ -36,10 +35,10 @@ class Ahead:
         self._requests = requests
         self.memory = memory
 
-    def give(self, *values: Any) -> Child:
+    def give(self, request: bytes) -> Child:
         """Let the child begin. If it was killed meanwhile, it has just ended."""
         with suppress(BrokenPipeError), os.fdopen(self._requests, "wb") as file:
-            pickle.dump(values, file)
+            file.write(request)
         return self._child
 
     def end(self) -> None:
@@ -52,9 +51,9 @@ _started: Ahead | None = None
 
 
 def start(module: str, function: str) -> None:
-    """Start the child process. It imports a module, and calls the function with what it is given.
+    """Start the child process. It imports a module, and calls the function with a request.
 
-    The function takes the shared memory before these values, and returns the exit code.
+    The function takes the shared memory and the request, and returns the exit code.
 
     Raises:
         OSError: the system has no memory or no number left for a process.
@@ -103,9 +102,8 @@ def _work(module: str, function: str, waiting: int, memory: mmap.mmap) -> int:
         import_module(module)
     gc.enable()
     with os.fdopen(waiting, "rb") as file:
-        given = file.read()
-    if not given:
+        request = file.read()
+    if not request:
         return 0  # the other process has ended
-    work = getattr(import_module(module), function)
-    found: int = work(memory, *pickle.loads(given))  # noqa: S301 - it comes from this program
+    found: int = getattr(import_module(module), function)(memory, request)
     return found

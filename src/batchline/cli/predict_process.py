@@ -23,6 +23,7 @@ def run_in_child(ask: Ask, output: str) -> NoReturn:
     Raises:
         RunStopped: the child processes end without getting any further.
     """
+    from batchline.cli.predict_request import to_json
     from batchline.file_errors import RunStopped
     from batchline.files.outputs import work_folder
     from batchline.scoring.journal import abandoned
@@ -50,7 +51,7 @@ def run_in_child(ask: Ask, output: str) -> NoReturn:
         first.memory if first else None,
     )
     try:
-        found = supervisor.run(predict, (lambda: first.give(ask)) if first else None)
+        found = supervisor.run(predict, (lambda: first.give(to_json(ask))) if first else None)
     except Stopped as stopped:
         typer.echo(f"stopped: {_outcome(sources, output, folder)}", err=True)
         raise typer.Exit(128 + stopped.number) from None

@@ -7,6 +7,7 @@ from batchline.cli.output import error_text
 from batchline.cli.predict_ask import Ask
 from batchline.cli.predict_files import FileRun
 from batchline.cli.predict_model import load
+from batchline.cli.predict_request import from_json
 from batchline.errors import BatchlineError
 from batchline.machine import collect_garbage_rarely, keep_freed_memory, take_turns_often
 from batchline.scoring.call_board import CallBoard
@@ -17,8 +18,9 @@ WITH_ERRORS = 3
 """The exit code if some rows have errors."""
 
 
-def run_first(memory: mmap.mmap, ask: Ask) -> int:
+def run_first(memory: mmap.mmap, request: bytes) -> int:
     """Run in the process that was started ahead."""
+    ask = from_json(request)
     return run(ask, Attempt(0, CallBoard(ask.settings.worker_threads, memory), Case()))
 
 

@@ -145,20 +145,14 @@ class Database:
                 hint="correct the options after the ? in it",
             ) from error
 
-    def without_time_limit(self) -> "Database":
-        """Return another engine for this database, for statements that may take long."""
-        url = self._parsed.render_as_string(hide_password=False)
-        return Database(url, pool_size=1, timeout=None, renew=self._renew)
+    def another(self, timeout: float | None) -> "Database":
+        """Return another engine for this database with one connection. The caller closes it.
 
-    @contextmanager
-    def another(self, timeout: float) -> Iterator["Database"]:
-        """Return another engine for this database, and close it at the end."""
+        Args:
+            timeout: seconds that a statement may take, or None for no limit.
+        """
         url = self._parsed.render_as_string(hide_password=False)
-        other = Database(url, pool_size=1, timeout=timeout, renew=self._renew)
-        try:
-            yield other
-        finally:
-            other.close()
+        return Database(url, pool_size=1, timeout=timeout, renew=self._renew)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -284,9 +278,11 @@ def _translate_errors(url: str) -> Iterator[None]:
         if errors.is_taken_id(error):
             raise _no_free_id(error) from error
         if not errors.is_duplicate(error):
+            DATABASE_ERRORS.add()
             raise _statement_failed(error) from error
         raise Conflict(f"the database has such a row already: {errors.said(error)}") from error
     except DataError as error:
+        DATABASE_ERRORS.add()
         raise ValueRejected(f"the database rejected a value: {errors.said(error)}") from error
     except DBAPIError as error:
         if not errors.is_deadlock(error):

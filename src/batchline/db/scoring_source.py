@@ -54,7 +54,7 @@ class SourceQuery:
     """
 
     def __init__(self, database: Database, query: str, key: str | None = None) -> None:
-        self._database = database.without_time_limit()
+        self._database = database.another(timeout=None)
         self._query = query.strip().rstrip(";").rstrip()
         self._key = key
         self._unpredicted: Unpredicted | None = None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import event
@@ -49,7 +50,7 @@ class StatementWatch:
         """
         session, begins = self._session, self._begins
         try:
-            with self._database.another(timeout=CONNECT_TIMEOUT) as other:
+            with closing(self._database.another(timeout=CONNECT_TIMEOUT)) as other:
                 if _is_busy(other, session, begins):
                     return True
                 time.sleep(PAUSE)

@@ -39,7 +39,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
         TablesMissing: tables that an earlier migration created are gone.
         DatabaseUnavailable: the database does not respond, or another migration is running.
     """
-    with closing(database.without_time_limit()) as unlimited:
+    with closing(database.another(timeout=None)) as unlimited:
         migrate(unlimited, revision)
 
 
