@@ -63,7 +63,7 @@ def test_a_proxy_that_cuts_idle_connections_costs_nothing(far: Database, proxy: 
 
 
 def test_a_server_that_ends_idle_sessions_costs_nothing(
-    far: Database, database_kind: str, database_url: str, servers: Servers
+    far: Database, proxy: Proxy, database_kind: str, database_url: str, servers: Servers
 ) -> None:
     server = servers.get(database_kind)
     sessions = SESSIONS[database_kind].format(database_of(database_url))
@@ -72,6 +72,7 @@ def test_a_server_that_ends_idle_sessions_costs_nothing(
         with suppress(Exception):  # it may have ended already
             server.execute(END[database_kind].format(session))
     wait_for(lambda: not {*server.execute(sessions)} & {*ended}, "the end of the sessions")
+    wait_for(lambda: proxy.count_open() == 0, "the news of it, which a busy machine passes on late")
     assert_works_at_once(far)
 
 

@@ -75,6 +75,11 @@ class Proxy:
             self._sessions.clear()
         return len(sessions)
 
+    def count_open(self) -> int:
+        """Return how many connections there are that neither side has ended."""
+        with self._lock:
+            return sum(not session.is_cut for session in self._sessions)
+
     def drop_silently(self) -> None:
         """Swallow what goes over the present connections from now on, and leave them open."""
         with self._lock:
@@ -130,6 +135,7 @@ class _Session:
         self._proxy, self._client, self._server = proxy, client, socket.socket()
         self._keeps_reply = False
         self.is_silent = False
+        self.is_cut = False
         self._once = threading.Lock()
 
     def run(self) -> None:
@@ -152,6 +158,7 @@ class _Session:
             with suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
             side.close()
+        self.is_cut = True
         return True
 
     def _pass_requests(self) -> None:
