@@ -134,6 +134,7 @@ def test_a_string_without_an_end_is_read_once_however_many_quotes_it_has() -> No
     line = b'{"data": "' + b'\\"' * 1_000_000  # if each of them began a string, it took hours
     ((_, rejected),) = check_lines([line], 1, PERSON, 0).rejected
     assert rejected["code"] == "invalid_json"
+    assert rejected["detail"].startswith("not valid JSON: ")
 
 
 def test_names_that_the_model_does_not_have_are_left_out_only_if_the_request_says_so() -> None:

@@ -129,7 +129,7 @@ def to_item(parsed: Any, reason: str, signatures: Signatures) -> NewItem:
     if found:
         raise _invalid([replace(each, pointer=f"/data{each.pointer}") for each in found])
     if reason:
-        raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE)
+        raise InvalidJson(f"not valid JSON: {reason}", hint=EXAMPLE)
     stored = stored_form(data, signature)
     text = orjson.dumps(stored)
     if len(text) > MAX_BODY_BYTES:  # 1e15 becomes 1000000000000000.0
@@ -175,7 +175,7 @@ def parse(body: bytes) -> tuple[Any, str]:
         fault = Fault("/data", "nested_too_deep", "the data is nested hundreds of levels deep")
         raise _invalid([fault]) from None
     except ValueError:
-        raise InvalidJson(f"the body is not valid JSON: {reason}", hint=EXAMPLE) from None
+        raise InvalidJson(f"not valid JSON: {reason}", hint=EXAMPLE) from None
 
 
 def _without_nan(body: bytes) -> bytes:
@@ -234,6 +234,6 @@ def _unknown(key: str) -> Fault:
 
 
 def _invalid(found: list[Fault]) -> InvalidData:
-    detail = "; ".join(f"{fault.pointer or 'the body'}: {fault.detail}" for fault in found[:3])
+    detail = "; ".join(f"{each.pointer}: {each.detail}".removeprefix(": ") for each in found[:3])
     hint = next((fault.hint for fault in found if fault.hint), "")
     return InvalidData(detail, hint=hint, faults=found)
