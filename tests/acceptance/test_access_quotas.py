@@ -3,8 +3,12 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 
+from batchline.api_keys import Role
 from batchline.constants import KEYS_LIFETIME, UPLOAD_BLOCK_BYTES
+from batchline.db.cruds import keys
+from batchline.db.database import Database
 from tests.api import add_key, api, bearer, revoke_key
 from tests.service import IRIS
 
@@ -35,6 +39,17 @@ def test_too_many_requests_are_refused_with_the_time_to_wait(iris_url: str) -> N
         free = client.get("/items", headers=bearer(other))
         assert free.status_code == 200
         assert "ratelimit" not in free.headers
+
+
+def test_a_request_that_the_role_does_not_allow_counts_as_a_use_of_the_key(iris_url: str) -> None:
+    read = add_key(iris_url, Role.READ, rate=0.01)
+    with api(iris_url) as client:
+        statuses = [
+            client.post("/predict", json=ROW, headers=bearer(read)).status_code for _ in range(2)
+        ]
+    assert statuses == [403, 429]
+    with closing(Database(iris_url)) as database, database.read() as connection:
+        assert keys.read(connection)[0].last_used_at is not None
 
 
 def test_a_key_registers_its_items_of_the_day_and_no_more(iris_url: str) -> None:

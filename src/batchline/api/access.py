@@ -105,9 +105,10 @@ class Access:
         if key is None:
             unknown = "the API key is unknown or has been revoked"
             raise _unauthorized(unknown, ', error="invalid_token"')
-        if need is not key.role and need not in ALLOWED[key.role]:
+        is_allowed = need is key.role or need in ALLOWED[key.role]
+        state.quotas.admit(key, registers=is_allowed and need is Role.WRITE)
+        if not is_allowed:
             raise _forbidden(key, need)
-        state.quotas.admit(key, registers=need is Role.WRITE)
         scope[OF_SCOPE] = key
         return key
 
