@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 
 from batchline.errors import Failure, ModelFailed
+from batchline.ml.label_places import NOWHERE, known_places
 from batchline.ml.signature import NO_LABEL, Output, Signature
 
 Labels = Sequence[str | None]
-
-MAX_COMPARED_CLASSES = 8
-"""With more classes, finding the largest probability takes longer than it saves."""
-NOWHERE = -1
-"""The place of a label that is not one of the class names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,11 @@ class Predictions:
 
 
 def to_predictions(
-    outputs: Sequence[Any], signature: Signature, *, allow_non_finite: bool = False
+    outputs: Sequence[Any],
+    signature: Signature,
+    *,
+    allow_non_finite: bool = False,
+    has_places: bool = False,
 ) -> Predictions:
     """Return one prediction per row of a batch. Outputs have the batch dimension first.
 
@@ -78,6 +78,7 @@ def to_predictions(
 
     Args:
         allow_non_finite: accept NaN and infinity, instead of failing the row.
+        has_places: the label is the place of its class, or a text that is none of the classes.
 
     Raises:
         ModelFailed: the probabilities do not fit the labels.
@@ -89,7 +90,7 @@ def to_predictions(
     if not allow_non_finite and not finite.all():
         for row in np.flatnonzero(~finite).tolist():
             failures[row] = _not_finite(row_of(_by_name(columns), row))
-    labels = _labels(outputs, columns, signature)
+    labels = _labels(outputs, columns, signature, has_places=has_places)
     if labels is not None and signature.label is not None:
         for row in np.flatnonzero(labels.places < 0).tolist():
             failures[row] = _no_class(outputs, signature, row)
@@ -149,7 +150,11 @@ def _distribution(found: Any, labels: Sequence[str], own: Sequence[str] = ()) ->
 
 
 def _labels(
-    outputs: Sequence[Any], columns: Mapping[str, Any], signature: Signature
+    outputs: Sequence[Any],
+    columns: Mapping[str, Any],
+    signature: Signature,
+    *,
+    has_places: bool,
 ) -> LabelColumn | None:
     """Return the label of each row. A row has none if it is not one of the class names.
 
@@ -169,38 +174,12 @@ def _labels(
         texts = list(map(str, own.tolist()))
         names = list(dict.fromkeys(texts))
         return LabelColumn(_places_of(texts, names), names)
+    if has_places:
+        return LabelColumn(known_places(own), labels)
     values = signature.label_values or labels
     if own.dtype.kind in "iub":
         return LabelColumn(_places_of_integers(own, list(map(int, values))), labels)
-    likely = _most_probable(columns, signature)
-    if likely is not None and len(likely) == len(own):
-        return LabelColumn(_places_near(own, values, likely), labels)
     return LabelColumn(_places_of(own.tolist(), values), labels)
-
-
-def _most_probable(columns: Mapping[str, Any], signature: Signature) -> Any:
-    """Return the place of the largest probability of each row, or None if that takes too long."""
-    if signature.probabilities is None:
-        return None
-    first, *others = columns[signature.probabilities].columns.values()
-    if len(others) >= MAX_COMPARED_CLASSES:
-        return None
-    places, largest = np.zeros(len(first), np.intp), first
-    for place, column in enumerate(others, 1):
-        places[column > largest] = place
-        largest = np.maximum(largest, column)
-    return places
-
-
-def _places_near(own: Any, values: Sequence[str], likely: Any) -> Any:
-    """Return the place of each label. It is compared with a likely one, and rarely looked up.
-
-    That takes two thirds of the time: the model makes new texts, and a look-up hashes each of them.
-    """
-    others = np.flatnonzero(own != np.array(values, object)[likely])
-    if len(others):
-        likely[others] = _places_of(own[others].tolist(), values)
-    return likely
 
 
 def _places_of(found: Sequence[Any], values: Sequence[Any]) -> Any:

@@ -50,7 +50,7 @@ class Predictor:
         Raises:
             ConfigurationError: this ONNX Runtime cannot load it.
         """
-        session = Session.open(content, name, runtime or Runtime())
+        session = Session.open(content, name, runtime or Runtime(), signature)
         predictor = cls(session, signature, batching, allow_non_finite)
         predictor.warm_up()
         return predictor
@@ -129,7 +129,12 @@ class Predictor:
         outputs = calls[0]
         if len(calls) > 1:
             outputs = [_joined(parts) for parts in zip(*calls, strict=True)]
-        return to_predictions(outputs, self.signature, allow_non_finite=self.allow_non_finite)
+        return to_predictions(
+            outputs,
+            self.signature,
+            allow_non_finite=self.allow_non_finite,
+            has_places=self.session.gives_places,
+        )
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Read the fields of a message in Protocol Buffers' encoding, as far as ONNX files need it."""
+"""Fields of a message in Protocol Buffers' encoding, as far as ONNX files need them."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -37,3 +37,21 @@ def read_varint(message: bytes | memoryview, place: int) -> tuple[int, int]:
         if byte < 128:
             break
     return value, place
+
+
+def write_bytes(number: int, value: bytes) -> bytes:
+    """Return a field with a text, bytes or another message."""
+    return _varint(number << 3 | BYTES) + _varint(len(value)) + value
+
+
+def write_integer(number: int, value: int) -> bytes:
+    """Return a field with an integer. A negative one is given as its two's complement."""
+    return _varint(number << 3 | VARINT) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])

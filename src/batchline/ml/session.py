@@ -22,7 +22,9 @@ from batchline.ml.bfloat16 import BFLOAT16
 from batchline.ml.content import Bytes, ModelContent
 from batchline.ml.error_lines import first_line
 from batchline.ml.external_data import HINT_ONE_FILE, HINT_SPLIT
+from batchline.ml.label_places import NOWHERE, PLACE, with_names, with_places
 from batchline.ml.rows import Tensor
+from batchline.ml.signature import Signature
 from batchline.ml.time_limit import TimeLimit
 
 DTYPES = {
@@ -79,17 +81,26 @@ class Runtime:
 class Session:
     """One model file in memory. Several threads may call it at once."""
 
-    def __init__(self, session: ort.InferenceSession, limit: TimeLimit | None = None) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, limit: TimeLimit | None = None, label: str = ""
+    ) -> None:
         self._session = session
         self._limit = limit
+        self._label = label
         self.inputs = session.get_inputs()
-        self.outputs = session.get_outputs()
+        self.outputs = [each for each in session.get_outputs() if each.name != PLACE]
         self._names = [output.name for output in self.outputs]
         self._has_bfloat16 = any(output.type == BFLOAT16 for output in self.outputs)
 
     @classmethod
-    def open(cls, content: ModelContent, name: str, runtime: Runtime) -> "Session":
+    def open(
+        cls, content: ModelContent, name: str, runtime: Runtime, signature: Signature | None = None
+    ) -> "Session":
         """Load the model from memory. ONNX Runtime reads no file.
+
+        Args:
+            signature: of a model that was examined. It may then give the places of labels instead
+                of their names.
 
         Raises:
             ConfigurationError: this ONNX Runtime cannot run it.
@@ -103,9 +114,10 @@ class Session:
             )
         try:
             options = _options(runtime, content.external)
+            changed = signature and with_places(content.model, signature)
             with runtime.limit.call() if runtime.limit else nullcontext():
                 session = ort.InferenceSession(
-                    content.model, options, providers=list(runtime.providers)
+                    changed or content.model, options, providers=list(runtime.providers)
                 )
         except Exception as error:  # ONNX Runtime has no base class for its errors
             raise ConfigurationError(
@@ -118,11 +130,17 @@ class Session:
                 f"{name} has no outputs", hint="export the model again with at least one output"
             )
         _check_outputs(session, name)
-        return cls(session, runtime.limit)
+        label = signature.label if signature and changed else None
+        return cls(session, runtime.limit, label or "")
 
     def limited(self, limit: TimeLimit | None) -> "Session":
         """Return the same model with another time for one call."""
-        return Session(self._session, limit)
+        return Session(self._session, limit, self._label)
+
+    @property
+    def gives_places(self) -> bool:
+        """Whether its label is the place of the class, or a text if it is none of the classes."""
+        return bool(self._label)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -139,24 +157,35 @@ class Session:
         """
         began = time.perf_counter()
         try:
-            return self._run_in_time(feeds)
+            if self._label:
+                return self._run_with_places(feeds)
+            return self._run_in_time(feeds, self._names)
         finally:
             MODEL_CALL_SECONDS.observe(time.perf_counter() - began)
 
-    def _run_in_time(self, feeds: Mapping[str, Tensor]) -> list[Any]:
+    def _run_with_places(self, feeds: Mapping[str, Tensor]) -> list[Any]:
+        at = self._names.index(self._label)
+        found = self._run_in_time(feeds, [*self._names[:at], PLACE, *self._names[at + 1 :]])
+        if (found[at] == NOWHERE).any():
+            found[at] = with_names(found[at], self._run_in_time(feeds, self._names)[at])
+        return found
+
+    def _run_in_time(self, feeds: Mapping[str, Tensor], names: Sequence[str]) -> list[Any]:
         if self._limit is None:
-            return self._run(feeds, None)
+            return self._run(feeds, names, None)
         with self._limit.call() as call:
             try:
-                return self._run(feeds, call.options)
+                return self._run(feeds, names, call.options)
             except ModelFailed as error:
                 raise (self._limit.error() if call.is_late else error) from None
 
-    def _run(self, feeds: Mapping[str, Tensor], options: ort.RunOptions | None) -> list[Any]:
+    def _run(
+        self, feeds: Mapping[str, Tensor], names: Sequence[str], options: ort.RunOptions | None
+    ) -> list[Any]:
         try:
             if self._has_bfloat16:
-                return bfloat16.run(self._session, self._names, feeds, options)
-            return list(self._session.run(self._names, dict(feeds), options))
+                return bfloat16.run(self._session, names, feeds, options)
+            return list(self._session.run(names, dict(feeds), options))
         except Exception as error:  # ONNX Runtime has no base class for its errors
             raise ModelFailed(first_line(error)) from error
 
