@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -385,3 +386,17 @@ def test_a_job_says_that_the_model_file_of_the_settings_replaces_the_default(
 def test_the_first_upgrade_replaces_no_default_model(tmp_path: Path) -> None:
     new = f"sqlite:///{tmp_path / 'new.db'}"
     assert command(new, "db", "upgrade") == "database migrated\n"
+
+
+def test_adding_the_file_again_repairs_the_stored_one(url: str, tmp_path: Path) -> None:
+    add = ("models", "add", "mine", str(models.doubling(tmp_path / "m.onnx")))
+    command(url, *add)
+    with sqlite3.connect(tmp_path / "batchline.db") as connection:
+        connection.execute("UPDATE model_files SET content = substr(content, 1, 50)")
+    said = command(url, "check", status=1)
+    assert "hint: add the original file again with `batchline models add`" in said
+
+    said = command(url, *add)
+    assert "the stored file of version 1 of mine was damaged, and is replaced by this one" in said
+    assert "hint: run `batchline retry --code model_unavailable`" in said
+    assert "✓ model mine: version 1" in command(url, "check", status=1)  # not the default one

@@ -440,3 +440,16 @@ def test_a_version_that_older_code_deactivated_can_be_removed(
         connection.execute(older)
     publish.remove(database, first, ACTOR)
     assert read_version(database, DEFAULT_MODEL, 1).is_removed
+
+
+def test_a_damaged_file_is_stored_again_and_an_intact_one_is_not(
+    database: Database, tmp_path: Path
+) -> None:
+    path = models.doubling(tmp_path / "m.onnx")
+    version, file = add_model(database, path, name="mine"), ModelFile.read(str(path), None)
+    assert not publish.restore(database, version, file, ACTOR)
+    for damage in ("UPDATE model_files SET content = 'x'", "DELETE FROM model_files"):
+        sql(database, damage)
+        assert publish.restore(database, version, file, ACTOR)
+        with database.read() as connection:
+            assert versions.read_file(connection, version.sha256) == path.read_bytes()

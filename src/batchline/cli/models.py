@@ -82,7 +82,8 @@ def add(
     publish.check_location(model)
     with opened_while_it_responds(settings) as database:
         if known := publish.find(database, name, model):
-            _print_known(known, activate=activate)
+            is_restored = publish.restore(database, known, model, actor())
+            _print_known(known, is_restored=is_restored, activate=activate)
             return
         found = _examined(model, sample, settings)
         before = next((each for each in read_versions(database, name) if each.active), None)
@@ -317,8 +318,13 @@ def _warn_of_lost_names(before: "Version", version: "Version") -> None:
     )
 
 
-def _print_known(known: "Version", *, activate: bool) -> None:
-    typer.echo(f"version {known.number} of {known.name} has this file already, nothing is stored")
+def _print_known(known: "Version", *, is_restored: bool, activate: bool) -> None:
+    version = f"version {known.number} of {known.name}"
+    if is_restored:
+        typer.echo(f"the stored file of {version} was damaged, and is replaced by this one")
+        typer.echo("hint: run `batchline retry --code model_unavailable`", err=True)
+    else:
+        typer.echo(f"{version} has this file already, nothing is stored")
     if activate and not known.active:
         command = f"batchline models activate {known.name} {known.number}"
         typer.echo(f"hint: to activate it, run `{command}`")

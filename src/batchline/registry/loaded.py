@@ -223,7 +223,9 @@ def read_version_content(database: Database, version: Version) -> ModelContent:
 def _check_unchanged(version: Version, found: str, location: str) -> None:
     if found != version.sha256:
         where = redaction.location(location)
+        is_stored = version.location is None
+        what = "the original file again" if is_stored else "it as a new version"
         raise ModelUnavailable(
             f"the file of {version} in {where} has changed (sha256 mismatch)",
-            hint="add it as a new version with `batchline models add`",
+            hint=f"add {what} with `batchline models add`",
         )

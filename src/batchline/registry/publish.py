@@ -70,6 +70,17 @@ def find(database: Database, name: str, file: ModelFile) -> Version | None:
     return next((each for each in read_versions(database, name) if is_version(file, each)), None)
 
 
+def restore(database: Database, version: Version, file: ModelFile, actor: str) -> bool:
+    """Store the file of a version again if the database has lost or damaged it.
+
+    Return whether it had.
+    """
+    if version.location is not None or not file.is_stored:
+        return False
+    content = file.content.pack()
+    return database.transaction(lambda c: versions.restore_file(c, version.id, content, actor))
+
+
 def add(
     database: Database,
     name: str,

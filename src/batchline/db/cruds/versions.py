@@ -217,10 +217,15 @@ def pairs(
     return [Pair(*row) for row in found]
 
 
-def store_file(connection: Connection, sha256: str, content: bytes) -> None:
-    """Store a model's file once, in parts that fit into the server's packets."""
+def store_file(connection: Connection, sha256: str, content: bytes) -> bool:
+    """Store a model's file once, in parts that fit into the server's packets.
+
+    Return whether it was stored. A stored file that has other bytes is replaced.
+    """
     if has_file(connection, sha256):
-        return
+        if read_file(connection, sha256) == content:
+            return False
+        connection.execute(delete(model_files).where(model_files.c.sha256 == sha256))
     limit = packets.max_values(connection)
     # Each byte may be sent as two.
     size = MODEL_PART_BYTES if limit is None else min(MODEL_PART_BYTES, (limit - 1024) // 2)
@@ -228,6 +233,17 @@ def store_file(connection: Connection, sha256: str, content: bytes) -> None:
         piece = content[start : start + size]
         row: dict[str, Sequence[Any]] = {"sha256": [sha256], "part": [part], "content": [piece]}
         insert_many(connection, "model_files", row)
+    return True
+
+
+def restore_file(connection: Connection, model_id: int, content: bytes, actor: str) -> bool:
+    """Store the file of a version again if it is missing or damaged. Return whether it was."""
+    acquire_claim_lock(connection)  # so that the version is not removed meanwhile
+    found = get_version(connection, model_id)
+    if found.removed_at is not None or not store_file(connection, found.sha256, content):
+        return False
+    _record(connection, actor, "models.restore", model_id)
+    return True
 
 
 def has_file(connection: Connection, sha256: str) -> bool:
