@@ -1,6 +1,7 @@
 """`batchline status` and `GET /health/batch` tell whether predictions come in time."""
 
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -116,3 +117,16 @@ def test_watch_goes_on_until_ctrl_c(url: str) -> None:
         wait_for(lambda: watching.output.startswith("ok\n"), "the first screen")
         watching.send(signal.SIGINT)
         assert watching.wait() == 0
+
+
+def test_a_run_that_goes_on_and_one_that_is_overdue_are_called_so(url: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("INSERT INTO runs (owner, started_at) VALUES ('x', ?)", [OLD])
+        connection.execute(
+            "INSERT INTO job_processes (owner, host, pid, version, activity, seen_at, next_run_at)"
+            " VALUES ('x', 'here', 1, '0', 'waiting', strftime('%Y-%m-%d %H:%M:%f', 'now'), ?)",
+            [f"{datetime.now(UTC) - timedelta(seconds=50):%Y-%m-%d %H:%M:%S.%f}"],
+        )
+    screen = run_here("status", DATABASE_URL=url).stdout
+    assert "ago, not ended, 0 items predicted, 0 failed" in screen
+    assert re.search(r"next run   overdue by \d+ s", screen)

@@ -12,6 +12,7 @@ import typer
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.output import predicted
 from batchline.cli.wiring import configure, opened_for_a_moment
+from batchline.constants import CLAIM_RENEWAL, COUNTED_ITEMS
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
@@ -178,7 +179,7 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
     waited = "" if oldest is None else f", the oldest waits for {_span(oldest)}"
     yield "pending", f"{at_least}{items}{waited}"
     for pending in found.pending:
-        yield "", f"{pending.model}: {pending.items:,}"
+        yield "", f"{pending.model}: {_number(pending.items)}"
     codes = ", ".join(f"{code} {number:,}" for code, number in found.failed.items())
     yield "failed", f"{sum(found.failed.values()):,} in 24 hours" + (f": {codes}" if codes else "")
     yield "jobs", f"{len(found.jobs)} alive"
@@ -192,10 +193,11 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
     if run is not None:
         began = found.age(run.started_at)
         ago = "" if began is None else f"began {_span(began)} ago, "
-        yield "last run", f"{ago}{predicted(run.succeeded, run.failed)}"
+        unended = "not ended, " if run.ended_at is None else ""
+        yield "last run", f"{ago}{unended}{predicted(run.succeeded, run.failed)}"
     if found.next_run_at is not None:
         seconds = (found.next_run_at - found.at).total_seconds()
-        yield "next run", f"in {_span(seconds)}" if seconds > 0 else "now"
+        yield "next run", _due_in(seconds)
     for backfill in found.backfills:
         of = f"{backfill.model} version {backfill.version}"
         yield "backfill", f"{of}: {backfill.share:.0%} of its items claimed"
@@ -204,6 +206,18 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
         for name, version in found.versions.items()
     )
     yield "models", versions or "none"
+
+
+def _number(items: int) -> str:
+    """Return how many items of a model are pending. Counting ends one item above the limit."""
+    return f"at least {COUNTED_ITEMS:,}" if items > COUNTED_ITEMS else f"{items:,}"
+
+
+def _due_in(seconds: float) -> str:
+    """Return when the next run begins. Jobs that find nothing report this now and then."""
+    if seconds > 0:
+        return f"in {_span(seconds)}"
+    return "now" if -seconds < CLAIM_RENEWAL else f"overdue by {_span(-seconds)}"
 
 
 def _span(seconds: float) -> str:

@@ -224,8 +224,8 @@ HINTS = {
     "the right one, the server's certificate may have expired",
     "database is locked": "stop the other program that is writing to the SQLite file",
     "file is not a database": "set DATABASE_URL to a SQLite file or to a new file",
-    "database or disk is full": "free space on the database's disk. If there is enough, run "
-    "`batchline check`, since the ids may be used up",
+    "database or disk is full": "free space on the database's disk. If there is enough, the "
+    "ids may be used up: run `batchline db upgrade`",
     "disk|full|No space": "free space on the database's disk",
     "readonly|read-only": "make the database writable for this user",
     "unable to open database file": "create the folder of the SQLite file and make it writable",
