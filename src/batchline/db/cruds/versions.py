@@ -256,4 +256,6 @@ def read_file(connection: Connection, sha256: str) -> bytes:
     """Return the content of a stored file, as far as it is there."""
     of_file = model_files.c.sha256 == sha256
     query = select(model_files.c.content).where(of_file).order_by(model_files.c.part)
-    return b"".join(connection.execute(query).scalars())
+    parts = connection.execute(query).scalars()
+    # SQLite stores a text if a client writes one. Its bytes are not those of the model.
+    return b"".join(part if isinstance(part, bytes) else str(part).encode() for part in parts)
