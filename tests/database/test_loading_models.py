@@ -23,6 +23,7 @@ from batchline.task.job import Job, Outcome
 from batchline.task.run import Run
 from batchline.task.worker import Worker
 from tests import models
+from tests.database.test_jobs import die_with
 from tests.jobs import EVERYTHING, add_model
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -87,6 +88,30 @@ def test_a_model_that_has_loaded_late_is_used(database: Database, tmp_path: Path
         cache._failed.clear()  # as after MODEL_RETRY_INTERVAL
         assert cache.predictor(cache.slow).signature == cache.slow.signature
         assert cache.loads == 1
+
+
+def test_the_models_of_suspects_are_loaded_while_nobody_holds_them(
+    database: Database, tmp_path: Path
+) -> None:
+    """So nobody blames an item for a job that is killed while it loads."""
+    owners = []
+
+    class Watched(ModelCache):
+        def _load(self, version: Version) -> Predictor:
+            with database.read() as connection:
+                found = connection.exec_driver_sql("SELECT owner FROM claims").scalars()
+                owners.append((version.name, set(found)))
+            return super()._load(version)
+
+    for name in (DEFAULT_MODEL, "other", "unused"):
+        add_model(database, models.doubling(tmp_path / f"{name}.onnx"), name=name)
+    new = NewItems(["[[1, 2]]"] * 4, [DEFAULT_MODEL, "other"] * 2)
+    database.transaction(lambda connection: items.register(connection, new))
+    die_with(database)
+    cache = Watched(database, Runtime(), EVERYTHING)
+    job = Job(database, cache, Hand(database, "me"), threading.Event())
+    assert Run(job, 1, lambda outcome: None).execute_suspects().succeeded == 4
+    assert owners == [(DEFAULT_MODEL, {"dead"}), ("other", {None})]
 
 
 def predicted(database: Database, loads: Loads, *, suspects: bool = False) -> Outcome:

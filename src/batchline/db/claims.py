@@ -119,14 +119,16 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
         scope = _scope(connection, ended)
         if scope is None:
             continue  # somebody has deleted its backfill
-        ids = pending.unpredicted_ids(connection, IdRange(ended.first_id, ended.last_id), scope)
+        parts = _parts(connection, ended, scope)
+        if not parts:
+            continue  # its items have been predicted
+        first, *rest = parts
         deaths = _deaths_alone(ended)
-        if len(ids) == 1 and deaths >= MAX_ISOLATED_CRASHES:
+        if first.first == parts[-1].last and deaths >= MAX_ISOLATED_CRASHES:
             detail = f"{deaths} times a job died while it predicted only this item"
-            if fail(connection, ids[0], Failure(WORKER_CRASHED, detail), scope):
-                crashed.append(ids[0])
-        elif ids:
-            first, *rest = split(ids, 1 if ended.owner is None else SUSPECT_PARTS)
+            if fail(connection, first.first, Failure(WORKER_CRASHED, detail), scope):
+                crashed.append(first.first)
+        else:
             for part in rest:
                 _insert(connection, None, part, now - LONG_AGO, scope, suspect=True)
             expires_at = now + timedelta(seconds=lease)
@@ -136,6 +138,22 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
             claim = Claim(claim_id, owner, *first, True, scope, _is_put_off(ended, now))
             return Suspects(claim, tuple(crashed))
     return Suspects(None, tuple(crashed))
+
+
+def next_suspects(connection: Connection) -> tuple[Scope, IdRange] | None:
+    """Return the suspects that `claim_suspect` takes next, if there are any."""
+    now = claim_lock.database_time(connection)
+    for ended in connection.execute(_expired(now)).all():
+        scope = _scope(connection, ended)
+        if scope is not None and (parts := _parts(connection, ended, scope)):
+            return scope, parts[0]
+    return None
+
+
+def _parts(connection: Connection, ended: Record, scope: Scope) -> list[IdRange]:
+    """Return the parts in which the items of a claim that has ended are claimed again."""
+    ids = pending.unpredicted_ids(connection, IdRange(ended.first_id, ended.last_id), scope)
+    return split(ids, 1 if ended.owner is None else SUSPECT_PARTS) if ids else []
 
 
 def split(ids: Sequence[int], parts: int) -> list[IdRange]:
@@ -196,14 +214,15 @@ def _claims() -> Select[Any]:
 
 
 def _expired_claims(connection: Connection, now: datetime) -> Sequence[Record]:
-    """Return expired claims and lock them, except those that a job is storing right now.
+    """Return expired claims and lock them, except those that a job is storing right now."""
+    return connection.execute(_expired(now).with_for_update(skip_locked=True)).all()
 
-    Items that were put off come last.
-    """
+
+def _expired(now: datetime) -> Select[Any]:
+    """Items that were put off come last."""
     put_off = and_(claims.c.owner.is_(None), claims.c.expires_at > now - LONG_AGO / 2)
     come_last = case((put_off, 1), else_=0)
-    query = select(claims).where(claims.c.expires_at < now).order_by(come_last, claims.c.first_id)
-    return connection.execute(query.with_for_update(skip_locked=True)).all()
+    return select(claims).where(claims.c.expires_at < now).order_by(come_last, claims.c.first_id)
 
 
 def _insert(

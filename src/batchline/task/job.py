@@ -8,16 +8,18 @@ results.
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from batchline import redaction
 from batchline.constants import BATCH_LONGEST, DEFAULT_MODEL, NO_VERSION, RESULTS_MAX_BYTES
-from batchline.db import work
+from batchline.db import claims, work
 from batchline.db.claims import Claim
+from batchline.db.cruds import pending
 from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
-from batchline.db.scope import Backfill
+from batchline.db.scope import Backfill, Scope
 from batchline.db.work import ClaimedItems, Late, Predicted
 from batchline.errors import (
     CommitUnknown,
@@ -169,10 +171,29 @@ class Job:
                 counts.predicted(each.items.model, each.rows)
         return Outcome(succeeded, failed, sum(each.rows for each in batches), found)
 
-    def _versions_for(self, claim: Claim) -> Mapping[str, Version]:
-        """Return the version that predicts each model's items in this claim, by model name."""
-        if isinstance(claim.scope, Backfill):
-            version = self.models.get(claim.scope.model_id)
+    def load_models_of_suspects(self) -> None:
+        """Load the models of the suspects that come next, while no process has claimed them.
+
+        So if this process is killed meanwhile, none of them is to blame.
+
+        Raises:
+            DatabaseUnavailable: the suspects or a model could not be read.
+        """
+        with self.database.read() as connection:
+            found = claims.next_suspects(connection)
+            if found is None:
+                return
+            scope, ids = found
+            names = pending.models(connection, ids, scope)
+        versions = self._versions_for(scope)
+        for name in sorted(names & versions.keys()):
+            with suppress(ModelUnavailable, LeftToIsolation):  # their items will fail
+                self.models.predictor(versions[name])
+
+    def _versions_for(self, scope: Scope) -> Mapping[str, Version]:
+        """Return the version that predicts each model's items in a scope, by model name."""
+        if isinstance(scope, Backfill):
+            version = self.models.get(scope.model_id)
             return {version.name: version}
         return self.models.active()
 
@@ -212,7 +233,7 @@ class Job:
 
     def _predict_all(self, claimed: ClaimedItems) -> list[_ModelBatch]:
         """Predict the items of each model, until there are enough results, or time is up."""
-        versions = self._versions_for(claimed.claim)
+        versions = self._versions_for(claimed.claim.scope)
         batches: list[_ModelBatch] = []
         size, limit = 0, _Limit(RESULTS_MAX_BYTES, time.monotonic() + self.batch_seconds)
         for each in claimed.items:  # in the order of their first items

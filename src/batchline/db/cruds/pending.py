@@ -141,6 +141,12 @@ def still_unpredicted(connection: Connection, item_ids: Sequence[int], scope: Sc
     return set(connection.execute(query).scalars())
 
 
+def models(connection: Connection, ids: IdRange, scope: Scope = PENDING) -> set[str]:
+    """Return the models of the unpredicted items from the first to the last id."""
+    query = select(text_or_null(items.c.model)).distinct().where(*scope.within(*ids))
+    return set(map(_replace_invalid, connection.execute(query).scalars()))
+
+
 def summarize_range(connection: Connection, ids: IdRange, scope: Scope = PENDING) -> RangeSummary:
     """Summarize the unpredicted items from the first to the last id."""
     ends = text_or_null(func.min(items.c.model)), text_or_null(func.max(items.c.model))
