@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 import pytest
 
+from batchline.api import uploads
 from batchline.api.signatures import Signatures
 from batchline.api.uploads import Upload, UploadPool
 from batchline.constants import (
@@ -250,7 +251,10 @@ def test_what_was_answered_is_stored_when_the_client_hangs_up_in_the_middle(
         assert "error" not in api.output
 
 
-def test_uploads_are_limited_and_keep_nobody_else_out(api: HttpApi) -> None:
+def test_uploads_are_limited_and_keep_nobody_else_out(
+    api: HttpApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "UPLOAD_SLOW_AFTER", 600)  # so none of them makes room
     with ExitStack() as stack:
         clients = [stack.enter_context(Talk(api)) for _ in range(MAX_UPLOADS)]
         for client in clients:
