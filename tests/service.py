@@ -38,7 +38,7 @@ def wait_for(condition: Callable[[], T], what: str, patience: float = PATIENCE) 
 
 
 def children_of(pid: int) -> list[int]:
-    """The child processes of a process. It has none once it has ended."""
+    """The child processes of a process, the oldest first. It has none once it has ended."""
     try:
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:

@@ -53,4 +53,4 @@ def test_a_signal_ends_a_job_that_waits() -> None:
     with Command("job", DATABASE_URL=nobody(), DATABASE_WAIT="86400") as job:
         wait_for(lambda: WAITING in job.output, "the wait")
         job.send(signal.SIGTERM)
-        assert job.wait(timeout=10) == 128 + signal.SIGTERM, job.output
+        assert job.wait() == 128 + signal.SIGTERM, job.output

@@ -70,7 +70,8 @@ def test_api_and_job_recover_once_the_server_can_be_written_to(server: Server, u
         set_read_only(server, "OFF")
         wait_for(lambda: try_to_register(service) == 202, "the recovery")
         assert service.wait_for_result(service.register(IRIS))["status"] == "succeeded"
-        assert service.http.get("/items?status=pending").json()["items"] == []
+        pending = "/items?status=pending"
+        wait_for(lambda: service.http.get(pending).json()["items"] == [], "the other items")
 
 
 def job_noticed(service: Service) -> bool:

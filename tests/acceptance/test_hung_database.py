@@ -159,8 +159,9 @@ def test_they_notice_it_within_15_seconds(
 @pytest.mark.every_server
 @pytest.mark.parametrize("database_kind", SERVERS, indirect=True)
 def test_a_statement_that_the_server_works_on_is_not_interrupted(
-    database: Database, database_url: str
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(silence, "PATIENCE", 0.8)  # the statements that connect take some time, too
     sleep = "pg_sleep(1.5)" if database.engine.dialect.name == "postgresql" else "sleep(1.5)"
     settings = read_settings(database_url=database_url)
     with silence.opened_while_it_responds(settings) as opened, opened.read() as connection:
@@ -209,7 +210,7 @@ def test_a_server_that_is_slow_at_a_statement_is_not_called_silent(servers: Serv
     """PostgreSQL ends the statement itself, and says so."""
     mysql = servers.get("mysql")
     url = mysql.create_database()
-    database = Database(url, timeout=0.5)
+    database = Database(url, timeout=1.5)
     slow = pytest.raises(DatabaseUnavailable, match="did not complete a statement in time")
     with slow, database.read() as connection:
         connection.exec_driver_sql("SELECT sleep(5)")

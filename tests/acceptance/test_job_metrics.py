@@ -149,7 +149,7 @@ def test_no_count_is_lost_when_a_process_is_killed(iris_url: str, victim: str) -
         before = job.wait_for(SUCCEEDED, 5)
         insert(iris_url, *["default"] * 2)
         job.wait_for(SUCCEEDED, 7)
-        worker, answering = sorted(children_of(job.process.pid))
+        worker, answering = children_of(job.process.pid)
         os.kill(worker if victim == "worker" else answering, signal.SIGKILL)
         insert(iris_url, *["default"] * 10)
         counts = [job.scrape()[SUCCEEDED]]
@@ -212,7 +212,7 @@ def test_a_probe_fails_while_the_process_that_predicts_hangs(iris_url: str) -> N
     insert(iris_url, "default")
     with ImpatientJob(iris_url) as job:
         job.wait_for(SUCCEEDED, 1)
-        worker, _ = sorted(children_of(job.process.pid))
+        worker, _ = children_of(job.process.pid)
         wait_for(lambda: job.http.get("/health/live").status_code == 200, "life")
         os.kill(worker, signal.SIGSTOP)
         wait_for(lambda: job.http.get("/health/live").status_code == 503, "the end of patience")

@@ -27,10 +27,12 @@ UNTIL_STOPPED = """
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
 if is_suspects:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    assignment.count(succeeded=1)
 else:
     assignment.board.report_suspects()
     assignment.board.leave(7)
-    time.sleep(1)
+    while assignment.board.succeeded == 0:
+        time.sleep(0.01)
     os.kill(os.getppid(), signal.SIGINT)
 time.sleep(30)
 """
@@ -43,25 +45,26 @@ if is_suspects:
     assignment.count(succeeded=10, failed=1)
 elif is_first:
     assignment.count(succeeded=100)
-    assignment.board.report_suspects()
     os.kill(os.getpid(), signal.SIGKILL)
 else:
     assignment.count(succeeded=1000)
-    time.sleep(1)
+    while assignment.board.failed == 0:
+        time.sleep(0.01)
 """
 FINISHES = """
 assignment.count(succeeded=1)
 if is_suspects:
     time.sleep(30)
 assignment.board.report_suspects()
-time.sleep(1)
+while assignment.board.succeeded == 1:
+    time.sleep(0.01)
 """
 
 
 @pytest.mark.parametrize(
     ("work", "status", "counted"),
     [
-        (UNTIL_STOPPED, 130, "0 0 7"),
+        (UNTIL_STOPPED, 130, "1 0 7"),
         (DIES_AFTER_A_SIGNAL, 130, "0 0 None"),
         (DIES_ONCE, 0, "1110 1 None"),
         (FINISHES, 0, "2 0 None"),

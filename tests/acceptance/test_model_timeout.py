@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -102,7 +101,7 @@ def test_a_row_that_ends_the_process_does_not_end_a_backfill(
 
 
 def test_other_items_and_models_are_predicted_while_a_row_takes_its_time(tmp_path: Path) -> None:
-    settings = prepare(tmp_path, models.slow, [ENDLESS]) | {"MODEL_TIMEOUT": "30"}
+    settings = prepare(tmp_path, models.slow, [ENDLESS]) | {"MODEL_TIMEOUT": "300"}
     database = Database(settings["DATABASE_URL"])
     add_model(database, models.doubling(tmp_path / "other.onnx"), name="other")
     database.close()
@@ -110,7 +109,7 @@ def test_other_items_and_models_are_predicted_while_a_row_takes_its_time(tmp_pat
         wait_for(lambda: ask(settings, "SELECT 1 FROM claims"), "the claim of the endless row")
         register(service.database_url, [GOOD, GOOD])
         register(service.database_url, ["[[1, 2]]"], "other")
-        wait_for(lambda: ask(settings, SUCCEEDED) == [(3,)], "the other items", patience=15)
+        wait_for(lambda: ask(settings, SUCCEEDED) == [(3,)], "the other items")
         assert ask(settings, "SELECT status FROM items WHERE id = 1") == [("pending",)]
         workers = workers_of(service.process.pid)
         service.send(signal.SIGKILL)  # it would wait for the row, as they do
@@ -156,9 +155,8 @@ def test_up_keeps_its_api_when_a_row_kills_the_worker(tmp_path: Path) -> None:
 
 
 def test_a_job_that_cannot_start_ends(tmp_path: Path) -> None:
-    started = time.monotonic()
-    done = run("job", DATABASE_URL=f"sqlite:///{tmp_path / 'nothing.db'}")
-    assert (done.returncode, time.monotonic() - started < 10) == (1, True)
+    done = run("job", DATABASE_URL=f"sqlite:///{tmp_path / 'nothing.db'}", DATABASE_WAIT="3600")
+    assert done.returncode == 1
     assert "batchline db upgrade" in done.stderr
 
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 from tests import models
 from tests.acceptance.test_predict import predict, predict_here, read
-from tests.service import Command, environment, wait_for
+from tests.service import PATIENCE, Command, environment, wait_for
 
 KILLS = 20
 
@@ -222,7 +222,7 @@ def interrupted(tmp_path: Path, sources: Path) -> Iterator[tuple[Path, str]]:
     with Command("predict", *words(sources, target), *secret) as command:
         wait_for_save(command.process, saved)
         command.send(signal.SIGINT)
-        assert command.wait(8) == 128 + signal.SIGINT, command.output
+        assert command.wait() == 128 + signal.SIGINT, command.output
         yield target, command.output
 
 
@@ -286,10 +286,24 @@ def test_two_runs_do_not_write_the_same_output(tmp_path: Path, sources: Path) ->
     target = tmp_path / "out.csv"
     with Command("predict", *words(sources, target)) as command:
         wait_for_save(command.process, tmp_path / ".out.csv.batchline/journal.jsonl")
-        done = predict_here(*words(sources, target), "--resume", status=1)
+        with paused(command.process.pid):
+            done = predict_here(*words(sources, target), "--resume", status=1)
         assert "another run writes this output now" in done.stderr
         assert command.wait() == 3, command.output
     assert target.read_bytes() == undisturbed(sources, "csv").read_bytes()
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """A process and its children do not go on during the block."""
+    every = [pid, *children(pid)]
+    for each in every:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in every:
+            os.kill(each, signal.SIGCONT)
 
 
 def test_streams_cannot_be_resumed(tmp_path: Path, sources: Path) -> None:
@@ -343,7 +357,7 @@ def test_ctrl_c_says_what_to_do_if_a_run_cannot_be_continued(
     ):  # fmt: skip
         wait_for(lambda: predicts(process.pid), "the process that predicts")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGINT, errors
     assert f"stopped: {said}" in errors
     assert not names(tmp_path) - {"out.csv"}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from batchline.constants import CLAIM_FIRST_ITEMS
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
@@ -93,12 +94,13 @@ def test_sigterm_in_the_middle_leaves_nothing_half_stored(
 def test_job_once_that_is_stopped_says_how_much_is_left(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    migrate(url_of(tmp_path))
+    model = str(models.slow(tmp_path / "slow.onnx"))
+    migrate(url_of(tmp_path), MODEL_FILEPATH=model)
     database = Database(url_of(tmp_path))
-    for _ in range(30):
-        with database.write() as connection:
-            items.register(connection, NewItems([ROW] * 1_000))
-    with Command("job", "--once", DATABASE_URL=url_of(tmp_path)) as job:
+    rows = ["[[1]]"] * CLAIM_FIRST_ITEMS + [f"[[{5 * 10**5}]]"] * 300  # half a second for a few
+    database.transaction(lambda connection: items.register(connection, NewItems(rows)))
+    settings = {"DATABASE_URL": url_of(tmp_path), "MODEL_FILEPATH": model}
+    with Command("job", "--once", **settings) as job:
         wait_for(lambda: count(database, "predictions") > 0, "the first batch")
         job.send(number)
         assert job.wait() == 128 + number, job.output
@@ -118,7 +120,7 @@ def test_a_signal_ends_a_job_that_waits_before_it_replaces_a_process(tmp_path: P
         database.close()
         kill_until_a_pause(job.process.pid)
         job.send(signal.SIGTERM)
-        assert job.wait(timeout=5) == 0, job.output
+        assert job.wait() == 0, job.output
 
 
 class Crowded(Command):

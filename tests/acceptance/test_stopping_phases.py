@@ -95,7 +95,7 @@ def test_a_job_ends_in_time_although_the_database_says_nothing_more(
             proxy.fall_silent_at(ANYTHING)
             proxy.drop_silently()
             job.send(signal.SIGTERM)
-            assert job.wait(8) in (0, 128 + signal.SIGTERM), job.output
+            assert job.wait(IN_TIME) in (0, 128 + signal.SIGTERM), job.output
     assert_nothing_is_lost_and_nothing_double(database_url)
 
 
@@ -110,7 +110,7 @@ def test_an_idle_job_ends_in_time_although_the_database_says_nothing_more(
         wait_for(lambda: "run finished" in job.output, "the end of the run")
         proxy.drop_silently()
         job.send(signal.SIGTERM)
-        assert job.wait(8) in (0, 128 + signal.SIGTERM), job.output
+        assert job.wait(IN_TIME) in (0, 128 + signal.SIGTERM), job.output
     database.close()
     assert_nothing_is_lost_and_nothing_double(database_url)
 
@@ -121,4 +121,4 @@ def test_a_job_that_waits_for_a_database_to_start_ends_at_once(kind: str) -> Non
     with Command("job", DATABASE_URL=url) as job:
         wait_for(lambda: "waiting for the database" in job.output, "the wait")
         job.send(signal.SIGTERM)
-        assert job.wait(5) in (0, 128 + signal.SIGTERM), job.output
+        assert job.wait(IN_TIME) in (0, 128 + signal.SIGTERM), job.output

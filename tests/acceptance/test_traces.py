@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -257,6 +256,7 @@ def test_a_collector_that_is_away_costs_neither_requests_nor_lines(tmp_path: Pat
     settings = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
         "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
         "BATCH_WAIT_TIME": "0.2",
         "LOG_FORMAT": "json",
     }
@@ -264,10 +264,8 @@ def test_a_collector_that_is_away_costs_neither_requests_nor_lines(tmp_path: Pat
         for _ in range(20):
             service.wait_for_result(service.register(IRIS))
         wait_for(lambda: "Transient error" in service.output, "an attempt to send spans")
-        began = time.monotonic()
         service.send(signal.SIGTERM)
-        assert service.wait() == 0
-        assert time.monotonic() - began < 10.0  # the exporter alone would take as long
+        assert service.wait() == 0  # the exporter alone would take ten minutes
         events = [json.loads(line) for line in service.output.splitlines()]
     levels = [(each["role"], each["level"]) for each in events if each["level"] != "info"]
     assert len(levels) == len(set(levels))
