@@ -83,7 +83,7 @@ def insert_with_limit(database: Database) -> None:
 
     thread = threading.Thread(target=insert, daemon=True)
     thread.start()
-    assert done.wait(TABLE_LOCK_WAIT + 2)
+    assert done.wait(TABLE_LOCK_WAIT + 8)
     thread.join()
 
 

@@ -57,13 +57,13 @@ def test_a_model_that_never_loads_fails_its_own_items_only(
     add_model(database, models.negated(tmp_path / "quick.onnx"))
     new = NewItems(["[[1, 2]]"] * 4, ["slow", DEFAULT_MODEL] * 2)
     database.transaction(lambda connection: items.register(connection, new))
-    with loader(database, tmp_path, seconds=0.5) as cache:
+    with loader(database, tmp_path, seconds=1) as cache:
         job = Job(database, cache, Hand(database, "me"), threading.Event())
         outcome = Worker(job, threads=2).run_once()
     assert (outcome.succeeded, outcome.failed) == (2, 2)
     with database.read() as connection:
         failures = connection.exec_driver_sql("SELECT code, detail FROM failures").all()
-    reason = "version 1 of the model slow was not loaded within 0.5 s (MODEL_TIMEOUT)"
+    reason = "version 1 of the model slow was not loaded within 1 s (MODEL_TIMEOUT)"
     assert [tuple(each) for each in failures] == [("model_unavailable", reason)] * 2
 
 

@@ -74,6 +74,8 @@ class Storm:
     def collide(self, ids: Sequence[int], rounds: int) -> None:
         """Deadlocks on purpose: two transactions lock the same two items, in opposite orders."""
         numbers = count(1_000_000)
+        # A claimer that stores the two would wait for the one, and keep the other from its thread.
+        wait_for(lambda: are_predicted(self.job.database, ids), "the prediction of both")
         for _ in range(rounds):
             barrier = threading.Barrier(2, timeout=PATIENCE)
             with ThreadPoolExecutor(2) as pool:
@@ -169,6 +171,14 @@ def rage(storm: Storm, rounds: int, patience: float) -> None:
             storm.over.set()
     for thread in (*claimers, *others):
         thread.result()
+
+
+def are_predicted(database: Database, ids: Sequence[int]) -> bool:
+    with database.read() as connection:
+        return all(
+            found and found.status != "pending"
+            for found in (items.get(connection, each) for each in ids)
+        )
 
 
 def lock_item(connection: Connection, item_id: int) -> None:

@@ -6,6 +6,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -45,7 +46,8 @@ class Kept:
         children = children_of(self._command.process.pid)
         self._command.send(signal.SIGKILL)
         for child in children:
-            os.kill(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has noticed the end of its parent
+                os.kill(child, signal.SIGKILL)
         self._command.wait()
         self._command.__exit__()
         self._command = self.start()

@@ -159,10 +159,10 @@ def test_a_line_of_many_blanks_takes_no_more_than_a_moment(
         '{"a":2}',
     ]
     path = file(tmp_path, "a.jsonl", "\n".join(lines))
-    begin = time.monotonic()
+    begin = time.process_time()
     found = read(path, a=FLOAT)
     copy(path, tmp_path / "b.jsonl", features={"a": FLOAT})
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     assert found.values == {"a": [0.0, 1.0, 2.0]}
     assert (found.lines, found.source.blank_lines) == ([1, 3, 5], 2)
     written = (tmp_path / "b.jsonl").read_text().splitlines()

@@ -10,7 +10,7 @@ import pytest
 from batchline.api.coalescing import Bounds, Coalescer
 from batchline.errors import DatabaseUnavailable
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class Server:
