@@ -74,6 +74,28 @@ def test_a_model_is_added_asked_replaced_compared_and_read(
     assert len(re.findall("pairs", listed)) == 2
 
 
+class Slow(Command):
+    """A command whose calls of the model take a fifth of a second more."""
+
+    program = (
+        "-c",
+        """
+import time
+from batchline import cli
+from batchline.ml.predictor import Predictor
+
+predict = Predictor.predict
+
+def predict_slowly(predictor, rows):
+    time.sleep(0.2)
+    return predict(predictor, rows)
+
+Predictor.predict = predict_slowly
+cli.main()
+""",
+    )
+
+
 def test_a_backfill_that_is_killed_is_finished_by_the_next_job(url: str, tmp_path: Path) -> None:
     command(url, "models", "add", "pairs", str(models.doubling(tmp_path / "a.onnx")))
     database = Database(url)
@@ -82,7 +104,7 @@ def test_a_backfill_that_is_killed_is_finished_by_the_next_job(url: str, tmp_pat
     command(url, "job", "--once")
     command(url, "models", "add", "pairs", str(models.zeroed(tmp_path / "b.onnx")))
     for _ in range(3):
-        with Command("backfill", "pairs", DATABASE_URL=url) as backfill:
+        with Slow("backfill", "pairs", DATABASE_URL=url) as backfill:
             wait_for(lambda: count(database, "claims") > 0, "a claim")
             backfill.send(signal.SIGKILL)
             backfill.wait()
