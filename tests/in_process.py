@@ -20,15 +20,16 @@ import typer
 from typer.testing import CliRunner
 
 from batchline import cli
+from batchline.registry.probe import Probe
 from batchline.scoring.supervisor import Attempt, Supervisor
 from batchline.task import supervisor as of_job
-from tests.service import environment
+from tests.service import environment, probed
 
 
 def run_here(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
     """Do what a `batchline` command does, up to its exit code, and return what it wrote.
 
-    `predict` and `job` do the work of their child processes here, so a model must not end them.
+    Child processes do their work here, so a model must not end them.
     """
     typed = ["batchline", *map(str, words)]
     with process_as_before(), CliRunner().isolation() as (stdout, stderr, _):
@@ -37,6 +38,7 @@ def run_here(*words: object, **settings: str) -> subprocess.CompletedProcess[str
             patch.object(sys, "argv", typed),
             patch.object(Supervisor, "run", child_of),
             patch.object(of_job.Supervisor, "run", worker_of),
+            patch.object(Probe, "_answer", probed),
         ):
             code = exit_code()
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from batchline.ml.examination.report import Choices, ModelReport
 from batchline.ml.prediction_texts import RowResults
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.registry import publish
 from batchline.registry.loaded import ModelCache
 from batchline.registry.model_file import ModelFile

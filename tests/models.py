@@ -234,6 +234,16 @@ def unstoppable(path: Path) -> Path:
     return _save(path, nodes, [x], [make_tensor_value_info("y", INT64, ["n", 1])], constants)
 
 
+def unstoppable_to_load(path: Path) -> Path:
+    """As `unstoppable` at two million boxes, which ONNX Runtime compares while it loads it."""
+    unstoppable(path)
+    model = load(path)
+    model.graph.node[0].CopyFrom(make_node("Identity", ["boxes_in_all"], ["largest"]))
+    model.graph.initializer.append(make_tensor("boxes_in_all", INT64, [], [2 * 10**6]))
+    save(model, path)
+    return path
+
+
 def repeating(path: Path, times: int) -> Path:
     """Rows of one float; gives each `times` times."""
     x = make_tensor_value_info("x", FLOAT, ["n", 1])

@@ -1,5 +1,6 @@
 """The real commands as processes, and HTTP calls to them."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -17,6 +19,9 @@ import httpx
 
 from batchline.cli.wiring import prepare_database
 from batchline.configurations import read_settings
+from batchline.ml.content import Bytes
+from batchline.registry import probe_process
+from batchline.registry.probe import Probe
 from devservers.server import free_port
 
 T = TypeVar("T")
@@ -39,11 +44,11 @@ def wait_for(condition: Callable[[], T], what: str, patience: float = PATIENCE) 
 
 def children_of(pid: int) -> list[int]:
     """The child processes of a process, the oldest first. It has none once it has ended."""
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return list(map(int, found.split()))
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda path: int(path.name)):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def command_line(pid: int) -> bytes:
@@ -90,8 +95,13 @@ def migrated_file() -> bytes:
 
 def upgrade(database_url: str, **settings: str) -> None:
     variables = environment(DATABASE_URL=database_url, **settings)
-    with patch.dict(os.environ, variables, clear=True):
+    with patch.dict(os.environ, variables, clear=True), patch.object(Probe, "_answer", probed):
         prepare_database(read_settings())
+
+
+def probed(probe: Probe, request: dict[str, Any], parts: list[Bytes]) -> dict[str, Any]:
+    """Do in this process what a probe does in its child process."""
+    return probe_process.answer(json.loads(json.dumps(request)), parts)
 
 
 class Command:

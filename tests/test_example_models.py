@@ -17,7 +17,8 @@ from batchline.ml.examination.report import ModelReport
 from batchline.ml.outputs import to_predictions
 from batchline.ml.prediction_texts import to_results
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import Runtime, Session
+from batchline.ml.runtime import Runtime
+from batchline.ml.session import Session
 from scripts import models_page
 from scripts.example_models import EXAMPLES
 

@@ -1,4 +1,4 @@
-"""Run commands as child processes that stop together, and with their parent."""
+"""Run commands and modules as child processes that stop with their parent."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -31,13 +32,7 @@ class ChildProcesses:
     def _start(
         self, command: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            # -P: do not import modules from the current folder, such as a file http.py.
-            [sys.executable, "-P", "-m", "batchline", *command],
-            env={**os.environ, **environment, PARENT_PIPE: str(self._read_end)},
-            pass_fds=[self._read_end],
-            start_new_session=True,  # Ctrl-C reaches only this process, which stops the child once
-        )
+        return _start(["batchline", *command], environment, self._read_end)
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +68,72 @@ class ChildProcesses:
     def statuses(self) -> list[int | None]:
         """Return the exit status of each child, or None while it runs."""
         return [process.poll() for process in self._processes]
+
+
+class AnsweringProcess:
+    """A module in a child process, which answers each request with a line.
+
+    Raises:
+        OSError: the system has no memory or no number left for a process.
+    """
+
+    def __init__(self, module: str) -> None:
+        read_end, self._write_end = os.pipe()
+        try:
+            self._process = _start([module], {}, read_end, pipe=subprocess.PIPE)
+        except OSError:
+            os.close(self._write_end)
+            raise
+        finally:
+            os.close(read_end)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+
+    def ask(self, parts: Sequence[bytes | memoryview]) -> bytes:
+        """Send a request and return the answer, or nothing if the process ended before."""
+        with suppress(BrokenPipeError):
+            for part in parts:
+                self._requests.write(part)
+            self._requests.flush()
+        return self._answers.readline()
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit code or minus its signal."""
+        code = self._process.wait()
+        with suppress(BrokenPipeError):
+            self._requests.close()
+        self._answers.close()
+        os.close(self._write_end)
+        return code
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.wait()
+
+
+def end_in_words(code: int) -> str:
+    """Return how a process ended, by its exit code or minus its signal: `SIGSEGV`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # the names of real-time signals are not known
+        return f"signal {-code}"
+
+
+def _start(
+    words: Sequence[str], environment: Mapping[str, str], read_end: int, pipe: int | None = None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -P: do not import modules from the current folder, such as a file http.py.
+        [sys.executable, "-P", "-m", *words],
+        env={**os.environ, **environment, PARENT_PIPE: str(read_end)},
+        pass_fds=[read_end],
+        start_new_session=True,  # Ctrl-C reaches only this process, which stops the child once
+        stdin=pipe,
+        stdout=pipe,
+    )
 
 
 def parent_pipe() -> int | None:

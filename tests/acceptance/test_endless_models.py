@@ -13,7 +13,15 @@ from batchline.errors import ConfigurationError
 from batchline.scoring.python_api import load_model
 from tests import models
 from tests.in_process import run_here
-from tests.service import Command, environment, migrate, run, wait_for
+from tests.service import (
+    Command,
+    children_of,
+    command_line,
+    environment,
+    migrate,
+    run,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -136,6 +144,16 @@ def test_an_operator_that_cannot_be_ended_ends_the_check(tmp_path: Path) -> None
     assert (done.returncode, TOO_LONG in done.stderr) == (1, True)
 
 
+def test_ctrl_c_ends_a_migration_that_tries_a_model(migrated: str, tmp_path: Path) -> None:
+    model = models.unstoppable_to_load(tmp_path / "m.onnx")
+    with Command("db", "upgrade", DATABASE_URL=migrated, MODEL_FILEPATH=str(model)) as command:
+        probe = wait_for(lambda: busy_child(command), "the trial run")
+        command.send(signal.SIGINT)
+        assert command.wait() == 128 + signal.SIGINT
+        wait_for(lambda: has_ended(probe), "the end of the probe")
+        assert command.output == "stopped: to finish it, run `batchline db upgrade` again\n"
+
+
 @pytest.mark.parametrize(
     "words", [["models", "check"], ["predict", "--check", "rows.csv", "--model"]]
 )
@@ -144,11 +162,22 @@ def test_ctrl_c_ends_a_trial_run(words: list[str], tmp_path: Path) -> None:
     rows.write_text("x\n1\n")
     words = [str(rows) if word == rows.name else word for word in words]
     with Command(*words, *endless(tmp_path, models.unstoppable)) as command:
-        wait_for(lambda: seconds_of_work(command.process.pid) > 1, "the trial run")
+        probe = wait_for(lambda: busy_child(command), "the trial run")
         command.send(signal.SIGINT)
         assert command.wait() == 128 + signal.SIGINT  # the operator takes an hour
+        wait_for(lambda: has_ended(probe), "the end of the probe")
         assert command.output.startswith("stopped")
         assert command.output.count("stopped") == 1
+
+
+def busy_child(command: Command) -> int | None:
+    """The process that calls the model: the start of one takes less time of the processor."""
+    children = children_of(command.process.pid)
+    return next((pid for pid in children if seconds_of_work(pid) > 2), None)
+
+
+def has_ended(pid: int) -> bool:
+    return not Path(f"/proc/{pid}/cmdline").exists() or not command_line(pid)
 
 
 def seconds_of_work(pid: int) -> float:

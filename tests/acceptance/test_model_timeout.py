@@ -13,7 +13,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
-from tests.acceptance.test_endless_models import seconds_of_work
+from tests.acceptance.test_endless_models import busy_child
 from tests.conftest import long_only
 from tests.jobs import add_model
 from tests.service import (
@@ -139,11 +139,6 @@ def test_a_suspects_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
         wait_for(lambda: ask(settings, SUCCEEDED) == [(2,)], "the items")
         deaths = job.output.count("a process of the job died")
         assert (deaths, job.output.count("process=suspects")) == (2, 1)
-
-
-def busy_child(job: Command) -> int | None:
-    """The process that calls the model: the start of one takes less time of the processor."""
-    return next((pid for pid in children_of(job.process.pid) if seconds_of_work(pid) > 2), None)
 
 
 def test_up_keeps_its_api_when_a_row_kills_the_worker(tmp_path: Path) -> None:

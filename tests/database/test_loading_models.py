@@ -14,7 +14,7 @@ from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from batchline.errors import ModelUnavailable
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.registry.loaded import ModelCache
 from batchline.registry.loads import LoadRecord, Loads, MayLoad, Place
 from batchline.registry.version import Version

@@ -17,12 +17,12 @@ from batchline.db.migrations import upgrade
 from batchline.db.models import models as models_table
 from batchline.db.new_items import NewItems
 from batchline.errors import ConfigurationError, ModelUnavailable, UnknownModel
-from batchline.ml.examination.report import Choices
-from batchline.ml.session import Runtime
+from batchline.ml.examination.report import Choices, ModelReport
+from batchline.ml.runtime import Runtime
 from batchline.registry import model_file, publish
 from batchline.registry.files import read_file
 from batchline.registry.loaded import ModelCache
-from batchline.registry.model_file import ModelFile
+from batchline.registry.model_file import ModelFile, Sample
 from batchline.registry.renewal import renew
 from batchline.registry.version import (
     SIGNATURE_FORMAT,
@@ -349,6 +349,10 @@ def to_old_format(database: Database, version: Version, **changed: object) -> No
         connection.execute(update(models_table).values(values))
 
 
+def examine(file: ModelFile, sample: Sample) -> ModelReport:
+    return file.examine(sample, None)
+
+
 def to_json(version: Version, key: str) -> list[dict[str, object]]:
     found: list[dict[str, object]] = version.signature.to_json()[key]
     return found
@@ -360,10 +364,10 @@ def test_an_old_version_whose_predictions_keep_their_form_is_renewed_in_place(
     added = add_model(database)
     to_old_format(database, added)
     assert read_version(database, DEFAULT_MODEL, 1).format == 1
-    [renewal] = renew(database, Runtime(), ACTOR)
+    [renewal] = renew(database, examine, ACTOR)
     assert (renewal.successor, renewal.problem) == (None, None)
     assert read_version(database, DEFAULT_MODEL, 1).signature == added.signature
-    assert list(renew(database, Runtime(), ACTOR)) == []
+    assert list(renew(database, examine, ACTOR)) == []
     assert add_model(database).number == 1
 
 
@@ -388,11 +392,11 @@ def test_a_renewed_version_accepts_missing_values_from_then_on(
     to_format_2(database, added)
     old = read_version(database, DEFAULT_MODEL, 1)
     assert (old.format, old.signature.inputs[0].missing, old.signature.features) == (2, (), None)
-    [renewal] = renew(database, Runtime(), ACTOR)
+    [renewal] = renew(database, examine, ACTOR)
     assert (renewal.successor, renewal.problem) == (None, None)
     renewed = read_version(database, DEFAULT_MODEL, 1)
     assert (renewed.signature, renewed.notes) == (added.signature, added.notes)
-    assert list(renew(database, Runtime(), ACTOR)) == []
+    assert list(renew(database, examine, ACTOR)) == []
 
 
 def test_a_version_is_renewed_with_its_options_and_by_its_example(
@@ -404,7 +408,7 @@ def test_a_version_is_renewed_with_its_options_and_by_its_example(
         database, "m", file, file.examine(("rows", sample), None), active=True, actor=ACTOR
     )
     to_format_2(database, added)
-    [renewal] = renew(database, Runtime(), ACTOR)
+    [renewal] = renew(database, examine, ACTOR)
     assert (renewal.successor, renewal.problem) == (None, None)
     renewed = read_version(database, "m", 1)
     assert (renewed.options, renewed.batching) == (added.options, added.batching)
@@ -416,7 +420,7 @@ def test_an_old_version_whose_predictions_get_another_form_is_added_anew(
 ) -> None:
     added = add_model(database)
     to_old_format(database, added, labels=None)  # it was served as output name → value
-    [renewal] = renew(database, Runtime(), ACTOR)
+    [renewal] = renew(database, examine, ACTOR)
     assert renewal.successor is not None
     assert (renewal.successor.number, renewal.successor.active) == (2, True)
     assert not read_version(database, DEFAULT_MODEL, 1).active
@@ -425,7 +429,7 @@ def test_an_old_version_whose_predictions_get_another_form_is_added_anew(
 def test_an_old_version_without_its_file_predicts_as_before(database: Database) -> None:
     to_old_format(database, add_model(database))
     sql(database, "DELETE FROM model_files")
-    [renewal] = renew(database, Runtime(), ACTOR)
+    [renewal] = renew(database, examine, ACTOR)
     assert renewal.problem is not None
     assert read_version(database, DEFAULT_MODEL, 1).active
 

@@ -12,7 +12,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from batchline.errors import BatchlineError, ClaimLost
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.ml.time_limit import TimeLimit
 from batchline.registry.loaded import ModelCache
 from batchline.task.hand import Hand

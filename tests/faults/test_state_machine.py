@@ -44,7 +44,7 @@ from batchline.db.lanes import LaneProgress
 from batchline.db.models import Record
 from batchline.db.new_items import NewItems
 from batchline.errors import ClaimLost, DatabaseUnavailable
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.registry.loaded import ModelCache
 from batchline.task.hand import Hand
 from batchline.task.job import Job, Outcome, Stopped

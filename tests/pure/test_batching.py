@@ -18,7 +18,8 @@ from batchline.ml.examination.batch_dimension import batch_dimensions
 from batchline.ml.examination.examine import examine
 from batchline.ml.examination.report import Choices, ModelReport
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import DTYPES, Runtime, Session
+from batchline.ml.runtime import Runtime
+from batchline.ml.session import DTYPES, Session
 from batchline.registry.files import read_content
 from tests import models
 

@@ -16,7 +16,8 @@ from batchline.errors import ConfigurationError
 from batchline.ml.content import FRAME, ModelContent
 from batchline.ml.external_data import external_tensors
 from batchline.ml.rows import RowTensors
-from batchline.ml.session import Runtime, Session
+from batchline.ml.runtime import Runtime
+from batchline.ml.session import Session
 from batchline.registry.files import read_content
 from batchline.registry.model_file import ModelFile
 from scripts import example_models

@@ -11,7 +11,7 @@ from batchline.errors import BatchlineError, Failure, TimedOut
 from batchline.ml.call_pace import CallPace
 from batchline.ml.data_loader import load_batch, to_item_results
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.ml.time_limit import TimeLimit
 from batchline.registry.model_file import ModelFile
 from tests import models

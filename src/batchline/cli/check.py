@@ -1,16 +1,17 @@
 """Find out which parts of a configuration work, and which do not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from batchline.cli.exposure import check_keys
-from batchline.cli.wiring import connect, make_model_cache
+from batchline.cli.wiring import connect
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
     from batchline.db.database import Database
     from batchline.errors import BatchlineError
+    from batchline.registry.version import Version
 
 
 def findings(flags: dict[str, Any]) -> Iterator["str | BatchlineError"]:
@@ -34,7 +35,7 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
     from batchline.db.dialects.server_settings import check_settings
     from batchline.db.rehearsal import check_schema, check_view, rehearse
     from batchline.errors import BatchlineError
-    from batchline.registry.version import read_versions
+    from batchline.registry.version import KnownVersions, read_versions
 
     has_default = False
     try:
@@ -49,15 +50,25 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
             unreadable: list[BatchlineError] = []
             read_versions(database, on_unreadable=unreadable.append)
             yield from unreadable
-            models = make_model_cache(database, settings)
-            active = models.active()
+            active = KnownVersions(database).active()
             has_default = DEFAULT_MODEL in active
-            for name, version in sorted(active.items()):
-                yield _tried(f"model {name}: version {version.number}", models.predictor, version)
+            yield from _loads(database, settings, active)
     except BatchlineError as error:
         yield error
     if settings.chose_model or not has_default:
         yield _tried(f"model file: {settings.model_filepath}", _examine_file, settings)
+
+
+def _loads(
+    database: "Database", settings: "Settings", active: "Mapping[str, Version]"
+) -> Iterator["str | BatchlineError"]:
+    from batchline.cli.trial import load
+    from batchline.registry.probe import Probe
+
+    with Probe() as probe:
+        for name, version in sorted(active.items()):
+            part = f"model {name}: version {version.number}"
+            yield _tried(part, load, probe, database, version, settings)
 
 
 def _problem(check: Callable[..., object], *arguments: object) -> "Iterator[BatchlineError]":

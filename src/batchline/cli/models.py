@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import signal
 import sys
 from io import StringIO
 from pathlib import Path
@@ -336,4 +337,8 @@ def _examined(model: "ModelFile", sample: Path | None, settings: "Settings") -> 
     rows = read_sample(sample)
     if sys.stderr.isatty():
         typer.echo("validating …", err=True)
-    return examined(settings, model, rows)
+    try:
+        return examined(settings, model, rows)
+    except KeyboardInterrupt:
+        typer.echo("stopped: nothing was written", err=True)
+        raise typer.Exit(128 + signal.SIGINT) from None

@@ -30,15 +30,16 @@ def run(ask: Ask, attempt: Attempt) -> int:
     keep_freed_memory()
     take_turns_often()
     try:
-        failed = run_of(ask).execute(attempt, resume=ask.resume)
+        failed = run_of(ask, is_supervised=True).execute(attempt, resume=ask.resume)
     except BatchlineError as error:
         print(error_text(error), file=sys.stderr)
         return 1
     return WITH_ERRORS if failed else 0
 
 
-def run_of(ask: Ask) -> FileRun:
-    model, added = load(ask.model, ask.settings)
+def run_of(ask: Ask, *, is_supervised: bool = False) -> FileRun:
+    """Return the run. `is_supervised` is as for `load`."""
+    model, added = load(ask.model, ask.settings, is_supervised=is_supervised)
     return FileRun(
         ask.settings,
         ask.sources,

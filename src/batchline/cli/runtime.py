@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from batchline.cli.predict_ask import RunSettings
     from batchline.configurations import Settings
-    from batchline.ml.session import Runtime
+    from batchline.ml.runtime import Runtime
 
 
 def runtime_of(settings: "Settings | RunSettings") -> "Runtime":
     """Return the ONNX Runtime options of the settings."""
-    from batchline.ml.session import Runtime
+    from batchline.ml.runtime import Runtime
 
     return Runtime(
         providers=settings.providers,

@@ -1,34 +1,36 @@
-"""The trial run of a new model, which Ctrl-C ends at once."""
+"""Models that are tried in a process of their own, which they may end."""
 
-import os
-import signal
-import sys
-from dataclasses import replace
-
-import typer
+from typing import TYPE_CHECKING
 
 from batchline.cli.runtime import runtime_of
 from batchline.configurations import Settings
-from batchline.ml.background import try_in_time
 from batchline.ml.examination.report import ModelReport
-from batchline.registry.model_file import ModelFile
+from batchline.registry import probe
+from batchline.registry.model_file import ModelFile, Sample
+
+if TYPE_CHECKING:
+    from batchline.db.database import Database
+    from batchline.registry.version import Version
 
 
-def examined(
-    settings: Settings, file: ModelFile, sample: tuple[str, bytes] | None = None
-) -> ModelReport:
+def examined(settings: Settings, file: ModelFile, sample: Sample = None) -> ModelReport:
     """Try a model for `MODEL_TIMEOUT` seconds per call.
 
     Raises:
         ConfigurationError: the model cannot be served.
     """
-    runtime = runtime_of(settings)
-    try:
-        return try_in_time(
-            settings.model_timeout,
-            lambda limit: file.examine(sample, replace(runtime, limit=limit)),
-        )
-    except KeyboardInterrupt:
-        typer.echo("stopped: nothing was written", err=True)
-        sys.stderr.flush()
-        os._exit(128 + signal.SIGINT)  # a call of the model would go on while Python ends
+    return probe.examine(file, sample, runtime_of(settings))
+
+
+def load(
+    process: probe.Probe, database: "Database", version: "Version", settings: Settings
+) -> None:
+    """Load a version in the process, to find out whether that is possible.
+
+    Raises:
+        ModelUnavailable: it is not.
+    """
+    from batchline.registry.content import batching_of, read_version_content
+
+    batching, content = batching_of(version), read_version_content(database, version)
+    process.load(version, batching, content, runtime_of(settings))

@@ -1,5 +1,6 @@
 """The command that computes stored predictions again."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,11 +48,13 @@ def verify(
     Removed versions are not verified. Exit code 3: predictions differ. Exit code 1: a version could
     not be loaded.
     """
+    from batchline.cli.trial import load
+    from batchline.registry.probe import Probe
     from batchline.registry.version import read_model, read_versions
     from batchline.task.verification import Verifier
 
     settings = configure({"database_url": database_url})
-    with opened(settings) as database:
+    with opened(settings) as database, Probe() as probe:
         versions = read_versions(database) if name is None else read_model(database, name)
         verifier = Verifier(
             database,
@@ -59,7 +62,10 @@ def verify(
             sample=None if everything else sample,
             since=since,
         )
-        outcomes = [_verify(verifier, each) for each in versions]
+        outcomes = [
+            _verify(verifier, each, lambda version: load(probe, database, version, settings))
+            for each in versions
+        ]
     if any(different for different, _ in outcomes):
         _print_runtimes(verifier)
         raise typer.Exit(DIFFERENT)
@@ -67,8 +73,14 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verify(verifier: "Verifier", version: "Version") -> tuple[int, bool]:
-    """Print what differs. Return how many predictions differ, and whether no error occurred."""
+def _verify(
+    verifier: "Verifier", version: "Version", load: "Callable[[Version], None]"
+) -> tuple[int, bool]:
+    """Print what differs. Return how many predictions differ, and whether no error occurred.
+
+    Args:
+        load: loads the version in a process that it may end.
+    """
     from batchline.errors import ModelUnavailable
 
     if version.is_removed:
@@ -81,6 +93,7 @@ def _verify(verifier: "Verifier", version: "Version") -> tuple[int, bool]:
         items += more
 
     try:
+        load(version)
         for each in verifier.verify(version, advance):
             different += 1
             _print_discrepancy(each)

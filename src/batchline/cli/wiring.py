@@ -161,9 +161,14 @@ def _renew_versions(database: "Database", settings: "Settings") -> "list[Renewal
 
     if all(each.format == SIGNATURE_FORMAT for each in read_versions(database)):
         return []  # the usual case, which imports no ONNX Runtime
+    from functools import partial
+
+    from batchline.registry.probe import Probe
     from batchline.registry.renewal import renew
 
-    return list(renew(database, runtime_of(settings), actor()))
+    with Probe() as probe:
+        examine = partial(probe.examine, runtime=runtime_of(settings))
+        return list(renew(database, examine, actor()))
 
 
 def log_start(database: "Database", **facts: Any) -> None:
@@ -228,7 +233,7 @@ def ensure_default_model(database: "Database", settings: "Settings") -> "Replace
     from batchline.registry.publish import publish_default
 
     def examine(file: "ModelFile") -> "ModelReport":
-        from batchline.cli.trial import examined  # it imports ONNX Runtime
+        from batchline.cli.trial import examined
 
         return examined(settings, file)
 

@@ -19,7 +19,8 @@ from batchline.ml.data_loader import Batch, load_batch, predict_rows
 from batchline.ml.outputs import Predictions, to_predictions
 from batchline.ml.prediction_texts import RowResults, to_results
 from batchline.ml.rows import RowTensors
-from batchline.ml.session import Runtime, Session
+from batchline.ml.runtime import Runtime
+from batchline.ml.session import Session
 from batchline.ml.signature import Signature
 from batchline.ml.time_limit import TimeLimit
 

@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 # Without this, ONNX Runtime keeps a device id and usage events in the home folder, to upload them.
@@ -13,7 +12,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-from batchline.constants import MODEL_TIMEOUT
 from batchline.errors import ConfigurationError, ModelFailed
 from batchline.machine import cores
 from batchline.metrics import MODEL_CALL_SECONDS
@@ -24,6 +22,7 @@ from batchline.ml.error_lines import first_line
 from batchline.ml.external_data import HINT_ONE_FILE, HINT_SPLIT
 from batchline.ml.label_places import NOWHERE, PLACE, with_names, with_places
 from batchline.ml.rows import Tensor
+from batchline.ml.runtime import Runtime
 from batchline.ml.signature import Signature
 from batchline.ml.time_limit import TimeLimit
 
@@ -52,30 +51,6 @@ OPTIMIZATIONS = {
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """How models are run.
-
-    Args:
-        providers: execution providers, the preferred one first.
-        threads: threads of one call; 0 divides the cores among the calls.
-        parallel_calls: how many calls there may be at once.
-        optimization: graph optimization level, a key of `OPTIMIZATIONS`.
-        operator_libraries: paths of shared libraries with custom operators. They run code, so they
-            come from the operator's settings and never from the database.
-        limit: the time for one call, and for loading a model that is tried, or None for any.
-        load_timeout: seconds for loading a model that was added.
-    """
-
-    providers: Sequence[str] = ("CPUExecutionProvider",)
-    threads: int = 0
-    parallel_calls: int = 1
-    optimization: str = "all"
-    operator_libraries: Sequence[str] = ()
-    limit: TimeLimit | None = field(default=None, repr=False)
-    load_timeout: float = field(default=MODEL_TIMEOUT, repr=False)
 
 
 class Session:

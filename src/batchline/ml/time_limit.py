@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import onnxruntime as ort
 
 from batchline.constants import END_CALL_TIMEOUT
-from batchline.errors import BatchlineError, ConfigurationError, TimedOut
+from batchline.errors import BatchlineError, ConfigurationError, ModelUnavailable, TimedOut
 
 LONGEST_POLL = 0.5
 
@@ -95,3 +95,11 @@ class TrialLimit(TimeLimit):
             hint="give rows that the model predicts sooner with --sample ROWS.json, or raise "
             "MODEL_TIMEOUT",
         )
+
+
+def not_loaded(name: str, seconds: float) -> ModelUnavailable:
+    """Return the error about a model that takes too long to load."""
+    return ModelUnavailable(
+        f"{name} was not loaded within {seconds:g} s (MODEL_TIMEOUT)",
+        hint="export the model again, or raise MODEL_TIMEOUT",
+    )

@@ -11,15 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from batchline import __version__
-from batchline.ml.batching import Batching
 from batchline.ml.examination.report import ModelReport
-from batchline.ml.session import RUNTIME, Runtime
-from batchline.ml.signature import Signature
-from batchline.registry.model_file import ModelFile
+from batchline.ml.runtime import Runtime
+from batchline.ml.session import RUNTIME
+from batchline.registry.model_file import Examine, ModelFile, Sample
 
 
 def examine_once(
-    file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime
+    file: ModelFile, sample: Sample, runtime: Runtime, examine: Examine
 ) -> ModelReport:
     """Return what is known of a model, and examine it if that is nothing.
 
@@ -28,12 +27,12 @@ def examine_once(
     """
     entry = _folder() / f"{_key(file, sample, runtime)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return _parse(entry.read_text())
-    found = file.examine(sample, runtime)
+        return ModelReport.from_json(json.loads(entry.read_text()))
+    found = examine(file, sample)
     with suppress(OSError):  # a read-only home, for example
         entry.parent.mkdir(parents=True, exist_ok=True)
         beside = entry.with_suffix(f".{os.getpid()}")
-        beside.write_text(_text(found))
+        beside.write_text(json.dumps(found.to_json()))
         beside.replace(entry)
     return found
 
@@ -43,28 +42,7 @@ def _folder() -> Path:
     return Path(home) / "batchline" / "examined"
 
 
-def _key(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime) -> str:
+def _key(file: ModelFile, sample: Sample, runtime: Runtime) -> str:
     rows = "" if sample is None else sha256(sample[1]).hexdigest()
     what = (__version__, RUNTIME, repr(runtime), file.sha256, file.options, rows)
     return sha256(json.dumps(what).encode()).hexdigest()
-
-
-def _text(found: ModelReport) -> str:
-    return json.dumps(
-        {
-            "signature": found.signature.to_json(),
-            "batching": found.batching.to_json(),
-            "notes": found.notes,
-            "example": found.example,
-        }
-    )
-
-
-def _parse(text: str) -> ModelReport:
-    stored = json.loads(text)
-    return ModelReport(
-        Signature.from_json(stored["signature"]),
-        Batching.from_json(stored["batching"]),
-        tuple(stored["notes"]),
-        stored["example"],
-    )

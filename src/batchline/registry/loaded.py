@@ -5,20 +5,17 @@ import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 import structlog
 
-from batchline import redaction
 from batchline.constants import MODEL_RETRY_INTERVAL
-from batchline.db.cruds import versions
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
 from batchline.ml.background import in_background
-from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import Runtime
-from batchline.registry.files import read_content
+from batchline.ml.runtime import Runtime
+from batchline.ml.time_limit import not_loaded
+from batchline.registry.content import batching_of, read_version_content
 from batchline.registry.loads import Loads, MayLoad
 from batchline.registry.version import KnownVersions, Version
 
@@ -133,10 +130,7 @@ class ModelCache:
         return _Loading(
             in_background(lambda: self._load(version)),
             time.monotonic() + seconds,
-            ModelUnavailable(
-                f"{version} was not loaded within {seconds:g} s (MODEL_TIMEOUT)",
-                hint="export the model again, or raise MODEL_TIMEOUT",
-            ),
+            not_loaded(str(version), seconds),
         )
 
     def _note_failure(self, version: Version, error: ModelUnavailable) -> None:
@@ -169,23 +163,14 @@ class ModelCache:
 
     def _load(self, version: Version) -> Predictor:
         self._check_crashes(version)
-        if version.is_removed:
-            raise ModelUnavailable(
-                f"the file of {version} was removed",
-                hint=f"run `batchline models add {version.name} FILE`",
-            )
-        if version.batching is None:
-            raise ModelUnavailable(
-                f"{version} was added by an older Batchline, which did not keep its file",
-                hint="run `batchline models add` with its file",
-            )
+        batching = batching_of(version)
         try:
             with self._loads.loading(version.id):
                 predictor = Predictor.load(
                     read_version_content(self._database, version),
                     str(version),
                     version.signature,
-                    version.batching,
+                    batching,
                     runtime=replace(self._runtime, limit=None),  # `load_timeout` is for all of it
                     allow_non_finite=version.allow_non_finite,
                 )
@@ -200,32 +185,3 @@ class ModelCache:
 
     def _bytes(self) -> int:
         return sum(size for _, size in self._loaded.values())
-
-
-def read_version_content(database: Database, version: Version) -> ModelContent:
-    """Return the bytes of a version that was not removed.
-
-    Raises:
-        ModelUnavailable: the file has changed.
-        ConfigurationError: the file cannot be read.
-        DatabaseUnavailable: the database does not respond.
-    """
-    if version.location is not None:
-        content = read_content(version.location)
-        _check_unchanged(version, content.sha256, version.location)
-        return content
-    with database.read() as connection:
-        stored = versions.read_file(connection, version.sha256)
-    _check_unchanged(version, sha256(stored).hexdigest(), "the database")
-    return ModelContent.unpack(stored)
-
-
-def _check_unchanged(version: Version, found: str, location: str) -> None:
-    if found != version.sha256:
-        where = redaction.location(location)
-        is_stored = version.location is None
-        what = "the original file again" if is_stored else "it as a new version"
-        raise ModelUnavailable(
-            f"the file of {version} in {where} has changed (sha256 mismatch)",
-            hint=f"add {what} with `batchline models add`",
-        )

@@ -1,6 +1,7 @@
 """A model file with the options that a user chose for it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -9,10 +10,13 @@ from batchline.constants import MODEL_STORED_MAX_BYTES
 from batchline.ml.content import ModelContent
 from batchline.ml.examination.label_file import read_labels
 from batchline.ml.examination.report import Choices, ModelReport
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.ml.signature import SIGNATURE_FORMAT
 from batchline.registry.files import read_content
 from batchline.registry.mlflow import is_mlflow, read_mlflow
+
+Sample = tuple[str, bytes] | None
+"""The name and the content of a file with rows to try a model with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class ModelFile:
         """Everything beside the file that changes its predictions, as JSON with sorted keys."""
         return options_text(self.choices)
 
-    def examine(self, sample: tuple[str, bytes] | None, runtime: Runtime | None) -> ModelReport:
+    def examine(self, sample: Sample, runtime: Runtime | None) -> ModelReport:
         """Find out the signature and the batching mode of the model.
 
         Raises:
@@ -66,6 +70,10 @@ class ModelFile:
 
         name = f"the model file {redaction.location(self.location)}"
         return examine(self.content, name, self.choices, sample=sample, runtime=runtime)
+
+
+Examine = Callable[[ModelFile, Sample], ModelReport]
+"""Does what `ModelFile.examine` does, here or in another process."""
 
 
 def options_text(choices: Choices) -> str:

@@ -8,13 +8,11 @@ from typing import Any
 from batchline.db.cruds import versions
 from batchline.db.database import Database
 from batchline.errors import ConfigurationError, ModelUnavailable
-from batchline.ml.background import try_in_time
 from batchline.ml.batching import Batching
 from batchline.ml.examination.report import ModelReport
-from batchline.ml.session import Runtime
 from batchline.ml.signature import SIGNATURE_FORMAT, Signature
-from batchline.registry.loaded import read_version_content
-from batchline.registry.model_file import ModelFile, read_choices
+from batchline.registry.content import read_version_content
+from batchline.registry.model_file import Examine, ModelFile, read_choices
 from batchline.registry.publish import add, to_new_version
 from batchline.registry.version import Version, read_versions
 
@@ -32,7 +30,7 @@ class Renewal:
     problem: ConfigurationError | ModelUnavailable | None = None
 
 
-def renew(database: Database, runtime: Runtime, actor: str) -> Iterator[Renewal]:
+def renew(database: Database, examine: Examine, actor: str) -> Iterator[Renewal]:
     """Examine all versions of an older format. If predictions look different, add a new version.
 
     A version that cannot be examined predicts as it did before.
@@ -40,18 +38,15 @@ def renew(database: Database, runtime: Runtime, actor: str) -> Iterator[Renewal]
     for version in read_versions(database):
         is_old = version.format < SIGNATURE_FORMAT and version.batching is not None
         if is_old and not version.is_removed:
-            yield _renew(database, version, runtime, actor)
+            yield _renew(database, version, examine, actor)
 
 
-def _renew(database: Database, version: Version, runtime: Runtime, actor: str) -> Renewal:
+def _renew(database: Database, version: Version, examine: Examine, actor: str) -> Renewal:
     choices = replace(read_choices(version.options), allow_non_finite=version.allow_non_finite)
     try:
         content = read_version_content(database, version)
         file = ModelFile(version.location or "", content, choices)
-        found = try_in_time(
-            runtime.load_timeout,
-            lambda limit: _examined(file, version, replace(runtime, limit=limit)),
-        )
+        found = _examined(file, version, examine)
     except (ConfigurationError, ModelUnavailable) as error:
         return Renewal(version, problem=error)
     if _form(version.signature, version.batching) != _form(found.signature, found.batching):
@@ -62,18 +57,18 @@ def _renew(database: Database, version: Version, runtime: Runtime, actor: str) -
     return Renewal(version)
 
 
-def _examined(file: ModelFile, version: Version, runtime: Runtime) -> ModelReport:
+def _examined(file: ModelFile, version: Version, examine: Examine) -> ModelReport:
     """Return the report of a file. Its sample is not stored, so its example must do, if needed.
 
     Then the batching mode stays, which that sample has confirmed.
     """
     try:
-        return file.examine(None, runtime)
+        return examine(file, None)
     except ConfigurationError:
         if version.example is None or version.batching is None:
             raise
     row = json.dumps({"data": version.example["data"]})
-    found = file.examine(("of its example", f"{row}\n{row}".encode()), runtime)
+    found = examine(file, ("of its example", f"{row}\n{row}".encode()))
     return replace(found, batching=version.batching)
 
 

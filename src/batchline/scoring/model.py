@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from batchline.errors import BatchlineError, ConfigurationError, UnknownModel
 from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.ml.signature import Signature
 from batchline.registry.examined import examine_once
 from batchline.registry.files import read_content
-from batchline.registry.model_file import ModelFile
+from batchline.registry.model_file import Examine, ModelFile, Sample
 
 if TYPE_CHECKING:
     from batchline.db.database import Database
@@ -41,7 +41,7 @@ class ScoringModel:
         return replace(self, predictor=replace(self.predictor, signature=signature))
 
 
-def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtime) -> ScoringModel:
+def load_file(file: ModelFile, sample: Sample, runtime: Runtime, examine: Examine) -> ScoringModel:
     """Validate and load an ONNX file.
 
     The time limit of the runtime is for the trial run and for loading. Afterwards, each way to run
@@ -50,7 +50,7 @@ def load_file(file: ModelFile, sample: tuple[str, bytes] | None, runtime: Runtim
     Raises:
         ConfigurationError: it cannot be served.
     """
-    found = examine_once(file, sample, runtime)
+    found = examine_once(file, sample, runtime, examine)
     predictor = Predictor.load(
         file.content,
         f"the model file {file.location}",
@@ -110,7 +110,7 @@ def _file_hint(model: str) -> str:
 
 
 def _stored_content(open_database: "Callable[[], Database]", version: "Version") -> ModelContent:
-    from batchline.registry.loaded import read_version_content
+    from batchline.registry.content import read_version_content
 
     database = open_database()
     try:

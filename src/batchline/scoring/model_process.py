@@ -25,8 +25,9 @@ from batchline.ml.batching import Batching
 from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.ml.signature import Signature
+from batchline.processes import end_in_words
 
 CERTAIN_EXITS = {-signal.SIGFPE, -signal.SIGSEGV, -signal.SIGILL, -signal.SIGBUS, -signal.SIGABRT}
 """Ends that a process causes itself. SIGKILL can have another cause, such as a lack of memory."""
@@ -73,8 +74,7 @@ class _Ended(Exception):
 
     def __init__(self, code: int) -> None:
         self.is_certain = code in CERTAIN_EXITS
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        super().__init__(f"the model ended its process ({name})")
+        super().__init__(f"the model ended its process ({end_in_words(code)})")
 
 
 class ModelProcess:

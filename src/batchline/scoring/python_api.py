@@ -18,9 +18,9 @@ from batchline.files.outputs import check_is_no_input
 from batchline.machine import cores
 from batchline.ml.background import try_in_time
 from batchline.ml.examination.report import Choices
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.registry.files import is_file, read_sample
-from batchline.registry.model_file import ModelFile
+from batchline.registry.model_file import ModelFile, Sample
 from batchline.scoring.columns import (
     ERROR,
     MODEL,
@@ -219,7 +219,8 @@ def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
         path = Path(labels) if isinstance(labels, str | Path) else None
         file, sample = ModelFile.read(name, path, _choices(options)), _sample(options)
         loaded = try_in_time(
-            MODEL_TIMEOUT, lambda limit: load_file(file, sample, replace(runtime, limit=limit))
+            MODEL_TIMEOUT,
+            lambda limit: _load_file(file, sample, replace(runtime, limit=limit)),
         )
     else:
         if not structlog.is_configured():  # a library prints no debug messages
@@ -228,6 +229,11 @@ def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
         loaded = load_version(lambda: _database(name, options), name, runtime)
     signature = named_columns(loaded.predictor.signature, options.get("columns") or ())
     return Model(loaded.name, loaded.version, loaded.with_signature(signature), threads)
+
+
+def _load_file(file: ModelFile, sample: Sample, runtime: Runtime) -> ScoringModel:
+    """Validate it in this process: a library starts no others."""
+    return load_file(file, sample, runtime, lambda file, sample: file.examine(sample, runtime))
 
 
 def predict_file(

@@ -17,7 +17,7 @@ from batchline.files.source import Part
 from batchline.ml.batching import Batching
 from batchline.ml.content import ModelContent
 from batchline.ml.predictor import Predictor
-from batchline.ml.session import Runtime
+from batchline.ml.runtime import Runtime
 from batchline.ml.signature import Signature
 from batchline.scoring.call_board import CallBoard
 from batchline.scoring.columns import Added

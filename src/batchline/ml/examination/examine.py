@@ -34,7 +34,8 @@ from batchline.ml.external_data import check_ranges, external_tensors
 from batchline.ml.features import with_width
 from batchline.ml.predictor import Predictor
 from batchline.ml.rows import RowTensors, Tensor
-from batchline.ml.session import DTYPES, Runtime, Session
+from batchline.ml.runtime import Runtime
+from batchline.ml.session import DTYPES, Session
 from batchline.ml.signature import Signature
 
 EXAMPLE_MAX_CHARACTERS = 10_000

@@ -4,7 +4,7 @@ Both are light: a model that was examined before is loaded without the code that
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from batchline.ml.batching import Batching
 from batchline.ml.examination.label_file import Names
@@ -52,3 +52,20 @@ class ModelReport:
     batching: Batching
     notes: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "signature": self.signature.to_json(),
+            "batching": self.batching.to_json(),
+            "notes": self.notes,
+            "example": self.example,
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        return cls(
+            Signature.from_json(stored["signature"]),
+            Batching.from_json(stored["batching"]),
+            tuple(stored["notes"]),
+            stored["example"],
+        )
