@@ -28,7 +28,7 @@ class Exposition:
     Args:
         kinds: the metrics of these processes, without those of the database.
         numbers: what each process has counted. Their sums are written.
-        insights: the state of the service, or None if the database does not tell.
+        insights: the state of the service, or None if the database does not respond.
         late_after: seconds that a request may wait for its prediction.
     """
 

@@ -1,6 +1,7 @@
 """How the commands end."""
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -104,6 +105,7 @@ def test_job_once_that_is_stopped_says_how_much_is_left(
         wait_for(lambda: count(database, "predictions") > 0, "the first batch")
         job.send(number)
         assert job.wait() == 128 + number, job.output
+        assert re.search(rf"job stopped +role=job signal={number.name}", job.output)
         left = count(database, "items", "status = 'pending'")
         assert job.output.endswith(f"predicted, 0 failed, stopped with {left} items left\n")
     database.close()
@@ -130,6 +132,7 @@ class Crowded(Command):
         "-c",
         """
 import os
+import re
 from batchline import cli
 
 forks, fork = [], os.fork

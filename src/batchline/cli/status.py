@@ -37,9 +37,9 @@ def status(
 ) -> None:
     """Show what is pending, what failed, which jobs run, and whether predictions are late.
 
-    Exit code 0: all is well. 1: predictions are late or runs fail. 2: the database does not tell,
-    or a setting is wrong. So it can serve as a check. LATE_AFTER sets how many seconds a request
-    may wait.
+    Exit code 0: all is well. 1: predictions are late or runs fail. 2: the database does not
+    respond, or a setting is wrong. So it can serve as a check. LATE_AFTER sets how many seconds a
+    request may wait.
     """
     if watch and as_json:
         raise typer.BadParameter("--watch shows a screen; leave out --json")

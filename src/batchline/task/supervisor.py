@@ -241,6 +241,8 @@ class Supervisor:
                 if code is not None:
                     self._note(post, code)
             if self._is_stopping and not self._running():
+                if self._signal is not None:  # so that a log tells a stop from a kill
+                    log.info("job stopped", signal=signal.Signals(self._signal).name)
                 return self._exit_status()
 
     @property
