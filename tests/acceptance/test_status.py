@@ -82,6 +82,7 @@ def test_the_health_endpoint_is_503_while_predictions_are_late(url: str) -> None
         late = api.http.get("/health/batch")
         assert (late.status_code, late.json()["code"]) == (503, "predictions_late")
         assert late.json()["hint"] == "run `batchline status`"
+        wait_for(lambda: "a request waits for more than" in api.output, "the reason in the log")
         assert api.http.post("/predict", json={"data": [IRIS]}).status_code == 202
 
 

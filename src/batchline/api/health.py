@@ -38,6 +38,7 @@ async def batch(request: Request) -> Response:
     """Return 200 if predictions come in time, and 503 if they are late or runs fail."""
     state: ApiState = request.app.state.api
     found = await asyncio.to_thread(state.insights.latest)
-    if found.assess(state.late_after).state is not State.OK:
-        raise PredictionsLate("predictions are late, or runs fail", hint="run `batchline status`")
+    assessed = found.assess(state.late_after)
+    if assessed.state is not State.OK:
+        raise PredictionsLate(assessed.reason, hint="run `batchline status`")
     return json_response({"status": "ok"})
