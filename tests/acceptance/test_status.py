@@ -131,3 +131,19 @@ def test_a_run_that_goes_on_and_one_that_is_overdue_are_called_so(url: str) -> N
     screen = run_here("status", DATABASE_URL=url).stdout
     assert "ago, not ended, 0 items predicted, 0 failed" in screen
     assert re.search(r"next run   overdue by \d+ s", screen)
+
+
+def test_a_job_that_is_silent_is_named_with_what_to_do(url: str) -> None:
+    insert(url, OLD)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute(
+            "INSERT INTO job_processes (owner, host, pid, version, activity, seen_at)"
+            " VALUES ('x', 'here', 4321, '0', 'predicting', ?)",
+            [f"{datetime.now(UTC) - timedelta(minutes=4, seconds=5):%Y-%m-%d %H:%M:%S.%f}"],
+        )
+    done = run_here("status", DATABASE_URL=url)
+    assert "jobs       0 alive, 1 silent\n" in done.stdout
+    assert "silent: here, process 4321: predicting, seen 4 min ago\n" in done.stdout
+    assert "If process 4321 on here hangs, run `kill -9 4321`" in done.stderr
+    code, found = in_json(url)
+    assert (code, found["jobs"], found["silent_jobs"][0]["pid"]) == (1, [], 4321)

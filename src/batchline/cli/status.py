@@ -16,11 +16,13 @@ from batchline.constants import CLAIM_RENEWAL, COUNTED_ITEMS
 
 if TYPE_CHECKING:
     from batchline.configurations import Settings
+    from batchline.db.cruds.job_processes import JobProcess
     from batchline.db.insights import Assessment, Insights
     from batchline.errors import BatchlineError
 
 STATUS_TIMEOUT = 15.0
 WATCH_SECONDS = 2.0
+SILENT_SHOWN = 5
 EXIT_CODES = {"ok": 0, "late": 1, "failing": 1, "unknown": 2}
 COLOURS = {"ok": "green", "late": "yellow", "failing": "red", "unknown": "red"}
 
@@ -119,19 +121,8 @@ def _in_json(found: "Insights") -> dict[str, Any]:
         "pending_is_complete": found.is_complete,
         "oldest_pending_age_seconds": found.oldest_pending_age,
         "failed": dict(found.failed),
-        "jobs": [
-            {
-                "host": each.host,
-                "pid": each.pid,
-                "version": each.version,
-                "started_at": _iso(each.started_at),
-                "last_seen_at": _iso(each.seen_at),
-                "activity": each.heartbeat.activity,
-                "rows_per_second": each.heartbeat.rows_per_second,
-                "error": each.heartbeat.error,
-            }
-            for each in found.jobs
-        ],
+        "jobs": list(map(_job_in_json, found.jobs)),
+        "silent_jobs": list(map(_job_in_json, found.silent_jobs)),
         "last_run": run
         and {
             "started_at": _iso(run.started_at),
@@ -147,6 +138,19 @@ def _in_json(found: "Insights") -> dict[str, Any]:
         ],
         "models": dict(found.versions),
         "models_not_loaded": sorted(found.not_loaded),
+    }
+
+
+def _job_in_json(job: "JobProcess") -> dict[str, Any]:
+    return {
+        "host": job.host,
+        "pid": job.pid,
+        "version": job.version,
+        "started_at": _iso(job.started_at),
+        "last_seen_at": _iso(job.seen_at),
+        "activity": job.heartbeat.activity,
+        "rows_per_second": job.heartbeat.rows_per_second,
+        "error": job.heartbeat.error,
     }
 
 
@@ -167,7 +171,10 @@ def _hint(found: "Insights | None", assessment: "Assessment") -> str:
     if found is None:
         return "run `batchline check`"
     if found.pending and not found.jobs:
-        return "no job is alive: start `batchline up` or `batchline job`"
+        hint = "no job is alive: start `batchline up` or `batchline job`"
+        for silent in found.silent_jobs[:1]:
+            hint += f". If process {silent.pid} on {silent.host} hangs, run `kill -9 {silent.pid}`"
+        return hint
     return "look for the cause in the job's log" if assessment.state is State.FAILING else ""
 
 
@@ -182,13 +189,12 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
         yield "", f"{pending.model}: {_number(pending.items)}"
     codes = ", ".join(f"{code} {number:,}" for code, number in found.failed.items())
     yield "failed", f"{sum(found.failed.values()):,} in 24 hours" + (f": {codes}" if codes else "")
-    yield "jobs", f"{len(found.jobs)} alive"
+    silent = f", {len(found.silent_jobs)} silent" if found.silent_jobs else ""
+    yield "jobs", f"{len(found.jobs)} alive{silent}"
     for job in found.jobs:
-        rate = job.heartbeat.rows_per_second
-        speed = "" if rate is None else f", {rate:,.0f} rows/s"
-        error = f", last run failed: {job.heartbeat.error}" if job.heartbeat.error else ""
-        seen = f", seen {_span(found.age(job.seen_at) or 0)} ago"
-        yield "", f"{job.host}, process {job.pid}: {job.heartbeat.activity}{speed}{error}{seen}"
+        yield "", _job_line(found, job)
+    for job in found.silent_jobs[:SILENT_SHOWN]:
+        yield "", f"silent: {_job_line(found, job)}"
     run = found.last_run
     if run is not None:
         began = found.age(run.started_at)
@@ -206,6 +212,14 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
         for name, version in found.versions.items()
     )
     yield "models", versions or "none"
+
+
+def _job_line(found: "Insights", job: "JobProcess") -> str:
+    rate = job.heartbeat.rows_per_second
+    speed = "" if rate is None else f", {rate:,.0f} rows/s"
+    error = f", last run failed: {job.heartbeat.error}" if job.heartbeat.error else ""
+    seen = f", seen {_span(found.age(job.seen_at) or 0)} ago"
+    return f"{job.host}, process {job.pid}: {job.heartbeat.activity}{speed}{error}{seen}"
 
 
 def _number(items: int) -> str:

@@ -36,6 +36,8 @@ class Insights:
     failed: Mapping[str, int]
     """Failures of the last 24 hours, by code."""
     jobs: Sequence[JobProcess]
+    silent_jobs: Sequence[JobProcess]
+    """Processes that were killed or hang."""
     last_run: LastRun | None
     last_stored: datetime | None
     backfills: Sequence[OpenBackfill]
@@ -106,6 +108,7 @@ def read(database: Database) -> Insights:
             pending=insights.pending(connection),
             failed=insights.failed(connection, now),
             jobs=job_processes.alive(connection, now),
+            silent_jobs=job_processes.silent(connection, now),
             last_run=insights.last_run(connection),
             last_stored=insights.last_stored(connection, now),
             backfills=insights.open_backfills(connection),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from batchline.constants import HEARTBEAT_LIFETIME
 from batchline.db.cruds.claim_lock import database_time
@@ -77,10 +77,26 @@ def end(connection: Connection, owner: str) -> None:
 def alive(connection: Connection, now: datetime) -> Sequence[JobProcess]:
     """Return the processes that were seen within `HEARTBEAT_LIFETIME`, the oldest first."""
     of = job_processes.c
+    return _read(connection, of.seen_at >= _alive_since(now), of.id)
+
+
+def silent(connection: Connection, now: datetime) -> Sequence[JobProcess]:
+    """Return the processes that were killed or hang, the newest first: they reported no end."""
+    of = job_processes.c
+    return _read(connection, of.seen_at < _alive_since(now), of.id.desc())
+
+
+def _alive_since(now: datetime) -> datetime:
+    return now - timedelta(seconds=HEARTBEAT_LIFETIME)
+
+
+def _read(
+    connection: Connection, which: ColumnElement[bool], order: ColumnElement[int]
+) -> Sequence[JobProcess]:
+    of = job_processes.c
     query = select(
         *(of.owner, of.host, of.pid, of.version, of.started_at, of.seen_at),
         *(of.activity, of.rows_per_second, of.next_run_at, of.failed_at, of.error),
     )
-    seen = of.seen_at >= now - timedelta(seconds=HEARTBEAT_LIFETIME)
-    rows = connection.execute(query.where(seen).order_by(of.id))
+    rows = connection.execute(query.where(which).order_by(order))
     return [JobProcess(*row[:6], Heartbeat(*row[6:])) for row in rows]
