@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 import pytest
 
-from batchline.api import uploads
+from batchline.api import ndjson, uploads
 from batchline.api.signatures import Signatures
 from batchline.api.uploads import Upload, UploadPool
 from batchline.constants import (
@@ -45,6 +45,12 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpApi]:
     migrate(url)
     with ApiHere(url) as api:
         yield api
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transactions of 500 lines, of which none takes too long for an API on a busy machine."""
+    monkeypatch.setattr(ndjson, "UPLOAD_GROUP_LINES", 500)
 
 
 def upload(api: HttpApi, body: bytes | Iterable[bytes]) -> list[dict[str, Any]]:
@@ -141,8 +147,10 @@ def test_what_is_sent_as_something_else_is_read_as_lines_too(api: HttpApi) -> No
 # Keys ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("small_groups")
 def test_a_file_with_keys_may_be_sent_again(database_url: str) -> None:
-    body = b"".join(keyed(n) for n in range(UPLOAD_GROUP_LINES + 1_000))
+    lines = 1_200
+    body = b"".join(map(keyed, range(lines)))
     migrate(database_url)
     with ApiHere(database_url) as api:
         first, again = upload(api, body[: len(body) // 2]), upload(api, body)
@@ -157,7 +165,7 @@ def test_a_file_with_keys_may_be_sent_again(database_url: str) -> None:
             "/predict", json={"data": [IRIS]}, headers={"Idempotency-Key": "line-1"}
         )
         assert single.json()["id"] == known[2]
-        assert again[-1]["registered"] == UPLOAD_GROUP_LINES + 1_000
+        assert again[-1]["registered"] == lines
 
 
 def test_a_key_for_the_whole_body_is_refused(api: HttpApi) -> None:
@@ -395,6 +403,7 @@ def test_a_database_that_goes_away_in_the_middle_leaves_what_was_answered(
     server.drop_database(url)
 
 
+@pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("kind", SERVERS)
 def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became_of_them(
     kind: str, servers: Servers
@@ -403,14 +412,14 @@ def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became
     url = server.create_database()
     migrate(url)
     database = Database(url)
-    body = [b"".join(map(keyed, range(n, n + 1_000))) for n in range(0, 20_000, 1_000)]
+    body = [b"".join(map(keyed, range(n, n + 1_000))) for n in range(0, 12_000, 1_000)]
     with Proxy(url) as proxy, ApiHere(proxy.url) as api:
         with Talk(api) as client:
-            for part in body[:10]:
+            for part in body[:6]:
                 client.send(part)
             answered = [client.read()]
             proxy.lose_reply_to(COMMIT)
-            for part in body[10:]:
+            for part in body[6:]:
                 client.send(part)
             while "done" not in answered[-1]:
                 answered.append(client.read())
@@ -422,7 +431,7 @@ def test_lines_whose_commit_was_not_confirmed_are_told_and_keys_tell_what_became
         assert count_items(database) == last
         again = upload(api, b"".join(body))
         assert ids_of(answered).items() <= ids_of(again).items()
-        assert again[-1]["registered"] == count_items(database) == 20_000
+        assert again[-1]["registered"] == count_items(database) == 12_000
     database.close()
     server.drop_database(url)
 
