@@ -75,7 +75,7 @@ class ModelAsk:
 
 @dataclass(frozen=True)
 class Ask:
-    """A run from files to a file.
+    """What was asked for, for a run with files on both sides or with SQL.
 
     Args:
         keep: the columns of the input for the output. None: all.

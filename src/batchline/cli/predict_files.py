@@ -20,7 +20,6 @@ from batchline.files.source import Source
 from batchline.scoring.continued import facts_of, open_output
 from batchline.scoring.local import LocalEngine
 from batchline.scoring.only_errors import check_earlier, paired
-from batchline.scoring.ray_options import RayOptions
 from batchline.scoring.rounding import rounded_integers
 from batchline.scoring.scorer import Scorer
 from batchline.scoring.supervisor import Attempt
@@ -31,21 +30,18 @@ from batchline.scoring.watched import Watch, WatchedPredictor
 class FileRun(Run):
     """A run from files to a file."""
 
-    only_errors: str | None = None
-    ray: RayOptions | None = None
-
     def check(self) -> int:
         """Check all columns of all files, and print what the output would have."""
         kinds = self.kinds
-        with open_source(self.sources, self.reading) as source:
-            kept = source.check(kinds, self.keep)
-            path = self.output or STANDARD_STREAM
+        with open_source(self.ask.sources, self.ask.reading) as source:
+            kept = source.check(kinds, self.ask.keep)
+            path = self.ask.output or STANDARD_STREAM
             self._check_output(source)
             format_ = self._write_options(source).format_of(path)
             check_columns(path, kept, self.added.schema, format_)
             check_place(path)
             print(f"files: {len(source.files)}, {source.format}")
-            list_ignored(source, list(kinds), self.keep)
+            list_ignored(source, list(kinds), self.ask.keep)
             for name, before, after in rounded_integers(source, kinds):
                 print(f"warning: {name} {before} becomes {after} as {kinds[name]}", file=sys.stderr)
         print(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
@@ -53,32 +49,32 @@ class FileRun(Run):
         print("not checked: the values of the rows, which the run checks")
         return 0
 
-    def execute(self, attempt: Attempt, *, resume: bool) -> int:
+    def execute(self, attempt: Attempt) -> int:
         """Predict all rows, and return how many have errors."""
-        assert self.output is not None
-        kinds = self.kinds
+        ask, output, kinds = self.ask, self.ask.output, self.kinds
+        assert output is not None
         new, again = self.added.schema, attempt.number > 0
-        with open_source(self.sources, self.reading) as source, self._earlier() as before:
-            kept = source.check(kinds, self.keep)
+        with open_source(ask.sources, ask.reading) as source, self._earlier() as before:
+            kept = source.check(kinds, ask.keep)
             if not again:
                 self._check_output(source)
-                list_ignored(source, list(kinds), self.keep)
+                list_ignored(source, list(kinds), ask.keep)
             options = self._write_options(before or source)
-            facts = facts_of(self.model, self.added, kept, self.reading, options)
+            facts = facts_of(self.model, self.added, kept, ask.reading, options)
             if before:
-                check_earlier(before, kept, self.added, options.format_of(self.output))
+                check_earlier(before, kept, self.added, options.format_of(output))
             with (
                 stopped_by_signals() as complete,
-                open_output(self.output, kept, new, options, facts, resume=resume or again) as (
+                open_output(output, kept, new, options, facts, resume=ask.resume or again) as (
                     sink,
                     journal,
                 ),
-                show_progress(source, self.settings) as on_progress,
+                show_progress(source, ask.settings) as on_progress,
                 self._engine(
                     source,
                     before,
                     sink,
-                    partial(encoder_of, self.output, kept, new, options),
+                    partial(encoder_of, output, kept, new, options),
                     attempt,
                     on_progress=on_progress,
                     journal=journal,
@@ -86,12 +82,12 @@ class FileRun(Run):
             ):
                 summary = engine.run()
                 complete()
-        show_summary(summary, self.output, as_json=self.as_json)
+        show_summary(summary, output, as_json=ask.as_json)
         return summary.failed
 
     def _check_output(self, source: Source) -> None:
-        if self.output is not None:
-            check_is_no_input(self.output, [each.location.path for each in source.files])
+        if self.ask.output is not None:
+            check_is_no_input(self.ask.output, [each.location.path for each in source.files])
 
     @contextmanager
     def _engine(
@@ -105,29 +101,29 @@ class FileRun(Run):
     ) -> Iterator[LocalEngine]:
         """Return the engine that was asked for. See `LocalEngine` for the other arguments."""
         watch = Watch(attempt.board, attempt.case)
-        more |= {"watch": watch, "limit": self.limit}
+        more |= {"watch": watch, "limit": self.ask.limit}
         with self._scorer(watch) as scorer:
-            if self.ray:
+            if self.ask.ray:
                 from batchline.cli.predict_ray import ray_engine
 
-                which = self.settings, self.model, scorer, encoder(), self.keep
-                with ray_engine(self.ray, *which, source, sink, **more) as engine:
+                which = self.ask.settings, self.model, scorer, encoder(), self.ask.keep
+                with ray_engine(self.ask.ray, *which, source, sink, **more) as engine:
                     yield engine
                 return
             whole = source, sink, scorer
             yield LocalEngine(
                 *(paired(source, before, sink, scorer) if before else whole),
-                threads=self.settings.worker_threads,
-                keep=self.keep,
+                threads=self.ask.settings.worker_threads,
+                keep=self.ask.keep,
                 **more,
             )
 
     def _earlier(self) -> AbstractContextManager[Source | None]:
-        if self.only_errors is None:
+        if self.ask.only_errors is None:
             return nullcontext()
-        format_ = self.writing.format
-        reading = replace(self.reading, format=format_, delimiter=self.writing.delimiter)
-        return open_source([self.only_errors], reading)
+        like = self.ask.writing
+        reading = replace(self.ask.reading, format=like.format, delimiter=like.delimiter)
+        return open_source([self.ask.only_errors], reading)
 
     @contextmanager
     def _scorer(self, watch: Watch) -> Iterator[Scorer]:
@@ -135,7 +131,7 @@ class FileRun(Run):
 
         The supervisor starts the run again, unless that is not possible.
         """
-        if self.ray is None and why_once(self.sources, self.output or ""):
+        if self.ask.ray is None and why_once(self.ask.sources, self.ask.output or ""):
             with self.isolated_scorer() as scorer:
                 yield scorer
             return
@@ -145,13 +141,13 @@ class FileRun(Run):
 
     def _write_options(self, source: Source) -> WriteOptions:
         """Write as the input is written, as far as the options and the name leave it open."""
-        path = self.output or STANDARD_STREAM
+        path = self.ask.output or STANDARD_STREAM
         like = source.write_options(path)
         like_input = source.format if path == STANDARD_STREAM or is_folder(path) else None
         return replace(
             like,
-            format=self.writing.format or like_input,
-            delimiter=self.writing.delimiter or like.delimiter,
+            format=self.ask.writing.format or like_input,
+            delimiter=self.ask.writing.delimiter or like.delimiter,
         )
 
 

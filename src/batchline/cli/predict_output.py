@@ -12,7 +12,6 @@ from batchline.cli.wiring import configure_logging
 
 if TYPE_CHECKING:
     from batchline.cli.predict_ask import RunSettings
-    from batchline.configurations import Settings
     from batchline.files.source import Part, Source
     from batchline.scoring.local import OnProgress
     from batchline.scoring.summary import Summary
@@ -22,7 +21,7 @@ STDOUT = "-"
 
 
 @contextmanager
-def show_progress(source: "Source", settings: "Settings | RunSettings") -> "Iterator[OnProgress]":
+def show_progress(source: "Source", settings: "RunSettings") -> "Iterator[OnProgress]":
     """Show a bar on a terminal, and otherwise a line every ten seconds."""
     if not sys.stderr.isatty():
         yield _LogLines(source, settings)
@@ -76,7 +75,7 @@ class _Share:
 class _LogLines:
     """Logs a line every ten seconds."""
 
-    def __init__(self, source: "Source", settings: "Settings | RunSettings") -> None:
+    def __init__(self, source: "Source", settings: "RunSettings") -> None:
         self._settings = settings
         self._log: Any = None
         self._share = _Share(source)

@@ -1,43 +1,27 @@
-"""The request for a run of `predict`: the part that files, queries and tables share."""
+"""A run of `predict`: the part that files, queries and tables share."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batchline.cli.predict_ask import Ask
 from batchline.cli.runtime import runtime_of
 
 if TYPE_CHECKING:
-    from batchline.cli.predict_ask import RunSettings
-    from batchline.configurations import Settings
     from batchline.files.kinds import Kind
-    from batchline.files.options import ReadOptions, WriteOptions
     from batchline.scoring.columns import Added
-    from batchline.scoring.error_limit import ErrorLimit
     from batchline.scoring.model import ScoringModel
     from batchline.scoring.scorer import Scorer
 
 
 @dataclass(frozen=True)
 class Run:
-    """The request for a run, without what only files or only SQL need.
+    """What was asked for, and the model that was loaded for it."""
 
-    Args:
-        sources, output: paths, or nothing on a side with SQL.
-        keep: the columns of the input for the output. None: all.
-        limit: how many rows may have errors.
-    """
-
-    settings: "Settings | RunSettings"
-    sources: list[str]
-    output: str | None
+    ask: Ask
     model: "ScoringModel"
     added: "Added"
-    reading: "ReadOptions"
-    writing: "WriteOptions"
-    keep: list[str] | None
-    limit: "ErrorLimit"
-    as_json: bool
 
     @property
     def kinds(self) -> "dict[str, Kind]":
@@ -54,8 +38,8 @@ class Run:
 
         model, own = self.model, self.model.predictor
         copy = ModelCopy(
-            model.content, model.sha256, own.signature, own.batching, runtime_of(self.settings)
+            model.content, model.sha256, own.signature, own.batching, runtime_of(self.ask.settings)
         )
-        with closing(ModelProcesses(copy, self.settings.model_timeout)) as processes:
+        with closing(ModelProcesses(copy, self.ask.settings.model_timeout)) as processes:
             predictor = IsolatedPredictor.of(own, processes)
             yield Scorer(predictor, self.kinds, self.added, model.name, model.version)

@@ -1,12 +1,10 @@
 """`predict` with a query as its input, a table as its output, or both."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +12,7 @@ from batchline.cli.output import count
 from batchline.cli.predict_output import show_progress, show_summary
 from batchline.cli.predict_run import Run
 from batchline.cli.predict_signals import NOTHING_WRITTEN, stopped_by_signals
+from batchline.cli.predict_sql_options import SqlOptions
 from batchline.cli.wiring import connect_to
 from batchline.constants import IfExists
 from batchline.errors import BatchlineError
@@ -23,136 +22,6 @@ if TYPE_CHECKING:
     from batchline.db.database import Database
     from batchline.db.scoring_target import Target, Version
     from batchline.scoring.sql_source import SqlSource
-
-SQL = "SQL"
-
-
-def _option(text: str, name: str, metavar: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=SQL)
-
-
-Query = Annotated[
-    str | None,
-    _option(
-        "Read the rows of this SELECT, instead of files. @FILE: of the SELECT in this file. -: of "
-        "that on standard input.",
-        "--query",
-        "SQL",
-    ),
-]
-Into = Annotated[
-    str | None,
-    _option("Write this table, instead of a file. It is created if needed.", "--into", "TABLE"),
-]
-Id = Annotated[
-    str | None,
-    _option(
-        "Find a row by this column. Its values must be unique. A query is read in its order.",
-        "--id",
-        "COLUMN",
-    ),
-]
-IfExistsOption = Annotated[
-    str | None,
-    _option(
-        "Choose what happens to a table that exists: fail, replace, append or upsert. "
-        "\\[default: upsert with --id, else fail]",
-        "--if-exists",
-        "WORD",
-    ),
-]
-OnlyNew = Annotated[
-    bool,
-    typer.Option(
-        "--only-new",
-        help="Read only rows without a prediction by this version in the table.",
-        rich_help_panel=SQL,
-    ),
-]
-
-
-@dataclass(frozen=True)
-class SqlOptions:
-    """The choices about both sides."""
-
-    query: str | None
-    into: str | None
-    key: str | None
-    if_exists: "IfExists"
-    only_new: bool
-
-    @property
-    def is_used(self) -> bool:
-        return self.query is not None or self.into is not None
-
-
-def check_sides(
-    sources: list[str], output: str | None, query: str | None, into: str | None, *, check: bool
-) -> None:
-    """Check that there is one input and one output."""
-    if bool(sources) == (query is not None):
-        raise typer.BadParameter("name one input: files or --query", param_hint="SRC")
-    if output is not None and into is not None:
-        raise typer.BadParameter("name one output: -o or --into", param_hint="--output")
-    if output is None and into is None and not check:
-        raise typer.BadParameter(
-            "name the output: -o FILE or --into TABLE, or add --check", param_hint="--output"
-        )
-
-
-def read_options(
-    query: str | None, into: str | None, key: str | None, if_exists: str | None, *, only_new: bool
-) -> SqlOptions:
-    """Check the options, and read the query from its file."""
-    if only_new and (query is None or into is None or key is None):
-        raise typer.BadParameter("needs --query, --into and --id", param_hint="--only-new")
-    if into is None and if_exists is not None:
-        raise typer.BadParameter("needs --into", param_hint="--if-exists")
-    if key is not None and query is None and into is None:
-        raise typer.BadParameter("needs --query or --into", param_hint="--id")
-    try:
-        chosen = IfExists(if_exists or ("upsert" if key else "fail"))
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected one of {', '.join(IfExists)}, got {if_exists}", param_hint="--if-exists"
-        ) from None
-    if chosen is IfExists.UPSERT and into is not None and key is None:
-        raise typer.BadParameter("upsert needs --id", param_hint="--if-exists")
-    if only_new and chosen not in (IfExists.UPSERT, IfExists.APPEND):
-        raise typer.BadParameter("needs --if-exists upsert or append", param_hint="--only-new")
-    return SqlOptions(_query_text(query), into, key, chosen, only_new)
-
-
-def check_file_options(sql: SqlOptions, *, resume: bool, only_errors: str | None) -> None:
-    """Check that options about files are not given for a query or a table.
-
-    Raises:
-        BadParameter: one is, and could only be ignored.
-    """
-    if not sql.is_used or not (resume or only_errors):
-        return
-    name = "--resume" if resume else "--only-errors"
-    if sql.into is None:
-        again = "run the command again without it, which reads the query from its start"
-    elif sql.if_exists is IfExists.UPSERT:
-        again = "run the command again without it, which completes the table"
-    else:
-        again = "add --id COLUMN instead, with which a second run completes the table"
-    raise typer.BadParameter(f"only a run from files to a file takes it: {again}", param_hint=name)
-
-
-def _query_text(query: str | None) -> str | None:
-    if query == "-":
-        return sys.stdin.read()
-    if query is None or not query.startswith("@"):
-        return query
-    try:
-        return Path(query[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise typer.BadParameter(
-            f"{query[1:]} cannot be read: {reason}", param_hint="--query"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -167,7 +36,7 @@ class SqlRun(Run):
         with self._opened() as (source, kept, target):
             typer.echo(f"source: {self._source_name(source)}")
             if target is not None:
-                typer.echo(f"table: {self.sql.into}, --if-exists {self.sql.if_exists}")
+                typer.echo(f"table: {self.sql.into}, --if-exists {self.sql.policy}")
         kinds = self.kinds
         typer.echo(f"reads: {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}")
         last = ["predicted_at"] if target is not None else []
@@ -184,22 +53,22 @@ class SqlRun(Run):
             stopped_by_signals(partial(self._outcome, target)) as complete,
             self._with_outcome(target),
             self._sink(source, kept, target) as sink,
-            show_progress(source, self.settings) as on_progress,
+            show_progress(source, self.ask.settings) as on_progress,
         ):
             summary = LocalEngine(
                 source,
                 sink,
                 scorer,
-                threads=self.settings.worker_threads,
+                threads=self.ask.settings.worker_threads,
                 keep=kept.names,
-                limit=self.limit,
+                limit=self.ask.limit,
                 on_progress=on_progress,
             ).run()
             complete()
-        place = self.output or f"the table {self.sql.into}"
+        place = self.ask.output or f"the table {self.sql.into}"
         replaced = target.replaced if target else 0
         noun = "new row" if self.sql.only_new else "row"
-        show_summary(summary, place, replaced, as_json=self.as_json, noun=noun)
+        show_summary(summary, place, replaced, as_json=self.ask.as_json, noun=noun)
         return summary.failed
 
     @contextmanager
@@ -217,7 +86,7 @@ class SqlRun(Run):
         if target is None or not target.stored:
             return NOTHING_WRITTEN
         stored = f"{count(target.stored, 'row')} of this run are in the table {self.sql.into}"
-        if self.sql.if_exists is IfExists.APPEND and not self.sql.only_new:
+        if self.sql.policy is IfExists.APPEND and not self.sql.only_new:
             return f"{stored}, and a second run adds them again. Delete them first"
         return f"{stored}. Run the command again to complete it"
 
@@ -240,7 +109,7 @@ class SqlRun(Run):
         if self.sql.query is None:
             from batchline.files import open_source
 
-            return stack.enter_context(open_source(self.sources, self.reading))
+            return stack.enter_context(open_source(self.ask.sources, self.ask.reading))
         from batchline.db.scoring_source import SourceQuery
         from batchline.scoring.sql_source import SqlSource
 
@@ -254,8 +123,8 @@ class SqlRun(Run):
         """Return the columns of the input for the output. A table has the id alone, if any."""
         key = self.sql.key
         if self.sql.into is None or key is None:
-            return self.keep
-        return list(dict.fromkeys([key, *(self.keep or [])]))
+            return self.ask.keep
+        return list(dict.fromkeys([key, *(self.ask.keep or [])]))
 
     def _target(self, kept: Any) -> "Target":
         from batchline.db.scoring_target import Target
@@ -264,7 +133,7 @@ class SqlRun(Run):
         assert self.sql.into is not None
         database = self._connect(self.settings.target_url(), "target")
         columns = table_columns(kept, self.added.schema)
-        return Target(database, self.sql.into, columns, self.sql.key, self.sql.if_exists)
+        return Target(database, self.sql.into, columns, self.sql.key, self.sql.policy)
 
     def _leave_out(self, source: "SqlSource", target: "Target") -> None:
         """Leave out rows that have a prediction: in the query, if it can see the table."""
@@ -296,8 +165,8 @@ class SqlRun(Run):
         if target is None:
             from batchline.files import open_sink
 
-            assert self.output is not None
-            return open_sink(self.output, kept, self.added.schema, self.writing)
+            assert self.ask.output is not None
+            return open_sink(self.ask.output, kept, self.added.schema, self.ask.writing)
         from batchline.scoring.sql_sink import TableSink
 
         return TableSink(

@@ -30,7 +30,7 @@ def run(ask: Ask, attempt: Attempt) -> int:
     keep_freed_memory()
     take_turns_often()
     try:
-        failed = run_of(ask, is_supervised=True).execute(attempt, resume=ask.resume)
+        failed = run_of(ask, is_supervised=True).execute(attempt)
     except BatchlineError as error:
         print(error_text(error), file=sys.stderr)
         return 1
@@ -39,18 +39,4 @@ def run(ask: Ask, attempt: Attempt) -> int:
 
 def run_of(ask: Ask, *, is_supervised: bool = False) -> FileRun:
     """Return the run. `is_supervised` is as for `load`."""
-    model, added = load(ask.model, ask.settings, is_supervised=is_supervised)
-    return FileRun(
-        ask.settings,
-        ask.sources,
-        ask.output,
-        model,
-        added,
-        ask.reading,
-        ask.writing,
-        ask.keep,
-        ask.limit,
-        ask.as_json,
-        ask.only_errors,
-        ask.ray,
-    )
+    return FileRun(ask, *load(ask.model, ask.settings, is_supervised=is_supervised))
