@@ -250,28 +250,37 @@ def begin_long_line(api: Service, size: int) -> socket.socket:
     return client
 
 
-def test_long_lines_that_do_not_end_are_bounded_and_keep_no_other_upload_out(url: str) -> None:
-    limits = {"LONG_LINES_MAX_BYTES": 4_200_000, "UPLOAD_LONG_LINE_BYTES": 1_000_000}
-    line = json.dumps({"data": [IRIS]}).encode() + b"\n"
-    long_line = line.rstrip() + b" " * 2_500_000 + b"\n"
-    with SmallService(url, UPLOAD_SLOW_AFTER=3, **limits) as api, ExitStack() as stack:
-        slow = [stack.enter_context(begin_long_line(api, 2_500_000)) for _ in range(2)]
+LONG_LINES = {"LONG_LINES_MAX_BYTES": 4_200_000, "UPLOAD_LONG_LINE_BYTES": 1_000_000}
+"""Room for two of three long lines."""
+LINE = json.dumps({"data": [IRIS]}).encode() + b"\n"
+LONG_LINE = LINE.rstrip() + b" " * 2_500_000 + b"\n"
+
+
+def test_long_lines_that_do_not_end_are_bounded(url: str) -> None:
+    with SmallService(url, UPLOAD_SLOW_AFTER=600, **LONG_LINES) as api, ExitStack() as stack:
+        endless: list[socket.socket] = []
 
         def refused() -> httpx.Response | None:
-            response = api.http.post("/items", content=long_line)
+            endless.append(stack.enter_context(begin_long_line(api, 2_500_000)))
+            response = api.http.post("/items", content=LONG_LINE)
             return None if response.status_code == 200 else response
 
-        response = wait_for(refused, "the API to have read both")
+        response = wait_for(refused, "two that the API has read")
         assert (response.status_code, response.json()["code"]) == (503, "intake_full")
         assert int(response.headers["retry-after"]) > 0
-        assert api.http.post("/items", content=line * 1_000).status_code == 200
-        long = wait_for(lambda: ended_well(api.http.post("/items", content=long_line)), "room")
+        assert api.http.post("/items", content=LINE * 1_000).status_code == 200
+        assert closed(endless).count(False) >= 2
+
+
+def test_long_lines_that_do_not_end_keep_no_other_upload_out(url: str) -> None:
+    with SmallService(url, UPLOAD_SLOW_AFTER=0.5, **LONG_LINES) as api, ExitStack() as stack:
+        endless = [stack.enter_context(begin_long_line(api, 2_500_000)) for _ in range(2)]
+        long = wait_for(lambda: ended_well(api.http.post("/items", content=LONG_LINE)), "room")
         assert long["registered"] == 1
-        assert len(select.select(slow, [], [], PATIENCE)[0]) == 1
-        again = b"".join([line * 1_000, long_line]) * 5
-        # The second one began later than the first one, so it may not be slow yet.
+        again = b"".join([LINE * 1_000, LONG_LINE]) * 5
         many = wait_for(lambda: ended_well(api.http.post("/items", content=again)), "more room")
         assert many["registered"] == 5_005
+        wait_for(lambda: all(closed(endless)), "the end of the others")
 
 
 def ended_well(response: httpx.Response) -> dict[str, int]:
