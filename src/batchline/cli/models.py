@@ -83,8 +83,7 @@ def add(
     publish.check_location(model)
     with opened_while_it_responds(settings) as database:
         if known := publish.find(database, name, model):
-            is_restored = publish.restore(database, known, model, actor())
-            _print_known(known, is_restored=is_restored, activate=activate)
+            _print_known(known, publish.restore(database, known, model, actor()), activate)
             return
         found = _examined(model, sample, settings)
         before = next((each for each in read_versions(database, name) if each.active), None)
@@ -319,7 +318,7 @@ def _warn_of_lost_names(before: "Version", version: "Version") -> None:
     )
 
 
-def _print_known(known: "Version", *, is_restored: bool, activate: bool) -> None:
+def _print_known(known: "Version", is_restored: bool, activate: bool) -> None:
     version = f"version {known.number} of {known.name}"
     if is_restored:
         typer.echo(f"the stored file of {version} was damaged, and is replaced by this one")

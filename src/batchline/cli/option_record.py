@@ -1,4 +1,4 @@
-"""Commands whose options are the fields of a record."""
+"""Give commands their options from the fields of a record."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass

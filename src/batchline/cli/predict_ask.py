@@ -75,7 +75,7 @@ class ModelAsk:
 
 @dataclass(frozen=True)
 class Ask:
-    """What was asked for, for a run with files on both sides or with SQL.
+    """A request for a run with files on both sides or with SQL.
 
     Args:
         keep: the columns of the input for the output. None: all.

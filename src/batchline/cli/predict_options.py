@@ -181,7 +181,7 @@ class FormatOptions:
 
 @dataclass(frozen=True)
 class ModelFileOptions:
-    """What a model file leaves open."""
+    """The options about a model file."""
 
     labels: Labels = None
     sample: Sample = None

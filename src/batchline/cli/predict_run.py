@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked for, and the model that was loaded for it."""
+    """A request, and the model that was loaded for it."""
 
     ask: Ask
     model: "ScoringModel"
