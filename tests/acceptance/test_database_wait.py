@@ -49,8 +49,17 @@ def test_the_wait_is_over_after_database_wait() -> None:
     assert "does not respond" in done.stderr.partition("error: ")[2]
 
 
-def test_a_signal_ends_a_job_that_waits() -> None:
-    with Command("job", DATABASE_URL=nobody(), DATABASE_WAIT="86400") as job:
+def end_by_a_signal(*words: str) -> int:
+    """Return the exit code of a command that a signal reaches while it waits."""
+    with Command(*words, DATABASE_URL=nobody(), DATABASE_WAIT="86400") as job:
         wait_for(lambda: WAITING in job.output, "the wait")
         job.send(signal.SIGTERM)
-        assert job.wait() == 128 + signal.SIGTERM, job.output
+        return job.wait()
+
+
+def test_a_signal_ends_a_job_that_waits_and_has_nothing_to_finish() -> None:
+    assert end_by_a_signal("job") == 0
+
+
+def test_a_job_that_should_predict_once_and_was_stopped_before_says_so() -> None:
+    assert end_by_a_signal("job", "--once") == 128 + signal.SIGTERM

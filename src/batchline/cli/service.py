@@ -1,5 +1,6 @@
 """The commands that run the API and the batch job: up, api, job, demo."""
 
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,7 +75,7 @@ def up(
     if ended is not None:
         status = ended[1]
         raise typer.Exit(128 - status if status < 0 else status or 1)
-    if any(children.statuses()):
+    if set(children.statuses()) - {0, -signal.SIGTERM}:  # a process that starts has no handler
         raise typer.Exit(128 + stop.signal)
 
 

@@ -251,7 +251,7 @@ class Supervisor:
 
     def _exit_status(self) -> int:
         """Return the status of the worker process, or that of a stop with work left."""
-        if self._status is None:  # the signal came before a worker process was replaced
+        if self._status is None:  # the signal came while a worker process started
             self._status = STOPPED if self.once else 0
         return 128 + self._signal if self._signal and self._status == STOPPED else self._status
 
@@ -326,7 +326,7 @@ class Supervisor:
         has_crashed = code < 0 and not self._is_stopping
         post.ended_in_load = self.loads.process_ended(post.place, has_crashed=has_crashed)
         if self._signal is not None:
-            if code != 0 or post.role is Role.WORK:
+            if self._has_begun(code) and (code != 0 or post.role is Role.WORK):
                 self._status = self._status or (STOPPED if code < 0 else code)
         elif self._status is not None:
             pass  # the work is done
@@ -337,6 +337,10 @@ class Supervisor:
             post.failed()
             log.error("a process of the job died", process=post.role, end=_in_words(code))
             self.board.report_suspects()
+
+    def _has_begun(self, code: int) -> bool:
+        """Return whether a process that was stopped had begun, and so had anything to finish."""
+        return code != -signal.SIGTERM and (code != STOPPED or self.board.has_started)
 
     def _is_replaced(self, code: int) -> bool:
         if code == 0 or not self.board.has_started:
