@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -16,6 +16,9 @@ from batchline.cli.predict_signals import NOTHING_WRITTEN
 from batchline.cli.predict_streams import is_stream, why_once
 from batchline.redaction import urls
 
+if TYPE_CHECKING:
+    from batchline.scoring.journal import Saved
+
 
 def run_in_child(ask: Ask, output: str) -> NoReturn:
     """Predict in child processes, and exit as the last one does.
@@ -23,45 +26,58 @@ def run_in_child(ask: Ask, output: str) -> NoReturn:
     Raises:
         RunStopped: the child processes end without getting any further.
     """
-    from batchline.cli.predict_request import to_json
     from batchline.file_errors import RunStopped
     from batchline.files.outputs import work_folder
-    from batchline.scoring.journal import abandoned
-    from batchline.scoring.supervisor import Attempt, Stopped, Supervisor
+    from batchline.scoring.supervisor import Stopped
 
-    sources, folder = ask.sources, work_folder(output)
-    _check_resume(sources, folder, output, resume=ask.resume)
-
-    def finished() -> int:
-        saved = abandoned(folder) if folder else None
-        return saved.parts if saved else 0
-
-    def predict(attempt: Attempt) -> int:
-        from batchline.cli.predict_work import run
-
-        return run(ask, attempt)
-
-    earlier = finished() if ask.resume else 0
-    settings, first = ask.settings, ahead.take()
-    supervisor = Supervisor(
-        settings.worker_threads,
-        settings.model_timeout,
-        finished,
-        why_once(sources, output),
-        first.memory if first else None,
-    )
+    folder = work_folder(output)
+    _check_resume(ask.sources, folder, output, resume=ask.resume)
+    earlier = _finished_parts(folder) if ask.resume else 0
     try:
-        found = supervisor.run(predict, (lambda: first.give(to_json(ask))) if first else None)
+        code = _predict(ask, output, folder)
     except Stopped as stopped:
-        typer.echo(f"stopped: {_outcome(sources, output, folder)}", err=True)
+        typer.echo(f"stopped: {_outcome(ask.sources, output, folder)}", err=True)
         raise typer.Exit(128 + stopped.number) from None
     except RunStopped as error:
         error.hint = error.hint or _how_to_continue(folder)
         raise
-    if found == 1 and (kept := _how_to_continue(folder)) and finished() > earlier:
+    if code == 1 and (kept := _how_to_continue(folder)) and _finished_parts(folder) > earlier:
         typer.echo(kept, err=True)  # not if --resume did nothing: it would fail again
     sys.stderr.flush()
-    os._exit(found)  # this process has nothing to undo, and leaving at once saves time
+    os._exit(code)  # this process has nothing to undo, and leaving at once saves time
+
+
+def _predict(ask: Ask, output: str, folder: Path | None) -> int:
+    """Predict in one child process after the other, and return the exit code of the last one."""
+    from batchline.cli.predict_request import to_json
+    from batchline.scoring.supervisor import Attempt, Supervisor
+
+    def work(attempt: Attempt) -> int:
+        from batchline.cli.predict_work import run
+
+        return run(ask, attempt)
+
+    settings, first = ask.settings, ahead.take()
+    supervisor = Supervisor(
+        settings.worker_threads,
+        settings.model_timeout,
+        lambda: _finished_parts(folder),
+        why_once(ask.sources, output),
+        first.memory if first else None,
+    )
+    return supervisor.run(work, (lambda: first.give(to_json(ask))) if first else None)
+
+
+def _saved(folder: Path | None) -> "Saved | None":
+    """Return how far an interrupted run was, or None if there is none."""
+    from batchline.scoring.journal import abandoned
+
+    return abandoned(folder) if folder else None
+
+
+def _finished_parts(folder: Path | None) -> int:
+    saved = _saved(folder)
+    return saved.parts if saved else 0
 
 
 def _check_resume(
@@ -69,7 +85,6 @@ def _check_resume(
 ) -> None:
     from batchline.file_errors import NotWritten
     from batchline.files.outputs import WORK_FOLDER
-    from batchline.scoring.journal import abandoned
 
     if resume and (folder is None or any(is_stream(source) for source in sources)):
         what = "standard input" if folder else f"the output {urls(output)}"
@@ -77,7 +92,7 @@ def _check_resume(
             f"{what} cannot be continued, only files on this machine can. Leave --resume out",
             param_hint="--resume",
         )
-    saved = abandoned(folder) if folder else None
+    saved = _saved(folder)
     if resume:
         rows = count(saved.mark.rows, "row") if saved and saved.parts else ""
         found = f"an interrupted run with {rows} exists" if rows else "no interrupted run exists"
@@ -113,13 +128,13 @@ def _outcome(sources: Sequence[str], output: str, folder: Path | None) -> str:
 
 def _how_to_continue(folder: Path | None) -> str:
     """Say how to continue the run that was interrupted, or remove what cannot be continued."""
-    from batchline.scoring import journal
+    from batchline.scoring.journal import remove
 
-    saved = folder and journal.abandoned(folder)
+    saved = _saved(folder)
     if not saved or not folder:
         return ""
     if not saved.parts:
-        journal.remove(folder)
+        remove(folder)
         return ""
     words = [urls(each) for each in sys.argv[1:] if each != "--resume"]
     command = shlex.join(["batchline", *words, "--resume"])
