@@ -87,6 +87,47 @@ def test_predict_refuses_such_a_model(words: list[str], url: str, tmp_path: Path
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_predict_from_file_to_file_names_such_a_model_at_its_first_end(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    file = models.deadly_to_load(tmp_path / "a b.onnx")
+    done = run("predict", "rows.csv", "-o", "out.csv", "--model", str(file), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: the model {file} ended the process that loads it (SIGFPE)\n"
+        f"hint: export the model again, then run: batchline models check '{file}'\n"
+    )
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".csv"] == ["rows.csv"]
+
+
+def test_predict_from_file_to_file_names_such_a_version(url: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    database = Database(url)
+    add_deadly(database, tmp_path, "deadly")
+    database.close()
+    words = ["predict", "rows.csv", "-o", "out.csv", "--model", "deadly"]
+    done = run(*words, cwd=tmp_path, DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the model deadly ended the process that loads it (SIGFPE)\n"
+        "hint: export the model again, then run: batchline models add deadly FILE\n"
+    )
+
+
+def test_predict_tries_a_model_again_whose_process_was_killed(tmp_path: Path) -> None:
+    rows, output = tmp_path / "rows.csv", tmp_path / "out.csv"
+    rows.write_text("a,b\n1,2\n")
+    words = ["predict", str(rows), "-o", str(output), "--model"]
+    with Command(*words, *endless(tmp_path, models.unstoppable)) as command:
+        seen: set[int] = set()
+        for _ in range(3):
+            busy = wait_for(lambda: (pid := busy_child(command)) not in seen and pid, "the trial")
+            seen.add(busy)
+            os.kill(busy, signal.SIGKILL)
+        assert command.wait() == 1
+        assert "model.onnx ended the process that loads it (SIGKILL)" in command.output
+        assert "hint: give it more memory, then run: batchline models check" in command.output
+
+
 def test_check_names_an_active_version_that_ends_its_process_and_checks_the_others(
     url: str, tmp_path: Path
 ) -> None:

@@ -14,10 +14,12 @@ from batchline.cli.output import count
 from batchline.cli.predict_ask import Ask
 from batchline.cli.predict_signals import NOTHING_WRITTEN
 from batchline.cli.predict_streams import is_stream, why_once
-from batchline.redaction import urls
+from batchline.redaction import location, urls
 
 if TYPE_CHECKING:
+    from batchline.errors import ConfigurationError
     from batchline.scoring.journal import Saved
+    from batchline.scoring.supervisor import EndedInLoad
 
 
 def run_in_child(ask: Ask, output: str) -> NoReturn:
@@ -25,10 +27,11 @@ def run_in_child(ask: Ask, output: str) -> NoReturn:
 
     Raises:
         RunStopped: the child processes end without getting any further.
+        ConfigurationError: the model ended the processes that load it.
     """
     from batchline.file_errors import RunStopped
     from batchline.files.outputs import work_folder
-    from batchline.scoring.supervisor import Stopped
+    from batchline.scoring.supervisor import EndedInLoad, Stopped
 
     folder = work_folder(output)
     _check_resume(ask.sources, folder, output, resume=ask.resume)
@@ -38,6 +41,8 @@ def run_in_child(ask: Ask, output: str) -> NoReturn:
     except Stopped as stopped:
         typer.echo(f"stopped: {_outcome(ask.sources, output, folder)}", err=True)
         raise typer.Exit(128 + stopped.number) from None
+    except EndedInLoad as ended:
+        raise _error_of_load(ask.model.name, ended) from None
     except RunStopped as error:
         error.hint = error.hint or _how_to_continue(folder)
         raise
@@ -78,6 +83,19 @@ def _saved(folder: Path | None) -> "Saved | None":
 def _finished_parts(folder: Path | None) -> int:
     saved = _saved(folder)
     return saved.parts if saved else 0
+
+
+def _error_of_load(model: str, ended: "EndedInLoad") -> "ConfigurationError":
+    from batchline.errors import ConfigurationError
+    from batchline.registry.files import is_file
+
+    where = shlex.quote(location(model))
+    command = f"models check {where}" if is_file(model) else f"models add {where} FILE"
+    remedy = "give it more memory" if ended.was_killed else "export the model again"
+    return ConfigurationError(
+        f"the model {location(model)} ended the process that loads it ({ended})",
+        hint=f"{remedy}, then run: batchline {command}",
+    )
 
 
 def _check_resume(

@@ -30,7 +30,9 @@ def run(ask: Ask, attempt: Attempt) -> int:
     keep_freed_memory()
     take_turns_often()
     try:
-        failed = run_of(ask, is_supervised=True).execute(attempt)
+        with attempt.board.loading():
+            file_run = run_of(ask, is_supervised=True)
+        failed = file_run.execute(attempt)
     except BatchlineError as error:
         print(error_text(error), file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The calls of the model that are in progress, in memory that outlives the process."""
+"""What a process does with the model at the moment, in memory that outlives the process."""
 
 import mmap
 import struct
@@ -11,6 +11,8 @@ from batchline.scoring.suspects import Call
 
 SLOT = struct.Struct("=5qd")
 """Part, block, first, rows, number of completed calls, time of the beginning or 0."""
+LOADING, FIRST_SLOT = 0, 8
+"""The place of the byte that is 1 while the model is loaded, and the place of the first slot."""
 
 
 class CallBoard:
@@ -23,11 +25,26 @@ class CallBoard:
     """
 
     def __init__(self, threads: int, memory: mmap.mmap | None = None) -> None:
-        self._memory = memory or mmap.mmap(-1, threads * SLOT.size)
-        self._slots = range(0, threads * SLOT.size, SLOT.size)
+        end = FIRST_SLOT + threads * SLOT.size
+        self._memory = memory or mmap.mmap(-1, end)
+        self._slots = range(FIRST_SLOT, end, SLOT.size)
         self._own = threading.local()
         self._taken = 0
         self._lock = threading.Lock()
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Show that this process loads the model."""
+        self._memory[LOADING] = 1
+        try:
+            yield
+        finally:
+            self._memory[LOADING] = 0
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the process loads the model, or ended meanwhile."""
+        return bool(self._memory[LOADING])
 
     @contextmanager
     def showing(self, call: Call) -> Iterator[None]:
@@ -61,7 +78,8 @@ class CallBoard:
         return sum(SLOT.unpack_from(self._memory, slot)[4] for slot in self._slots)
 
     def clear(self) -> None:
-        """Forget the calls of a process that ended."""
+        """Forget what a process did that ended."""
+        self._memory[LOADING] = 0
         for slot in self._slots:
             *values, _ = SLOT.unpack_from(self._memory, slot)
             SLOT.pack_into(self._memory, slot, *values, 0.0)

@@ -23,6 +23,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a process is replaced. They double with each one that got no further."""
 MAX_VAIN = 8
 """Processes in a row that may end without getting any further."""
+MAX_KILLED_IN_LOAD = 3
+"""Processes in a row that may be killed while they load the model. A trap is certain at once."""
 MAX_CONVICTED_FIRST = 5
 """Rows that may end the process before any call of the model has returned."""
 MAX_CONVICTED = 100
@@ -44,6 +46,14 @@ TRAPS = {
 
 Progress = tuple[int, int, int | None]
 """Finished parts, rows that ended the process, and rows per call."""
+
+
+class EndedInLoad(Exception):
+    """The model ended the process that loads it, by a signal with this name."""
+
+    def __init__(self, name: str, *, was_killed: bool) -> None:
+        super().__init__(name)
+        self.was_killed = was_killed
 
 
 class Stopped(BaseException):
@@ -91,6 +101,7 @@ class Supervisor:
         self._board = CallBoard(threads, memory)
         self._case = Case()
         self._vain = 0
+        self._killed_in_load = 0
         self._signal = 0
 
     def run(self, work: Callable[[Attempt], int], first: Callable[[], Child] | None = None) -> int:
@@ -102,6 +113,7 @@ class Supervisor:
 
         Raises:
             RunStopped: the processes end without getting any further.
+            EndedInLoad: they end while they load the model.
             Stopped: by SIGINT or SIGTERM, after the child was stopped.
         """
         for each in STOPS:
@@ -146,8 +158,12 @@ class Supervisor:
                 return 1, death
         if code >= 0:
             return code, None
-        name = signal.Signals(-code).name
-        death = Death(WorkerCrashed.code, f"the model ended its process ({name})", -code in TRAPS)
+        name, is_certain = signal.Signals(-code).name, -code in TRAPS
+        if self._board.is_loading:
+            self._killed_in_load += 1
+            if is_certain or self._killed_in_load == MAX_KILLED_IN_LOAD:
+                raise EndedInLoad(name, was_killed=not is_certain)
+        death = Death(WorkerCrashed.code, f"the model ended its process ({name})", is_certain)
         self._case = self._case.after(self._board.in_progress(), death)
         return 1, death
 
