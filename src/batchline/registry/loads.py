@@ -47,54 +47,56 @@ class LoadRecord:
     _ID, _ENDED, _ENDED_ISOLATED, _CLEARED, _FIELDS = range(5)
 
     def __init__(self) -> None:
-        self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+        numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+        self._loading = [numbers[place * self._SLOTS :][: self._SLOTS] for place in Place]
+        numbers = numbers[len(Place) * self._SLOTS :]
+        size = self._FIELDS
+        self._versions = [numbers[n * size :][:size] for n in range(self._VERSIONS)]
 
     def begin(self, place: Place, model_id: int) -> None:
         """Take down that a process loads a model. Beyond `_SLOTS` it is not taken down."""
+        slots = self._loading[place]
         with suppress(StopIteration):
-            self._numbers[next(i for i in self._slots(place) if not self._numbers[i])] = model_id
+            slots[next(slot for slot, known in enumerate(slots) if known == self._FREE)] = model_id
 
     def end(self, place: Place, model_id: int) -> None:
         """Take down that the load has ended, and the process goes on."""
-        for slot in self._slots(place):
-            if self._numbers[slot] == model_id:
-                self._numbers[slot] = self._FREE
+        slots = self._loading[place]
+        for slot, known in enumerate(slots):
+            if known == model_id:
+                slots[slot] = self._FREE
 
     def has_loaded(self, place: Place, model_id: int) -> None:
         """Take down that the model has been loaded."""
         found = self._find(model_id)
         if found is None:
             return
-        self._numbers[found + self._ENDED_ISOLATED] = 0
+        found[self._ENDED_ISOLATED] = 0
         if place is Place.WORKER:
-            self._numbers[found + self._ENDED] = 0
+            found[self._ENDED] = 0
         else:
-            self._numbers[found + self._CLEARED] = self._numbers[found + self._ENDED]
+            found[self._CLEARED] = found[self._ENDED]
 
     def process_ended(self, place: Place, *, has_crashed: bool) -> bool:
         """Count the models that the process was loading, if it has crashed. Return if any was."""
-        loading = {self._numbers[slot] for slot in self._slots(place)} - {self._FREE}
-        for slot in self._slots(place):
-            self._numbers[slot] = self._FREE
-        if not has_crashed:
-            return False
+        loading = set(self._loading[place]) - {self._FREE}
         for model_id in loading:
-            self._count(place, model_id)
-        return bool(loading)
+            self.end(place, model_id)
+            if has_crashed:
+                self._count(place, model_id)
+        return has_crashed and bool(loading)
 
     def crashes(self, model_id: int) -> int:
         """Return how many processes have ended while they loaded the model."""
         found = self._find(model_id)
-        if found is None:
-            return 0
-        return self._numbers[found + self._ENDED] + self._numbers[found + self._ENDED_ISOLATED]
+        return 0 if found is None else found[self._ENDED] + found[self._ENDED_ISOLATED]
 
     def may_load(self, place: Place, model_id: int) -> MayLoad:
         """Return whether a process may load the model."""
         found = self._find(model_id)
         if found is None:
             return MayLoad.YES
-        _, ended, isolated, cleared = self._numbers[found : found + self._FIELDS]
+        _, ended, isolated, cleared = found
         if isolated >= TRIES:
             return MayLoad.NO
         tries = TRIES_AGAIN if cleared == ended else TRIES
@@ -103,26 +105,14 @@ class LoadRecord:
         return MayLoad.YES
 
     def _count(self, place: Place, model_id: int) -> None:
-        found = self._find(model_id, or_free=True)
+        found = self._find(model_id) or self._find(self._FREE)
         if found is not None:
-            self._numbers[found + self._ID] = model_id
-            self._numbers[
-                found + (self._ENDED if place is Place.WORKER else self._ENDED_ISOLATED)
-            ] += 1
+            found[self._ID] = model_id
+            found[self._ENDED if place is Place.WORKER else self._ENDED_ISOLATED] += 1
 
-    def _slots(self, place: Place) -> range:
-        return range(place * self._SLOTS, (place + 1) * self._SLOTS)
-
-    def _find(self, model_id: int, *, or_free: bool = False) -> int | None:
-        """Return where the numbers of a model begin, if any of them was ever taken down."""
-        begin = len(Place) * self._SLOTS
-        for found in range(begin, begin + self._VERSIONS * self._FIELDS, self._FIELDS):
-            known = self._numbers[found + self._ID]
-            if known == model_id or (or_free and known == self._FREE):
-                return found
-            if known == self._FREE:
-                return None
-        return None
+    def _find(self, model_id: int) -> memoryview | None:
+        """Return the numbers of a model, if any of them was ever taken down."""
+        return next((each for each in self._versions if each[self._ID] == model_id), None)
 
 
 @dataclass(frozen=True, slots=True)
