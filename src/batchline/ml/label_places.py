@@ -65,7 +65,7 @@ def known_places(found: Any) -> Any:
 
 
 def _node(label: str, names: list[bytes], version: int) -> bytes:
-    """Return a LabelEncoder, whose first version has other attributes than the later ones."""
+    """Return a LabelEncoder. Its version 1 has other attributes than the later versions."""
     keys = b"".join(write_bytes(9, name) for name in names)
     unknown = write_integer(3, NOWHERE % 2**64)
     attributes = [("default_int64", unknown, OF_INT)]

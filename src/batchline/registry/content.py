@@ -13,10 +13,10 @@ from batchline.registry.version import Version
 
 
 def batching_of(version: Version) -> Batching:
-    """Return the batching mode of a version whose file is kept.
+    """Return the batching mode of a version.
 
     Raises:
-        ModelUnavailable: it is not.
+        ModelUnavailable: its file was removed, or an older Batchline did not store it.
     """
     if version.is_removed:
         raise ModelUnavailable(

@@ -22,7 +22,7 @@ def main() -> None:
     """Answer until there are no more requests. The process ends with its parent, too."""
     processes.stop_with_parent()
     requests, own = sys.stdin.buffer, os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries may print, and that is no answer
     with os.fdopen(own, "w") as answers:
         while line := requests.readline():
             request = json.loads(line)
