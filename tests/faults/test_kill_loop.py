@@ -137,7 +137,7 @@ def test_processes_killed_at_random_lose_and_double_nothing(
                     loop.kill_api(api)
                 else:
                     loop.kill_job(jobs[turn % 3 - 1])
-        load.settle(database, patience=100)
+        load.settle(database, patience=900 if long else 100)
     acknowledged = loop.acknowledged | registrars.acknowledged
     found = load.audit(database, acknowledged)
     failed = load.read(database, "SELECT item_id, code, detail FROM failures")

@@ -123,7 +123,7 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
         if not parts:
             continue  # its items have been predicted
         first, *rest = parts
-        deaths = _deaths_alone(ended)
+        deaths = int(ended.deaths_alone)
         if first.first == parts[-1].last and deaths >= MAX_ISOLATED_CRASHES:
             detail = f"{deaths} times a job died while it predicted only this item"
             if fail(connection, first.first, Failure(WORKER_CRASHED, detail), scope):
@@ -167,10 +167,11 @@ def _is_put_off(ended: Record, now: datetime) -> bool:
     return ended.owner is None and ended.expires_at > now - LONG_AGO / 2
 
 
-def _deaths_alone(ended: Record) -> int:
-    """Return how often a job died while it held only this item."""
-    died = ended.owner is not None and ended.suspect and ended.first_id == ended.last_id
-    return int(ended.deaths) + died
+def _deaths_alone() -> ColumnElement[int]:
+    """How often a job died while it held only the item of an expired claim."""
+    is_alone = claims.c.first_id == claims.c.last_id
+    died = and_(claims.c.owner.is_not(None), claims.c.suspect, is_alone)
+    return claims.c.deaths + case((died, 1), else_=0)
 
 
 def _scope(connection: Connection, claim: Record) -> Scope | None:
@@ -219,10 +220,16 @@ def _expired_claims(connection: Connection, now: datetime) -> Sequence[Record]:
 
 
 def _expired(now: datetime) -> Select[Any]:
-    """Items that were put off come last."""
+    """Return expired claims in the order in which they are predicted.
+
+    Items that were put off come last. Before them comes an item at which a job died alone, so that
+    the next job does not begin with it: a job that is killed soon after its start, again and again,
+    would count as deaths of the same item.
+    """
     put_off = and_(claims.c.owner.is_(None), claims.c.expires_at > now - LONG_AGO / 2)
-    come_last = case((put_off, 1), else_=0)
-    return select(claims).where(claims.c.expires_at < now).order_by(come_last, claims.c.first_id)
+    deaths = _deaths_alone().label("deaths_alone")
+    found = select(claims, deaths).where(claims.c.expires_at < now)
+    return found.order_by(case((put_off, 1), else_=0), deaths, claims.c.first_id)
 
 
 def _insert(

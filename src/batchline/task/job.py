@@ -171,10 +171,11 @@ class Job:
                 counts.predicted(each.items.model, each.rows)
         return Outcome(succeeded, failed, sum(each.rows for each in batches), found)
 
-    def load_models_of_suspects(self) -> None:
+    def load_models_of_suspects(self) -> bool:
         """Load the models of the suspects that come next, while no process has claimed them.
 
-        So if this process is killed meanwhile, none of them is to blame.
+        So if this process is killed meanwhile, none of them is to blame. Return whether there are
+        suspects.
 
         Raises:
             DatabaseUnavailable: the suspects or a model could not be read.
@@ -182,13 +183,14 @@ class Job:
         with self.database.read() as connection:
             found = claims.next_suspects(connection)
             if found is None:
-                return
+                return False
             scope, ids = found
             names = pending.models(connection, ids, scope)
         versions = self._versions_for(scope)
         for name in sorted(names & versions.keys()):
             with suppress(ModelUnavailable, LeftToIsolation):  # their items will fail
                 self.models.predictor(versions[name])
+        return True
 
     def _versions_for(self, scope: Scope) -> Mapping[str, Version]:
         """Return the version that predicts each model's items in a scope, by model name."""

@@ -106,7 +106,8 @@ class Run:
     def _predict_suspects(self) -> None:
         """Predict suspect items one batch at a time, while this job holds no other claim."""
         while not self._job.stop.is_set():
-            self._job.load_models_of_suspects()
+            if self._job.load_models_of_suspects():
+                self._start()  # before the claim, which a process should hold for a short time
             suspects = self._job.hand.claim_suspect()
             if suspects.crashed:
                 counts.ended_a_process(self._job.database, suspects.crashed, WORKER_CRASHED)
