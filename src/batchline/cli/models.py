@@ -5,30 +5,17 @@ import json
 import shlex
 import signal
 import sys
+from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from batchline import redaction
 from batchline.cli.actor import actor
-from batchline.cli.model_options import (
-    Activate,
-    AllowNonFinite,
-    Features,
-    File,
-    Labels,
-    Missing,
-    MissingText,
-    NoMissing,
-    Probabilities,
-    RowsAxis,
-    Sample,
-    read_choices,
-    read_sample,
-)
+from batchline.cli.model_options import MODEL_FILE, ModelFileOptions
 from batchline.cli.model_text import print_batching, print_report, print_signature
+from batchline.cli.option_record import takes
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, examples
 from batchline.cli.silence import opened_while_it_responds
 from batchline.cli.wiring import configure, opened_for_a_moment
@@ -45,49 +32,70 @@ if TYPE_CHECKING:
 models_app = typer.Typer(help="Add, compare and choose models.", no_args_is_help=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """The options of `models check`."""
+
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Path of an ONNX file or an MLflow model, or a URL."),
+    ]
+    features: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=MODEL_FILE,
+            metavar="NAMES",
+            help="Name the values of a row, separated by commas, or by the header of a CSV file.",
+        ),
+    ] = None
+    model_file: ModelFileOptions
+
+    def read(self) -> "ModelFile":
+        from batchline.registry.model_file import ModelFile
+
+        choices = self.model_file.choices(self.features)
+        return ModelFile.read(self.file, self.model_file.labels, choices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddOptions:
+    """The options of `models add`."""
+
+    name: ModelName
+    checked: CheckOptions
+    activate: Annotated[
+        bool, typer.Option(help="Predict with it from now on, as a first version always does.")
+    ] = True
+    database_url: DatabaseUrl = None
+
+
 @models_app.command(
     epilog=examples(
         "batchline models add churn churn.onnx --features age,income --missing income",
         "batchline models add churn churn.onnx --labels labels.json --no-activate",
     )
 )
-def add(
-    name: ModelName,
-    file: File,
-    labels: Labels = None,
-    sample: Sample = None,
-    activate: Activate = True,
-    probabilities: Probabilities = None,
-    rows_axis: RowsAxis = None,
-    allow_non_finite: AllowNonFinite = False,
-    features: Features = None,
-    missing: Missing = None,
-    no_missing: NoMissing = None,
-    missing_text: MissingText = None,
-    database_url: DatabaseUrl = None,
-) -> None:
+@takes(AddOptions)
+def add(options: AddOptions) -> None:
     """Validate an ONNX model and add it as a new version.
 
     The API then accepts rows for it, and the jobs predict them.
     """
-    settings = configure({"database_url": database_url})
+    settings, name = configure({"database_url": options.database_url}), options.name
     from batchline.registry import publish
-    from batchline.registry.model_file import ModelFile
     from batchline.registry.version import read_versions
 
     publish.check_name(name)
-    choices = read_choices(
-        features, missing, no_missing, missing_text, probabilities, rows_axis, allow_non_finite
-    )
-    model = ModelFile.read(file, labels, choices)
+    model = options.checked.read()
     publish.check_location(model)
     with opened_while_it_responds(settings) as database:
         if known := publish.find(database, name, model):
-            _print_known(known, publish.restore(database, known, model, actor()), activate)
+            is_restored = publish.restore(database, known, model, actor())
+            _print_known(known, is_restored, options.activate)
             return
-        found = _examined(model, sample, settings)
+        found = _examined(model, options.checked.model_file, settings)
         before = next((each for each in read_versions(database, name) if each.active), None)
-        version = publish.add(database, name, model, found, active=activate, actor=actor())
+        version = publish.add(database, name, model, found, active=options.activate, actor=actor())
     _print_added(version)
     print_report(found, model.content)
     _tell_of_names(before, version)
@@ -115,27 +123,11 @@ def _suggest_names(version: "Version") -> None:
 
 
 @models_app.command()
-def check(
-    file: File,
-    labels: Labels = None,
-    sample: Sample = None,
-    probabilities: Probabilities = None,
-    rows_axis: RowsAxis = None,
-    allow_non_finite: AllowNonFinite = False,
-    features: Features = None,
-    missing: Missing = None,
-    no_missing: NoMissing = None,
-    missing_text: MissingText = None,
-) -> None:
+@takes(CheckOptions)
+def check(options: CheckOptions) -> None:
     """Validate a model as `add` does, and store nothing."""
-    settings = configure({})
-    from batchline.registry.model_file import ModelFile
-
-    choices = read_choices(
-        features, missing, no_missing, missing_text, probabilities, rows_axis, allow_non_finite
-    )
-    model = ModelFile.read(file, labels, choices)
-    print_report(_examined(model, sample, settings), model.content)
+    settings, model = configure({}), options.read()
+    print_report(_examined(model, options.model_file, settings), model.content)
 
 
 @models_app.command("list")
@@ -330,10 +322,10 @@ def _print_known(known: "Version", is_restored: bool, activate: bool) -> None:
         typer.echo(f"hint: to activate it, run `{command}`")
 
 
-def _examined(model: "ModelFile", sample: Path | None, settings: "Settings") -> "ModelReport":
+def _examined(model: "ModelFile", options: ModelFileOptions, settings: "Settings") -> "ModelReport":
     from batchline.cli.trial import examined
 
-    rows = read_sample(sample)
+    rows = options.read_sample()
     if sys.stderr.isatty():
         typer.echo("validating …", err=True)
     try:

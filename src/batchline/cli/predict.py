@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from batchline.cli.model_options import read_sample
 from batchline.cli.option_record import takes
 from batchline.cli.options import examples
 from batchline.cli.predict_ask import Ask, ModelAsk, RunSettings
@@ -104,7 +103,7 @@ def _model(options: Options, choices: "Choices", renamed: Mapping[str, str]) -> 
     return ModelAsk(
         options.model,
         file.labels,
-        read_sample(file.sample),
+        file.read_sample(),
         choices,
         columns.features(),
         columns.added(),

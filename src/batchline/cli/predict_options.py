@@ -6,24 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from batchline.cli.model_options import (
-    AllowNonFinite,
-    Labels,
-    Missing,
-    MissingText,
-    NoMissing,
-    Probabilities,
-    RowsAxis,
-    Sample,
-    read_choices,
-)
+from batchline.cli.model_options import ModelFileOptions
 from batchline.cli.options import DatabaseUrl
 from batchline.cli.predict_ray import EngineOptions
 from batchline.cli.predict_sql_options import SqlOptions
 
 if TYPE_CHECKING:
     from batchline.files.options import ReadOptions, WriteOptions
-    from batchline.ml.examination.report import Choices
     from batchline.scoring.error_limit import ErrorLimit
 
 ALL, NONE = "all", "none"
@@ -177,31 +166,6 @@ class FormatOptions:
     def _separator(self) -> str | None:
         tab = self.delimiter == "\\t"  # most shells leave the two characters as they are
         return "\t" if tab else self.delimiter
-
-
-@dataclass(frozen=True)
-class ModelFileOptions:
-    """The options about a model file."""
-
-    labels: Labels = None
-    sample: Sample = None
-    missing: Missing = None
-    no_missing: NoMissing = None
-    missing_text: MissingText = None
-    probabilities: Probabilities = None
-    rows_axis: RowsAxis = None
-    allow_non_finite: AllowNonFinite = False
-
-    def choices(self, features: str | None) -> "Choices":
-        return read_choices(
-            features,
-            self.missing,
-            self.no_missing,
-            self.missing_text,
-            self.probabilities,
-            self.rows_axis,
-            self.allow_non_finite,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
