@@ -178,6 +178,8 @@ RETRY_ITEMS = 5_000
 TRACED_ITEMS = 128
 """Items of a batch that get a span, and links from the span of the batch. It is OpenTelemetry's own
 default limit of links."""
+LOGGED_CHARACTERS = 4_000
+"""Length of a text in the log, such as the path of a request. Tracebacks are not cut."""
 LOGGED_IDS = 5
 """Ids of items and of requests that a line of the log has at most."""
 

@@ -11,21 +11,24 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict
 
-from batchline.constants import FAILURE_LOG_INTERVAL
+from batchline.constants import FAILURE_LOG_INTERVAL, LOGGED_CHARACTERS
 from batchline.redaction import traceback_text, urls, values
 
 
-def configure(level: str, format: str, role: str = "") -> None:
+def configure(level: str, format: str, role: str = "", process: str = "") -> None:
     """Format Batchline's events and those of its libraries (uvicorn, Alembic) in the same way.
 
     Args:
         role: `api` or `job`, which each event names. Under `up`, both log to the same place.
+        process: of a job, which each event names, too.
     """
+    about = {"role": role, "process": process}
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        partial(_add_role, role),
+        partial(_add, {name: text for name, text in about.items() if text}),
+        _without_empty_hint,
         _escape,
     ]
     structlog.configure(
@@ -51,16 +54,23 @@ def configure(level: str, format: str, role: str = "") -> None:
     logging.getLogger("asyncio").addFilter(_without_values)
 
 
-def _add_role(role: str, logger: object, method: str, event: EventDict) -> EventDict:
-    return {**event, "role": role} if role else event
+def _add(about: EventDict, logger: object, method: str, event: EventDict) -> EventDict:
+    return {**event, **about}
+
+
+def _without_empty_hint(logger: object, method: str, event: EventDict) -> EventDict:
+    """Leave out the hint of an error that has none."""
+    return {name: value for name, value in event.items() if name != "hint" or value}
 
 
 def _escape(logger: object, method: str, event: EventDict) -> EventDict:
-    """Escape line breaks and control characters, with which a client could forge an event."""
+    """Escape control characters, with which a client could forge an event, and cut long texts."""
     return {name: _escaped(value) if type(value) is str else value for name, value in event.items()}
 
 
 def _escaped(text: str) -> str:
+    if len(text) > LOGGED_CHARACTERS:  # such as the path of a request
+        text = f"{text[:LOGGED_CHARACTERS]}…"
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -175,10 +175,16 @@ def test_a_job_tells_its_counts_while_its_database_is_down(servers: Servers) -> 
                 found = wait_for(lambda: without_late(job.scrape()), "the outage")
                 assert found[SUCCEEDED] == 1
                 wait_for(lambda: job.scrape()["batchline_database_errors_total",] > 0, "an error")
+                wait_for(lambda: len(outages(job)) == 2, "both processes to notice")
             finally:
                 server.restart()
             wait_for(lambda: ("batchline_late",) in job.scrape(), "the recovery")
+            assert len([line for line in outages(job) if "process=metrics" in line]) == 1
     server.drop_database(url)
+
+
+def outages(job: JobWithMetrics) -> list[str]:
+    return [line for line in job.output.splitlines() if "database unavailable" in line]
 
 
 def test_a_job_that_other_machines_can_reach_asks_all_but_probes_for_a_key(iris_url: str) -> None:

@@ -1,6 +1,9 @@
 """The log has a line for each thing that happens, however many requests and items it happens to."""
 
 import json
+import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import Any
 
@@ -50,6 +53,32 @@ def test_a_run_logs_one_line_for_each_kind_of_failure(database_url: str) -> None
     assert unknown["request_ids"] == ["file-1"]
     assert "planted" not in done.stderr
     assert len([each for each in found if each["event"] == "run finished"]) == 1
+
+
+def test_an_error_without_a_hint_has_none_in_its_line() -> None:
+    program = (
+        "from batchline import logs; import structlog; logs.configure('INFO', 'console', 'job');"
+        "log = structlog.get_logger(); log.error('a', hint='', x=''); log.error('b', hint='c')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    first, second = done.stderr.splitlines()
+    assert "hint" not in first
+    assert "x=" in first
+    assert "hint=c" in second
+
+
+def test_a_client_writes_no_long_line_and_no_line_of_its_own(iris_url: str) -> None:
+    with Service(iris_url, "api", LOG_FORMAT="json") as api:
+        with sqlite3.connect(iris_url.removeprefix("sqlite:///")) as connection:
+            connection.execute("DROP TABLE models")
+        path = "/models/%0a%1b[31m" + "y" * 20_000
+        wait_for(lambda: api.http.get(path).status_code >= 500, "an error")
+        wait_for(lambda: [each for each in events(api) if "path" in each], "its line")
+        assert all(line.startswith("{") for line in api.output.splitlines())
+        assert max(map(len, api.output.splitlines())) < 5_000
+        assert "\x1b" not in api.output
 
 
 def roles(service: Service, event: str) -> list[str]:

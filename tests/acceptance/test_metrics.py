@@ -81,6 +81,20 @@ def test_the_api_counts_registrations_and_rejections(iris_url: str) -> None:
     assert grown["batchline_rejections_total", "unknown_model"] == 1
 
 
+def test_a_probe_that_is_told_about_trouble_is_no_rejected_request(iris_url: str) -> None:
+    with sqlite3.connect(iris_url.removeprefix("sqlite:///")) as connection:
+        connection.execute(
+            "INSERT INTO items (data, created_at) VALUES ('', '2001-01-01 00:00:00')"
+        )
+    with ApiHere(iris_url) as service:
+        before = read(service.http)
+        assert service.http.get("/health/batch").status_code == 503
+        assert service.http.get("/nothing").status_code == 404
+        grown = more(before, read(service.http))
+    rejected = {key[1] for key in grown if key[0] == "batchline_rejections_total"}
+    assert rejected == {"not_found"}
+
+
 def test_the_api_tells_how_the_service_is_doing(iris_url: str) -> None:
     insert(iris_url, "default", "default")
     with ApiHere(iris_url) as service:

@@ -1,6 +1,7 @@
 """`batchline status` and `GET /health/batch` tell whether predictions come in time."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -14,7 +15,7 @@ import pytest
 from batchline.cli import status
 from tests.acceptance.test_hung_database import let_in, server
 from tests.in_process import run_here
-from tests.service import IRIS, Command, Service, migrate, wait_for
+from tests.service import IRIS, Command, Service, children_of, migrate, wait_for
 
 OLD = "2001-01-01 00:00:00.000"
 
@@ -74,6 +75,32 @@ def test_a_running_job_and_the_health_endpoint_say_the_same(url: str) -> None:
         (job,) = found
         assert (job["host"], job["version"]) == (socket.gethostname(), "0.1.0")
         assert service.http.get("/health/batch").json() == {"status": "ok"}
+
+
+def test_a_process_that_was_replaced_is_neither_alive_nor_silent(url: str) -> None:
+    with Command("job", DATABASE_URL=url, BATCH_WAIT_TIME="0.1") as job:
+        wait_for(lambda: in_json(url)[1]["jobs"], "a heartbeat")
+        [killed] = children_of(job.process.pid)
+        os.kill(killed, signal.SIGKILL)
+
+        def is_replaced() -> bool:
+            found = in_json(url)[1]
+            pids = [each["pid"] for each in found["jobs"]]
+            return killed not in pids == children_of(job.process.pid) and not found["silent_jobs"]
+
+        wait_for(is_replaced, "the next process")
+
+
+def test_the_screen_stays_one_whatever_models_clients_name(url: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        names = [["\x1b[2J\nok"], *([f"m{n}"] for n in range(30))]
+        statement = "INSERT INTO items (data, model) VALUES ('[[1]]', ?)"
+        connection.executemany(statement, [*names, *names[:1]])
+    screen = run_here("status", DATABASE_URL=url).stdout
+    assert "\x1b" not in screen
+    assert "           ?[2J?ok: 2\n" in screen
+    assert "           11 other models\n" in screen
+    assert len(screen.splitlines()) < 30
 
 
 def test_the_health_endpoint_is_503_while_predictions_are_late(url: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from structlog.testing import capture_logs
 
 from batchline import constants
 from batchline.db import insights
@@ -22,7 +23,7 @@ from batchline.task.supervisor import Board
 from batchline.task.worker import Worker
 from tests import models
 from tests.database.test_interleavings import sql
-from tests.jobs import make_job
+from tests.jobs import add_model, make_job
 from tests.service import wait_for
 
 ME = Identity("here-1-x-w1", "here", 1, "0.1.0")
@@ -137,6 +138,41 @@ def test_runs_that_fail_are_shown_until_one_succeeds(database: Database) -> None
     assert "database_unavailable" in failing.reason
     beat(database, Heartbeat("waiting"))
     assert insights.read(database).assess(300).state is State.OK
+
+
+def test_a_model_that_could_not_be_loaded_fails_until_an_item_succeeds_again(
+    database: Database,
+) -> None:
+    version = add_model(database, name="churn")
+    sql(database, "INSERT INTO items (data, model, status) VALUES ('', 'churn', 'failed')")
+    sql(database, "INSERT INTO items (data, model) VALUES ('', 'churn')")
+    assert insights.read(database).assess(300).state is State.OK
+    sql(
+        database,
+        "INSERT INTO failures (item_id, model_id, code, detail)"
+        f" VALUES (1, {version.id}, 'model_unavailable', '')",
+    )
+    failing = insights.read(database).assess(300)
+    assert failing.state is State.FAILING
+    assert failing.reason == "the model churn could not be loaded"
+    sql(database, "UPDATE items SET status = 'succeeded' WHERE status = 'pending'")
+    assert insights.read(database).assess(300).state is State.OK
+
+
+def test_reports_that_the_database_rejects_are_logged_once(database: Database) -> None:
+    heart = Heart(database, ME.owner)
+    sql(database, "ALTER TABLE job_processes RENAME TO hidden")
+    with capture_logs() as logged:
+        heart.beat()
+        heart.beat()
+        sql(database, "ALTER TABLE hidden RENAME TO job_processes")
+        heart.beat()
+        heart.beat()
+    assert [each["event"] for each in logged] == [
+        "heartbeats not stored",
+        "heartbeats stored again",
+    ]
+    assert logged[0]["detail"]
 
 
 def test_a_job_reports_that_it_is_alive_and_stops_when_it_ends(

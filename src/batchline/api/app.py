@@ -24,6 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
         database = Database(
             settings.url(),
             timeout=API_STATEMENT_TIMEOUT,
+            must_exist=True,
             renew=lambda: settings.renewed().url(),
             refuse_in_outages=True,
         )

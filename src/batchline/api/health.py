@@ -35,7 +35,7 @@ async def ready(request: Request) -> Response:
 
 @router.get("/health/batch", response_model=Health, responses=known_problems(503), tags=["health"])
 async def batch(request: Request) -> Response:
-    """Return 200 if predictions come in time, and 503 if they are late or runs fail."""
+    """Return 200 if predictions come in time, and 503 if they are late or failing."""
     state: ApiState = request.app.state.api
     found = await asyncio.to_thread(state.insights.latest)
     assessed = found.assess(state.late_after)

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
 from batchline import request_ids
+from batchline.api.roles import PROBED
 from batchline.api.routers import ROUTERS
 from batchline.api.shared_state import SharedState
 from batchline.api_keys import KEY, PREFIX
@@ -36,7 +37,9 @@ async def respond(request: Request, error: Exception) -> Response:
 
 def of(error: BatchlineError) -> Response:
     """Return the problem document for a request that cannot be read."""
-    return _problem(error.status, error.title, error.detail, error.code, hint=error.public_hint)
+    return _problem(
+        None, error.status, error.title, error.detail, error.code, hint=error.public_hint
+    )
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -54,6 +57,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return _problem(
+        request,
         error.status,
         error.title,
         detail,
@@ -68,7 +72,8 @@ async def _frameworks(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, "http_error")
     hint = "GET /docs describes all endpoints" if code == "not_found" else ""
-    response = _problem(error.status_code, str(error.detail), str(error.detail), code, hint=hint)
+    detail = str(error.detail)
+    response = _problem(request, error.status_code, detail, detail, code, hint=hint)
     response.headers.update(error.headers or {})
     if error.status_code == 405:
         response.headers["Allow"] = _methods(request) or response.headers["Allow"]
@@ -91,7 +96,8 @@ async def _parameters(request: Request, error: Exception) -> Response:
         for fault in error.errors()
     ]
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
-    return _problem(422, "A parameter is invalid", detail, "invalid_parameter", faults=faults)
+    title, code = "A parameter is invalid", "invalid_parameter"
+    return _problem(request, 422, title, detail, code, faults=faults)
 
 
 def _reason(fault: Mapping[str, Any]) -> str:
@@ -114,7 +120,13 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     bug = BatchlineError("The API logged the error and its traceback")
     headers = {"X-Request-ID": request_id}
     return _problem(
-        bug.status, bug.title, bug.detail, bug.code, hint=bug.public_hint, headers=headers
+        request,
+        bug.status,
+        bug.title,
+        bug.detail,
+        bug.code,
+        hint=bug.public_hint,
+        headers=headers,
     )
 
 
@@ -133,6 +145,7 @@ def _path(request: Request) -> str:
 
 
 def _problem(
+    request: Request | None,
     status: int,
     title: str,
     detail: str,
@@ -142,7 +155,8 @@ def _problem(
     faults: Sequence[Fault] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    REJECTIONS.add(code)
+    if status < 500 or request is None or not request.url.path.startswith(PROBED):
+        REJECTIONS.add(code)  # else it is a probe, which has asked whether the service works
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": title,

@@ -19,6 +19,9 @@ class Open(StrEnum):
     """For probes, which send any `Host`. It reveals nothing but the state."""
 
 
+PROBED = ("/health/", "/metrics", "/v2/health/")
+"""The beginnings of paths that machines ask for every few seconds."""
+
 Need = Role | Open
 
 NEEDS: Mapping[str, Need] = {

@@ -13,11 +13,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchline.api.fast_path import route_of
+from batchline.api.roles import PROBED
 from batchline.request_ids import SPAN_OF_SCOPE
 from batchline.tracing import Tracing, traceparent_of
-
-UNTRACED = ("/health/", "/metrics", "/v2/health/")
-"""The beginnings of paths that machines ask for every few seconds."""
 
 
 class Traced:
@@ -30,7 +28,7 @@ class Traced:
         self._fields = frozenset(name.lower().encode() for name in self._propagators.fields)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(UNTRACED):
+        if scope["type"] != "http" or scope["path"].startswith(PROBED):
             await self._inner(scope, receive, send)
             return
         # OpenTelemetry asks for these at the start, since samplers may look at them.

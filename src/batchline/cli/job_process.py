@@ -47,6 +47,7 @@ def supervise(
 
     def work_until_stopped(assignment: "Assignment") -> None:
         if assignment.role is Role.METRICS and listener is not None:
+            configure_logging(settings, "job", assignment.role)
             serve_metrics(settings, listener, board)
             return
         # Ctrl-C reaches the supervisor, which passes it on as SIGTERM.

@@ -111,8 +111,7 @@ def _assigned_job(
     """
     job = make_job(database, settings, stop, assignment)
     if assignment.predecessor is not None:
-        end = job.hand.release_of if assignment.is_blameless else job.hand.expire
-        end(f"{assignment.predecessor}-")
+        job.hand.succeed(assignment.predecessor, is_blameless=assignment.is_blameless)
     try:
         yield job
     finally:

@@ -10,7 +10,7 @@ import click
 import typer
 
 from batchline.cli.options import DatabaseUrl
-from batchline.cli.output import predicted
+from batchline.cli.output import count, predicted, printable
 from batchline.cli.wiring import configure, opened_for_a_moment
 from batchline.constants import CLAIM_RENEWAL, COUNTED_ITEMS
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STATUS_TIMEOUT = 15.0
 WATCH_SECONDS = 2.0
 SILENT_SHOWN = 5
+MODELS_SHOWN = 20
 EXIT_CODES = {"ok": 0, "late": 1, "failing": 1, "unknown": 2}
 COLOURS = {"ok": "green", "late": "yellow", "failing": "red", "unknown": "red"}
 
@@ -39,7 +40,7 @@ def status(
 ) -> None:
     """Show what is pending, what failed, which jobs run, and whether predictions are late.
 
-    Exit code 0: all is well. 1: predictions are late or runs fail. 2: the database does not
+    Exit code 0: all is well. 1: predictions are late or failing. 2: the database does not
     respond, or a setting is wrong. So it can serve as a check. LATE_AFTER sets how many seconds a
     request may wait.
     """
@@ -156,10 +157,10 @@ def _job_in_json(job: "JobProcess") -> dict[str, Any]:
 
 def _print_screen(found: "Insights | None", assessment: "Assessment") -> None:
     reason = f": {assessment.reason}" if assessment.reason else ""
-    typer.secho(f"{assessment.state}{reason}", fg=COLOURS[assessment.state], bold=True)
+    typer.secho(printable(f"{assessment.state}{reason}"), fg=COLOURS[assessment.state], bold=True)
     if found is not None:
         for name, line in _lines(found):
-            typer.echo(f"{name:<10} {line}")
+            typer.echo(printable(f"{name:<10} {line}"))
     hint = _hint(found, assessment)
     if hint:
         typer.echo(f"hint: {hint}", err=True)
@@ -185,8 +186,10 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
     items = f"{found.pending_items:,} item{'' if found.pending_items == 1 else 's'}"
     waited = "" if oldest is None else f", the oldest waits for {_span(oldest)}"
     yield "pending", f"{at_least}{items}{waited}"
-    for pending in found.pending:
+    for pending in found.pending[:MODELS_SHOWN]:
         yield "", f"{pending.model}: {_number(pending.items)}"
+    if more := found.pending[MODELS_SHOWN:]:
+        yield "", count(len(more), "other model")
     codes = ", ".join(f"{code} {number:,}" for code, number in found.failed.items())
     yield "failed", f"{sum(found.failed.values()):,} in 24 hours" + (f": {codes}" if codes else "")
     silent = f", {len(found.silent_jobs)} silent" if found.silent_jobs else ""
@@ -207,11 +210,19 @@ def _lines(found: "Insights") -> Iterator[tuple[str, str]]:
     for backfill in found.backfills:
         of = f"{backfill.model} version {backfill.version}"
         yield "backfill", f"{of}: {backfill.share:.0%} of its items claimed"
-    versions = ", ".join(
-        f"{name} version {version}" + (" (could not be loaded)" if name in found.not_loaded else "")
-        for name, version in found.versions.items()
-    )
-    yield "models", versions or "none"
+    yield "models", _versions(found) or "none"
+
+
+def _versions(found: "Insights") -> str:
+    """Return the active versions, those that could not be loaded first."""
+    names = sorted(found.versions, key=lambda name: name not in found.not_loaded)
+    shown = [
+        f"{name} version {found.versions[name]}"
+        + (" (could not be loaded)" if name in found.not_loaded else "")
+        for name in names[:MODELS_SHOWN]
+    ]
+    more = len(names) - len(shown)
+    return ", ".join([*shown, f"{more:,} more"] if more else shown)
 
 
 def _job_line(found: "Insights", job: "JobProcess") -> str:

@@ -53,10 +53,12 @@ def configure_silently(flags: dict[str, Any]) -> "Settings":
     return settings
 
 
-def configure_logging(settings: "Settings | RunSettings", role: str = "") -> None:
+def configure_logging(
+    settings: "Settings | RunSettings", role: str = "", process: str = ""
+) -> None:
     from batchline import logs
 
-    logs.configure(settings.log_level, settings.log_format, role)
+    logs.configure(settings.log_level, settings.log_format, role, process)
 
 
 def connect(

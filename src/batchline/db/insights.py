@@ -43,7 +43,7 @@ class Insights:
     backfills: Sequence[OpenBackfill]
     versions: Mapping[str, int]
     not_loaded: Set[str]
-    """Models of which a job could not load the active version in the last 24 hours."""
+    """Models of which a job could not load the active version, and no later item succeeded."""
 
     @property
     def pending_items(self) -> int:
@@ -74,6 +74,9 @@ class Insights:
         if failing and len(failing) == len(self.jobs):
             error = failing[0].heartbeat.error
             return Assessment(State.FAILING, f"the last run failed with {error}")
+        if self.not_loaded:
+            model = min(self.not_loaded)
+            return Assessment(State.FAILING, f"the model {model} could not be loaded")
         request = _first(each.oldest_request for each in self.pending)
         limit = timedelta(seconds=late_after)
         if request is not None and self.at - request > limit:

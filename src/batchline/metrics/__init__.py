@@ -32,7 +32,7 @@ OLDEST_PENDING_AGE = Gauge(
     "Seconds that the oldest pending item has waited, or 0.",
     ("model",),
 )
-LATE = Gauge("batchline_late", "1 if predictions are late or runs fail, otherwise 0.")
+LATE = Gauge("batchline_late", "1 if the state is late or failing, otherwise 0.")
 JOBS_ALIVE = Gauge("batchline_jobs_alive", "Job processes that are alive.")
 OF_DATABASE = (ITEMS_PENDING, OLDEST_PENDING_AGE, LATE, JOBS_ALIVE)
 
@@ -50,7 +50,8 @@ REGISTRATION_SECONDS = Histogram(
 )
 REJECTIONS = Counter(
     "batchline_rejections_total",
-    "Requests and lines of uploads that got an error.",
+    "Requests and lines of uploads that got an error. Of probes and scrapes, errors from 500 on are"
+    " left out.",
     ("code",),
 )
 OF_API = (DATABASE_ERRORS, REGISTRATION_SECONDS, REJECTIONS)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from batchline.constants import CLAIM_LEASE
 from batchline.db import claims
 from batchline.db.claims import Claim, Suspects
+from batchline.db.cruds import job_processes
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
 from batchline.errors import CommitUnknown, Failure, Unavailable
@@ -143,13 +144,20 @@ class Hand:
 
         return self.database.transaction(give_up_each)
 
-    def expire(self, prefix: str) -> None:
-        """Make the items of a process that has ended suspects. Its owner began with `prefix`."""
-        self.database.transaction(lambda c: claims.expire(c, prefix, is_prefix=True))
+    def succeed(self, predecessor: str, *, is_blameless: bool) -> None:
+        """Take the place of a process that has ended: its items are suspects, or free again.
 
-    def release_of(self, prefix: str) -> None:
-        """Release the claims of a process that has ended for another reason than their items."""
-        self.database.transaction(lambda c: claims.release(c, prefix, is_prefix=True))
+        Args:
+            predecessor: its name.
+            is_blameless: whether it has ended for another reason than its items.
+        """
+        leave = claims.release if is_blameless else claims.expire
+
+        def end(connection: Any) -> None:
+            leave(connection, f"{predecessor}-", is_prefix=True)
+            job_processes.end(connection, predecessor)
+
+        self.database.transaction(end)
 
     def has_suspects(self) -> bool:
         """Return whether there are suspect items that no process predicts."""

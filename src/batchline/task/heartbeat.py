@@ -9,21 +9,26 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from batchline import __version__
 from batchline.constants import CLAIM_RENEWAL, HEARTBEAT_INTERVAL, IDLE_REPORT_INTERVAL
 from batchline.db.cruds import job_processes
 from batchline.db.cruds.job_processes import Heartbeat, Identity
 from batchline.db.database import Database
-from batchline.errors import BatchlineError
+from batchline.db.dialects.errors import rejects_writes
+from batchline.errors import BatchlineError, Unavailable
 
 PREDICTING, WAITING = "predicting", "waiting"
+
+log = structlog.get_logger(__name__)
 
 
 class Heart:
     """Reports the state of one process, in a thread of its own, so that no run waits for it.
 
-    A report that cannot be stored is lost: the next one says the same, and the run that needs the
-    database tells of the outage.
+    A report that cannot be stored is lost: the next one says the same. The run that needs the
+    database tells of an outage, but a run that finds nothing to predict needs only to read.
 
     Args:
         owner: the name of this process in its claims and runs.
@@ -47,6 +52,7 @@ class Heart:
         self._run_began = clock()
         self._beat_at: float | None = None
         self._has_news = True
+        self._is_rejected = False
 
     def run_begins(self) -> None:
         """Take down that a run begins. It is no news, since most runs find nothing."""
@@ -94,13 +100,31 @@ class Heart:
             self._beat_at = self._clock()
             self._has_news = False
             self._state = state = replace(self._state, rows_per_second=self._rate())
-        with suppress(BatchlineError):
+        try:
             self._database.transaction(lambda c: job_processes.beat(c, self._identity, state))
+        except BatchlineError as error:
+            self._log_rejected(error)
+        else:
+            self._log_stored()
 
     def stop(self) -> None:
         """Report that this process ends."""
         with suppress(BatchlineError):
             self._database.transaction(lambda c: job_processes.end(c, self._identity.owner))
+
+    def _log_rejected(self, error: BatchlineError) -> None:
+        """Log that the database stores no reports, such as a full one, while runs may go on."""
+        is_outage = isinstance(error, Unavailable) and not rejects_writes(error.__cause__)
+        if is_outage or self._is_rejected or self._database.outages.is_on:
+            return
+        self._is_rejected = True
+        told = {"code": error.code, "detail": error.detail, "hint": error.hint}
+        log.error("heartbeats not stored", **told)
+
+    def _log_stored(self) -> None:
+        if self._is_rejected:
+            self._is_rejected = False
+            log.warning("heartbeats stored again")
 
     def _is_older_than(self, seconds: float) -> bool:
         return self._beat_at is None or self._clock() - self._beat_at >= seconds

@@ -170,16 +170,28 @@ def failed(connection: Connection, now: datetime) -> dict[str, int]:
 def not_loaded(connection: Connection, now: datetime) -> set[str]:
     """Return the models of which a job could not load the active version in the last 24 hours.
 
-    The failures of the `TIMED_ITEMS` newest items tell it.
+    The failures of the `TIMED_ITEMS` newest items tell it. A model of which a later item has
+    succeeded is loaded again.
     """
     of = failures.c
-    newest = select(of.model_id, of.created_at).where(of.code == ModelUnavailable.code)
+    newest = select(of.model_id, of.item_id, of.created_at).where(of.code == ModelUnavailable.code)
     found = newest.order_by(of.item_id.desc()).limit(TIMED_ITEMS).subquery()
-    query = (
-        select(models.c.name).distinct().join_from(found, models, models.c.id == found.c.model_id)
+    query = select(models.c.name, func.max(found.c.item_id)).join_from(
+        found, models, models.c.id == found.c.model_id
     )
     recent = found.c.created_at > now - FAILURES_OF
-    return set(connection.execute(query.where(models.c.active.is_(True), recent)).scalars())
+    query = query.where(models.c.active.is_(True), recent).group_by(models.c.name)
+    rows = connection.execute(query).all()
+    return {name for name, item_id in rows if not _has_succeeded(connection, name, item_id)}
+
+
+def _has_succeeded(connection: Connection, model: str, after: int) -> bool:
+    """Return whether one of the next `TIMED_ITEMS` items of a model after this one succeeded."""
+    of = items.c
+    following = select(of.status).where(of.model == model, of.id > after)
+    found = following.order_by(of.id).limit(TIMED_ITEMS).subquery()
+    succeeded = select(found.c.status).where(found.c.status == Status.SUCCEEDED).limit(1)
+    return connection.execute(succeeded).first() is not None
 
 
 def last_stored(connection: Connection, now: datetime) -> datetime | None:
