@@ -30,6 +30,7 @@ from batchline.errors import ClaimLost, Failure
 
 WORKER_CRASHED = "worker_crashed"
 LONG_AGO, RECENTLY = timedelta(days=1), timedelta(seconds=1)
+"""When a claim without an owner expired. Recently: its item was put off, and comes after others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +82,18 @@ def claim_pending(
     """
     now = claim_lock.acquire_claim_lock(connection)
     of_pending = claims.c.backfill_id.is_(None)
-    taken = connection.execute(_claims().where(of_pending)).all()
+    query = select(claims).where(of_pending).order_by(claims.c.first_id)
+    taken = connection.execute(query).all()
     found = lanes.next_range(connection, max_items, known, taken)
     if found is None:
         return None
-    scope, ids = found
-    claim_id = _insert(connection, owner, ids, now + timedelta(seconds=lease), scope)
-    return Claim(claim_id, owner, *ids, scope=scope)
+    return _take(connection, owner, *found, now + timedelta(seconds=lease))
 
 
 def claim_one(connection: Connection, item_id: int, *, owner: str, lease: float) -> Claim:
     """Claim one item, whatever other jobs have claimed."""
     expires_at = claim_lock.acquire_claim_lock(connection) + timedelta(seconds=lease)
-    claim_id = _insert(connection, owner, IdRange(item_id, item_id), expires_at, PENDING)
-    return Claim(claim_id, owner, item_id, item_id)
+    return _take(connection, owner, PENDING, IdRange(item_id, item_id), expires_at)
 
 
 def claim_backfill(
@@ -105,9 +104,7 @@ def claim_backfill(
     found = backfills.next_range(connection, max_items)
     if found is None:
         return None
-    scope, ids = found
-    claim_id = _insert(connection, owner, ids, now + timedelta(seconds=lease), scope)
-    return Claim(claim_id, owner, *ids, scope=scope)
+    return _take(connection, owner, *found, now + timedelta(seconds=lease))
 
 
 def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspects:
@@ -135,7 +132,7 @@ def claim_suspect(connection: Connection, *, owner: str, lease: float) -> Suspec
             claim_id = _insert(
                 connection, owner, first, expires_at, scope, suspect=True, deaths=deaths
             )
-            claim = Claim(claim_id, owner, *first, True, scope, _is_put_off(ended, now))
+            claim = Claim(claim_id, owner, *first, True, scope, bool(ended.was_put_off))
             return Suspects(claim, tuple(crashed))
     return Suspects(None, tuple(crashed))
 
@@ -161,10 +158,6 @@ def split(ids: Sequence[int], parts: int) -> list[IdRange]:
     size = -(-len(ids) // parts)
     chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
     return [IdRange(chunk[0], chunk[-1]) for chunk in chunks]
-
-
-def _is_put_off(ended: Record, now: datetime) -> bool:
-    return ended.owner is None and ended.expires_at > now - LONG_AGO / 2
 
 
 def _deaths_alone() -> ColumnElement[int]:
@@ -210,10 +203,6 @@ def fail(connection: Connection, item_id: int, failure: Failure, scope: Scope) -
     return True
 
 
-def _claims() -> Select[Any]:
-    return select(claims).order_by(claims.c.first_id)
-
-
 def _expired_claims(connection: Connection, now: datetime) -> Sequence[Record]:
     """Return expired claims and lock them, except those that a job is storing right now."""
     return connection.execute(_expired(now).with_for_update(skip_locked=True)).all()
@@ -227,9 +216,21 @@ def _expired(now: datetime) -> Select[Any]:
     would count as deaths of the same item.
     """
     put_off = and_(claims.c.owner.is_(None), claims.c.expires_at > now - LONG_AGO / 2)
+    was_put_off = case((put_off, 1), else_=0).label("was_put_off")
     deaths = _deaths_alone().label("deaths_alone")
-    found = select(claims, deaths).where(claims.c.expires_at < now)
-    return found.order_by(case((put_off, 1), else_=0), deaths, claims.c.first_id)
+    found = select(claims, was_put_off, deaths).where(claims.c.expires_at < now)
+    return found.order_by(was_put_off, deaths, claims.c.first_id)
+
+
+def _long_ago(connection: Connection) -> datetime:
+    return claim_lock.database_time(connection) - LONG_AGO
+
+
+def _take(
+    connection: Connection, owner: str, scope: Scope, ids: IdRange, expires_at: datetime
+) -> Claim:
+    claim_id = _insert(connection, owner, ids, expires_at, scope)
+    return Claim(claim_id, owner, *ids, scope=scope)
 
 
 def _insert(
@@ -282,8 +283,7 @@ def shorten(connection: Connection, claim: Claim, last_id: int) -> Claim:
 
 def leave_unowned(connection: Connection, ids: IdRange, scope: Scope) -> None:
     """Leave these ids as a claim without an owner, since no cursor passes them again."""
-    long_ago = claim_lock.database_time(connection) - LONG_AGO
-    _insert(connection, None, ids, long_ago, scope, suspect=True)
+    _insert(connection, None, ids, _long_ago(connection), scope, suspect=True)
 
 
 def put_off(connection: Connection, item_id: int, scope: Scope) -> None:
@@ -327,8 +327,8 @@ def expire(connection: Connection, owner: str, *, is_prefix: bool = False) -> No
     """
     mine = select(claims.c.id).where(_of(owner, is_prefix))
     found = connection.execute(mine).scalars().all()
-    long_ago = claim_lock.database_time(connection) - LONG_AGO
-    connection.execute(update(claims).where(claims.c.id.in_(found)).values(expires_at=long_ago))
+    expired = update(claims).values(expires_at=_long_ago(connection))
+    connection.execute(expired.where(claims.c.id.in_(found)))
 
 
 def _of(owner: str, is_prefix: bool) -> ColumnElement[bool]:
@@ -352,7 +352,7 @@ def release(connection: Connection, owner: str, *, is_prefix: bool = False) -> N
     for claim_id, suspect, backfill_id in connection.execute(mine.where(_of(owner, is_prefix))):
         this = claims.c.id == claim_id
         if suspect or backfill_id is not None:  # no cursor passes its ids again
-            long_ago = claim_lock.database_time(connection) - LONG_AGO
-            connection.execute(update(claims).where(this).values(owner=None, expires_at=long_ago))
+            unowned = update(claims).values(owner=None, expires_at=_long_ago(connection))
+            connection.execute(unowned.where(this))
         else:
             connection.execute(delete(claims).where(this))
