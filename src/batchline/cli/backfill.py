@@ -9,13 +9,13 @@ import typer
 from batchline.cli.actor import actor
 from batchline.cli.job_process import supervise
 from batchline.cli.options import (
+    UTC_TIME,
     DatabaseUrl,
     ModelName,
     VersionNumber,
     WorkerThreads,
     examples,
     one_of,
-    utc_time,
 )
 from batchline.cli.output import predicted
 from batchline.cli.run import run_backfill, run_suspects
@@ -40,15 +40,11 @@ class FinishedStatus(StrEnum):
 
 Since = Annotated[
     datetime | None,
-    typer.Option(
-        parser=utc_time, metavar="TIME", help="Predict items created at this UTC time or later."
-    ),
+    typer.Option(**UTC_TIME, help="Predict items created at this UTC time or later."),
 ]
 Until = Annotated[
     datetime | None,
-    typer.Option(
-        parser=utc_time, metavar="TIME", help="Predict items created before this UTC time."
-    ),
+    typer.Option(**UTC_TIME, help="Predict items created before this UTC time."),
 ]
 Status = Annotated[
     FinishedStatus,

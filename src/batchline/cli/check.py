@@ -42,11 +42,14 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
         with closing(connect(settings, timeout=COMMAND_STATEMENT_TIMEOUT)) as database:
             check_schema(database)
             yield f"database: {database.url}"
-            yield from _problem(_read, database, schema.check_sequences)
-            yield from _problem(_read, database, check_settings)
-            yield from _problem(check_view, database)
-            yield _tried("storing: a registration, a claim and a result", rehearse, database)
-            yield _tried("access to the API", check_keys, settings, database)
+            problems = (
+                _error_of(_read, database, schema.check_sequences),
+                _error_of(_read, database, check_settings),
+                _error_of(check_view, database),
+            )
+            yield from filter(None, problems)
+            yield _error_of(rehearse, database) or "storing: a registration, a claim and a result"
+            yield _error_of(check_keys, settings, database) or "access to the API"
             unreadable: list[BatchlineError] = []
             read_versions(database, on_unreadable=unreadable.append)
             yield from unreadable
@@ -56,7 +59,7 @@ def _database_and_models(settings: "Settings") -> Iterator["str | BatchlineError
     except BatchlineError as error:
         yield error
     if settings.chose_model or not has_default:
-        yield _tried(f"model file: {settings.model_filepath}", _examine_file, settings)
+        yield _error_of(_examine_file, settings) or f"model file: {settings.model_filepath}"
 
 
 def _loads(
@@ -67,31 +70,24 @@ def _loads(
 
     with Probe() as probe:
         for name, version in sorted(active.items()):
-            part = f"model {name}: version {version.number}"
-            yield _tried(part, load, probe, database, version, settings)
+            error = _error_of(load, probe, database, version, settings)
+            yield error or f"model {name}: version {version.number}"
 
 
-def _problem(check: Callable[..., object], *arguments: object) -> "Iterator[BatchlineError]":
+def _error_of(check: Callable[..., object], *arguments: object) -> "BatchlineError | None":
     """Return the error that a check raises, if it raises one."""
-    from batchline.errors import BatchlineError
-
-    if isinstance(found := _tried("", check, *arguments), BatchlineError):
-        yield found
-
-
-def _read(database: "Database", check: Callable[..., object]) -> None:
-    with database.read() as connection:
-        check(connection)
-
-
-def _tried(part: str, check: Callable[..., object], *arguments: object) -> "str | BatchlineError":
     from batchline.errors import BatchlineError
 
     try:
         check(*arguments)
     except BatchlineError as error:
         return error
-    return part
+    return None
+
+
+def _read(database: "Database", check: Callable[..., object]) -> None:
+    with database.read() as connection:
+        check(connection)
 
 
 def _examine_file(settings: "Settings") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from batchline.cli.options import DatabaseUrl
-from batchline.cli.output import count, printable
+from batchline.cli.output import count, printable, time_text
 from batchline.cli.silence import opened_while_it_responds
 from batchline.cli.wiring import configure
 
@@ -59,7 +59,7 @@ def _nothing(unknown_model: str | None, code: str | None) -> str:
 
 
 def _print(group: "Group") -> None:
-    newest = f", newest {group.newest:%Y-%m-%d %H:%M:%S} UTC" if group.newest else ""
+    newest = f", newest {time_text(group.newest)} UTC" if group.newest else ""
     typer.echo(f"{count(group.items, 'item')} of {group.model}: {group.code}{newest}")
     typer.echo(f"  {printable(group.message)}")
     if group.example_message is not None:

@@ -17,6 +17,7 @@ from batchline.cli.model_options import MODEL_FILE, ModelFileOptions
 from batchline.cli.model_text import print_batching, print_report, print_signature
 from batchline.cli.option_record import takes
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, examples
+from batchline.cli.output import count, minute_text
 from batchline.cli.silence import opened_while_it_responds
 from batchline.cli.wiring import configure, opened_for_a_moment
 
@@ -229,7 +230,6 @@ def prune(
 
     The active version is always kept.
     """
-    from batchline.cli.output import count
     from batchline.registry import publish
 
     with opened_for_a_moment(configure({"database_url": database_url})) as database:
@@ -281,8 +281,7 @@ def _compare(database: "Database", one: "Version", other: "Version") -> "Compari
 
 
 def _added_at(version: "Version") -> str:
-    time = version.created_at
-    return f"{time:%Y-%m-%d %H:%M}" if time else "at an unreadable time"
+    return minute_text(version.created_at, "at an unreadable time")
 
 
 def _print_added(version: "Version") -> None:

@@ -40,8 +40,7 @@ def one_of(words: type[Word]) -> Any:
     return {"parser": parse, "metavar": "|".join(words)}
 
 
-def utc_time(text: str) -> datetime:
-    """Parse a time in UTC. An option with this parser has the metavar TIME."""
+def _utc_time(text: str) -> datetime:
     found = _parsed(datetime.fromisoformat, text, "a UTC time, 2026-11-01 or 2026-11-01T12:30:00")
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
@@ -52,6 +51,9 @@ def _parsed(parse: Callable[[str], T], text: str, expected: str) -> T:
     except ValueError:
         raise typer.BadParameter(f"expected {expected}, got {text}") from None
 
+
+UTC_TIME: Any = {"parser": _utc_time, "metavar": "TIME"}
+"""The parser and the metavar of an option that is a time in UTC."""
 
 DatabaseUrl = Annotated[
     str | None,

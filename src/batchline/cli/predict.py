@@ -8,7 +8,7 @@ import typer
 
 from batchline.cli.option_record import takes
 from batchline.cli.options import examples
-from batchline.cli.predict_ask import Ask, ModelAsk, RunSettings
+from batchline.cli.predict_ask import WITH_ERRORS, Ask, ModelAsk, RunSettings
 from batchline.cli.predict_options import Options
 from batchline.cli.predict_process import run_in_child
 from batchline.cli.predict_signals import exit_at_signals
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from batchline.ml.examination.report import Choices
 
 app = typer.Typer()
-
-WITH_ERRORS = 3
-"""The exit code if some rows have errors."""
 
 
 @app.command(

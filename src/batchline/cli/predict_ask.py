@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from batchline.scoring.error_limit import ErrorLimit
     from batchline.scoring.ray_options import RayOptions
 
+WITH_ERRORS = 3
+"""The exit code if some rows have errors."""
+
 
 @dataclass(frozen=True)
 class RunSettings:

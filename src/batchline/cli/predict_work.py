@@ -4,7 +4,7 @@ import mmap
 import sys
 
 from batchline.cli.output import error_text
-from batchline.cli.predict_ask import Ask
+from batchline.cli.predict_ask import WITH_ERRORS, Ask
 from batchline.cli.predict_files import FileRun
 from batchline.cli.predict_model import load
 from batchline.cli.predict_request import from_json
@@ -13,9 +13,6 @@ from batchline.machine import collect_garbage_rarely, keep_freed_memory, take_tu
 from batchline.scoring.call_board import CallBoard
 from batchline.scoring.supervisor import Attempt
 from batchline.scoring.suspects import Case
-
-WITH_ERRORS = 3
-"""The exit code if some rows have errors."""
 
 
 def run_first(memory: mmap.mmap, request: bytes) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batchline.cli.options import DatabaseUrl, examples, utc_time
+from batchline.cli.options import UTC_TIME, DatabaseUrl, examples
 from batchline.cli.output import count
 from batchline.cli.wiring import configure, make_model_cache, opened
 
@@ -25,9 +25,7 @@ DIFFERENT = 3
 
 Since = Annotated[
     datetime | None,
-    typer.Option(
-        parser=utc_time, metavar="TIME", help="Verify predictions stored at this UTC time or later."
-    ),
+    typer.Option(**UTC_TIME, help="Verify predictions stored at this UTC time or later."),
 ]
 
 
