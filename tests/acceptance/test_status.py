@@ -6,6 +6,8 @@ import re
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 from batchline.cli import status
 from tests.acceptance.test_hung_database import let_in, server
 from tests.in_process import run_here
-from tests.service import IRIS, Command, Service, children_of, migrate, wait_for
+from tests.service import IRIS, Command, Service, children_of, environment, migrate, wait_for
 
 OLD = "2001-01-01 00:00:00.000"
 
@@ -122,6 +124,22 @@ def test_a_database_that_does_not_respond_is_unknown(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout.startswith("unknown: the database postgresql")
     assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"]])
+def test_a_state_that_cannot_be_written_is_not_taken_for_late(url: str, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "batchline", *words],
+            env=environment(DATABASE_URL=url),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the state cannot be shown: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_wrong_setting_is_unknown_and_not_late(url: str) -> None:

@@ -126,6 +126,18 @@ def test_a_process_is_alive_as_long_as_it_reports(database: Database) -> None:
     assert count(database) == 1  # the dead one was removed
 
 
+def test_a_process_that_ended_before_the_clock_was_put_back_is_not_alive(
+    database: Database,
+) -> None:
+    beat(database, Heartbeat("waiting"))
+    sql(database, "UPDATE job_processes SET seen_at = '2037-01-01 00:00:00'")
+    found = insights.read(database)
+    assert (found.jobs, [each.pid for each in found.silent_jobs]) == ([], [1])
+    other = Identity("there-1-x-w1", "there", 1, "0.1.0")
+    database.transaction(lambda c: job_processes.beat(c, other, Heartbeat("waiting")))
+    assert count(database) == 1
+
+
 def count(database: Database) -> int:
     with database.read() as connection:
         return int(connection.exec_driver_sql("SELECT count(*) FROM job_processes").scalar_one())

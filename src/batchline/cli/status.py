@@ -58,7 +58,11 @@ def status(
             return
         look = _look_in_time(settings)
     show = _print_json if as_json else _print_screen
-    show(*look)
+    try:
+        show(*look)
+    except Exception as error:  # whatever it is, 1 would say that predictions are late
+        typer.echo(f"error: the state cannot be shown: {error}", err=True)
+        raise typer.Exit(EXIT_CODES["unknown"]) from None
     raise typer.Exit(EXIT_CODES[look[1].state])
 
 

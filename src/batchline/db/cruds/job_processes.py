@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
 
 from batchline.constants import HEARTBEAT_LIFETIME
 from batchline.db.cruds.claim_lock import database_time
 from batchline.db.dialects.types import utc_now
 from batchline.db.models import job_processes
+
+LIFETIME = timedelta(seconds=HEARTBEAT_LIFETIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def beat(connection: Connection, identity: Identity, heartbeat: Heartbeat) -> No
         return
     about = {"host": identity.host, "pid": identity.pid, "version": identity.version}
     connection.execute(insert(job_processes).values(owner=identity.owner, **about, **values))
-    dead = of.seen_at < database_time(connection) - timedelta(seconds=10 * HEARTBEAT_LIFETIME)
+    dead = _not_seen_within(10 * LIFETIME, database_time(connection))
     connection.execute(delete(job_processes).where(dead))
 
 
@@ -76,18 +78,18 @@ def end(connection: Connection, owner: str) -> None:
 
 def alive(connection: Connection, now: datetime) -> Sequence[JobProcess]:
     """Return the processes that were seen within `HEARTBEAT_LIFETIME`, the oldest first."""
-    of = job_processes.c
-    return _read(connection, of.seen_at >= _alive_since(now), of.id)
+    return _read(connection, ~_not_seen_within(LIFETIME, now), job_processes.c.id)
 
 
 def silent(connection: Connection, now: datetime) -> Sequence[JobProcess]:
     """Return the processes that were killed or hang, the newest first: they reported no end."""
-    of = job_processes.c
-    return _read(connection, of.seen_at < _alive_since(now), of.id.desc())
+    return _read(connection, _not_seen_within(LIFETIME, now), job_processes.c.id.desc())
 
 
-def _alive_since(now: datetime) -> datetime:
-    return now - timedelta(seconds=HEARTBEAT_LIFETIME)
+def _not_seen_within(span: timedelta, now: datetime) -> ColumnElement[bool]:
+    """Also of processes that ended before the database's clock was put back."""
+    seen_at = job_processes.c.seen_at
+    return or_(seen_at < now - span, seen_at > now + span)
 
 
 def _read(
