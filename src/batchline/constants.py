@@ -43,6 +43,7 @@ UPLOAD_LANE = 1
 
 BEFORE_ALL_IDS = -(2**63)
 """The start of a scan: no id is smaller. SQL clients can give an item any integer as its id."""
+LARGEST_ID = 2**63 - 1
 PREDICTION_TOO_LARGE = "prediction_too_large"
 """The code of a failure: the prediction is larger than an item or a statement may be."""
 NO_VERSION = 0

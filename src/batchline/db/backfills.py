@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
+from batchline.constants import LARGEST_ID
 from batchline.db.cruds import audit, versions
 from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.dialects.inserts import insert_one
@@ -13,8 +14,6 @@ from batchline.db.dialects.types import utc_now
 from batchline.db.models import Record, backfills, claims, items
 from batchline.db.scope import Backfill, IdRange
 from batchline.errors import UnknownVersion
-
-LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

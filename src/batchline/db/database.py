@@ -18,7 +18,6 @@ from batchline.db.dialects import connections, errors
 from batchline.db.outage_log import OutageLog
 from batchline.db.sqlite_write_queue import SqliteWriteQueue
 from batchline.errors import (
-    BatchlineError,
     CommitUnknown,
     ConfigurationError,
     Conflict,
@@ -120,9 +119,10 @@ class Database:
                     done = True
                 return result
             except (DatabaseUnavailable, Conflict) as error:
-                if done and _connection_died(error):
+                cause = error.__cause__
+                if done and _connection_died(cause):
                     raise CommitUnknown(f"COMMIT was not confirmed: {error}") from error
-                again = _is_retryable(error) or (attempt == 1 and _was_read_only(error))
+                again = isinstance(error, Conflict) or _may_succeed(cause, attempt)
                 if attempt == ATTEMPTS or not again:
                     raise
                 time.sleep(random.uniform(0, BACKOFF * attempt))  # noqa: S311, not a secret
@@ -235,22 +235,18 @@ def _engine(url: URL, pool_size: int, timeout: float | None) -> Engine:
         ) from error
 
 
-def _connection_died(error: BatchlineError) -> bool:
+def _connection_died(cause: BaseException | None) -> bool:
     """Whether the connection died. An error that the server sent means that nothing was stored."""
-    cause = error.__cause__
     return isinstance(cause, DBAPIError) and cause.connection_invalidated
 
 
-def _was_read_only(error: BatchlineError) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and errors.is_read_only(cause)
-
-
-def _is_retryable(error: BatchlineError) -> bool:
-    if isinstance(error, Conflict) or _connection_died(error):
+def _may_succeed(cause: BaseException | None, attempt: int) -> bool:
+    """Whether another attempt may succeed after this error of the driver."""
+    if not isinstance(cause, DBAPIError):
+        return False
+    if attempt == 1 and errors.is_read_only(cause):
         return True
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and errors.is_deadlock(cause)
+    return cause.connection_invalidated or errors.is_deadlock(cause)
 
 
 def _no_free_id(error: DBAPIError) -> SequenceBehind:

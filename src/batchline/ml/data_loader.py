@@ -67,6 +67,11 @@ class ItemResults:
     def item_ids(self) -> list[int]:
         return [*self.predictions, *self.failures]
 
+    @property
+    def size(self) -> int:
+        """The characters of the predictions."""
+        return sum(map(len, self.predictions.values()))
+
     def add(self, other: "ItemResults") -> None:
         """Add the results of other items."""
         self.predictions.update(other.predictions)
@@ -77,7 +82,8 @@ class ItemResults:
         """Return the results without the failures of these items."""
         if not item_ids:
             return self
-        failures = {i: each for i, each in self.failures.items() if i not in set(item_ids)}
+        gone = set(item_ids)
+        failures = {i: each for i, each in self.failures.items() if i not in gone}
         return replace(self, failures=failures)
 
     def up_to(self, item_id: int) -> "ItemResults":

@@ -43,6 +43,10 @@ from batchline.task.pace import Pace
 from batchline.task.traced import traced
 from batchline.tracing import Tracing
 
+RESULT_REJECTED = "result_rejected"
+SHOWN_NAMES = 10
+"""Models that the failure of an unknown one names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -64,11 +68,6 @@ class Outcome:
             self.rows + other.rows,
             joined([self.failures, other.failures]),
         )
-
-
-SHOWN_NAMES = 10
-
-RESULT_REJECTED = "result_rejected"
 
 
 class Stopped(Exception):
@@ -253,7 +252,7 @@ class Job:
                 version = self._loadable(version)
             rest = replace(limit, max_bytes=RESULTS_MAX_BYTES - size)
             batch = self._predict_model(each, version, rest, claimed.claim)
-            size += sum(map(len, batch.results.predictions.values()))
+            size += batch.results.size
             batches.append(batch)
         return batches
 
@@ -304,7 +303,7 @@ class Job:
                 one, count = self._predict_texts({item_id: text}, predictor, alone)
             found.add(one)
             rows += count
-            size += sum(map(len, one.predictions.values()))
+            size += one.size
         done = found.item_ids
         if len(done) < len(items.texts):
             found = replace(found, until=max(done))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, null, or_, select
 
-from batchline.constants import BEFORE_ALL_IDS, FINISHED, LARGE_PREDICTION_BYTES
+from batchline.constants import BEFORE_ALL_IDS, FINISHED, LARGE_PREDICTION_BYTES, LARGEST_ID
 from batchline.db.cruds import pages
 from batchline.db.cruds.pages import NO_FILTERS, Filters
 from batchline.db.dialects import packets
@@ -80,9 +80,7 @@ def too_large(connection: Connection, new: NewItems) -> dict[int, ItemTooLarge]:
 
 def get(connection: Connection, item_id: int) -> StoredItem | None:
     """Return one item with its result, or None."""
-    if not BEFORE_ALL_IDS <= item_id < 2**63:
-        return None
-    return next(iter(_read(connection, _one(), {"id": item_id})), None)
+    return _first(connection, _one(), {"id": item_id})
 
 
 def get_version_result(connection: Connection, item_id: int, version: int) -> StoredItem | None:
@@ -90,14 +88,12 @@ def get_version_result(connection: Connection, item_id: int, version: int) -> St
 
     A pending or canceled item has none: a client may have given it other data since then.
     """
-    if not BEFORE_ALL_IDS <= item_id < 2**63:
-        return None
-    return next(iter(_read(connection, _by_version(), {"id": item_id, "version": version})), None)
+    return _first(connection, _by_version(), {"id": item_id, "version": version})
 
 
 def get_many(connection: Connection, item_ids: Sequence[int]) -> dict[int, StoredItem]:
     """Return the items that exist, without large predictions; see `load_large_predictions`."""
-    possible = [item_id for item_id in item_ids if BEFORE_ALL_IDS <= item_id < 2**63]
+    possible = [item_id for item_id in item_ids if _is_possible(item_id)]
     first, last = min(possible, default=0), max(possible, default=0)
     if last - first + 1 == len(possible):  # a page, usually: fewer values for the driver to write
         found = _read(connection, _by_range(), {"first": first, "last": last})
@@ -169,6 +165,17 @@ def text_of(value: str | bytes | None) -> str | None:
 
 def _read(connection: Connection, query: Select[Any], values: dict[str, Any]) -> list[StoredItem]:
     return [StoredItem(*row) for row in connection.execute(query, values)]
+
+
+def _first(connection: Connection, query: Select[Any], values: dict[str, int]) -> StoredItem | None:
+    if not _is_possible(values["id"]):
+        return None
+    return next(iter(_read(connection, query, values)), None)
+
+
+def _is_possible(item_id: int) -> bool:
+    """Whether an item can have this id. A driver would raise an error for others."""
+    return BEFORE_ALL_IDS <= item_id <= LARGEST_ID
 
 
 @cache  # building these statements takes longer than running them
