@@ -18,7 +18,7 @@ from batchline.cli.options import (
     one_of,
 )
 from batchline.cli.output import predicted
-from batchline.cli.run import run_backfill, run_suspects
+from batchline.cli.run import run_backfill
 from batchline.cli.wiring import opened
 
 if TYPE_CHECKING:
@@ -84,12 +84,8 @@ def backfill(
         typer.echo(title + predicted(0, 0))
         return
 
-    def work(assignment: "Assignment", stop: "StopEvent") -> None:
-        with opened(settings) as database:
-            if assignment.role == "suspects":
-                run_suspects(database, settings, stop, assignment)
-            else:
-                run_backfill(database, settings, stop, assignment, backfill_id)
+    def work(database: "Database", stop: "StopEvent", assignment: "Assignment") -> None:
+        run_backfill(database, settings, stop, assignment, backfill_id)
 
     supervise(settings, work, once=True, title=title, note=note)
 

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from batchline.cli.database_wait import DatabaseWait
 from batchline.cli.job_metrics import serve_metrics
 from batchline.cli.output import count, predicted
+from batchline.cli.run import run_suspects
 from batchline.cli.stop_event import stop_event
-from batchline.cli.wiring import configure_logging
+from batchline.cli.wiring import configure_logging, opened
 
 if TYPE_CHECKING:
     from batchline.cli.stop_event import StopEvent
     from batchline.configurations import Settings
+    from batchline.db.database import Database
     from batchline.task.supervisor import Assignment, Board
 
-Work = Callable[["Assignment", "StopEvent"], None]
+Work = Callable[["Database", "StopEvent", "Assignment"], None]
 
 
 def supervise(
@@ -27,15 +30,18 @@ def supervise(
     once: bool,
     title: str = "",
     note: str = "",
+    database_wait: float = 0.0,
     listener: socket.socket | None = None,
 ) -> None:
     """Do the work in child processes, and exit as they do.
 
     Args:
-        work: gets the assignment of a child, and the event that asks it to stop.
+        work: all but the suspect items, which another child predicts. It gets the open database,
+            the event that asks it to stop, and its assignment.
         once: whether the work ends. Then the last line says how much was done.
         title: the beginning of that line.
         note: a line behind it.
+        database_wait: seconds to wait for a database that is not up yet.
         listener: for metrics, if anybody asks for them.
     """
     from batchline import processes
@@ -51,7 +57,12 @@ def supervise(
             serve_metrics(settings, listener, board)
             return
         # Ctrl-C reaches the supervisor, which passes it on as SIGTERM.
-        work(assignment, stop_event([signal.SIGTERM], lambda: board.has_started))
+        stop = stop_event([signal.SIGTERM], lambda: board.has_started)
+        with opened(settings, DatabaseWait(database_wait, stop)) as database:
+            if assignment.role is Role.SUSPECTS:
+                run_suspects(database, settings, stop, assignment)
+            else:
+                work(database, stop, assignment)
 
     status = supervisor.run(work_until_stopped)
     if once:

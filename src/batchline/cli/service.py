@@ -21,7 +21,7 @@ from batchline.cli.options import (
     WorkerThreads,
     examples,
 )
-from batchline.cli.run import run_on_schedule, run_suspects, run_until_empty
+from batchline.cli.run import run_on_schedule, run_until_empty
 from batchline.cli.stop_event import stop_event
 from batchline.cli.wiring import (
     begin_tracing,
@@ -129,22 +129,20 @@ def job(
 
     settings = read_settings(**{name: each for name, each in locals().items() if name != "once"})
 
-    def work(assignment: "Assignment", stop: "StopEvent") -> None:
-        with opened(settings, DatabaseWait(settings.database_wait, stop)) as database:
-            if assignment.role == "suspects":
-                run_suspects(database, settings, stop, assignment)
-                return
-            if assignment.predecessor is None:  # else a version was activated since, perhaps
-                log_replacement(ensure_default_model(database, settings))
-            if once and _is_idle(database):
-                return
-            if not once:
-                log_start(database, batch_wait_seconds=settings.batch_wait_time)
-            run = run_until_empty if once else run_on_schedule
-            run(database, settings, stop, assignment)
+    def work(database: "Database", stop: "StopEvent", assignment: "Assignment") -> None:
+        if assignment.predecessor is None:  # else a version was activated since, perhaps
+            log_replacement(ensure_default_model(database, settings))
+        if once and _is_idle(database):
+            return
+        if not once:
+            log_start(database, batch_wait_seconds=settings.batch_wait_time)
+        run = run_until_empty if once else run_on_schedule
+        run(database, settings, stop, assignment)
 
     # A run that ends is too short for Prometheus, and runs that overlap would fight for the port.
-    supervise(settings, work, once=once, listener=None if once else listen_for_metrics(settings))
+    listener = None if once else listen_for_metrics(settings)
+    wait = settings.database_wait
+    supervise(settings, work, once=once, database_wait=wait, listener=listener)
 
 
 @app.command()
