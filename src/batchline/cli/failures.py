@@ -59,7 +59,7 @@ def _nothing(unknown_model: str | None, code: str | None) -> str:
 
 
 def _print(group: "Group") -> None:
-    newest = f", newest {time_text(group.newest)} UTC" if group.newest else ""
+    newest = f", newest {time_text(group.newest)}" if group.newest else ""
     typer.echo(f"{count(group.items, 'item')} of {group.model}: {group.code}{newest}")
     typer.echo(f"  {printable(group.message)}")
     if group.example_message is not None:

@@ -17,7 +17,7 @@ from batchline.cli.model_options import MODEL_FILE, ModelFileOptions
 from batchline.cli.model_text import print_batching, print_report, print_signature
 from batchline.cli.option_record import takes
 from batchline.cli.options import DatabaseUrl, ModelName, VersionNumber, examples
-from batchline.cli.output import count, minute_text
+from batchline.cli.output import count
 from batchline.cli.silence import opened_while_it_responds
 from batchline.cli.wiring import configure, opened_for_a_moment
 
@@ -281,7 +281,8 @@ def _compare(database: "Database", one: "Version", other: "Version") -> "Compari
 
 
 def _added_at(version: "Version") -> str:
-    return minute_text(version.created_at, "at an unreadable time")
+    time = version.created_at
+    return f"{time:%Y-%m-%d %H:%M} UTC" if time else "at an unreadable time"
 
 
 def _print_added(version: "Version") -> None:

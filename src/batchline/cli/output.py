@@ -21,8 +21,8 @@ def predicted(succeeded: int, failed: int) -> str:
 
 
 def time_text(time: datetime | None) -> str:
-    """Return a time of the database, or an empty string: `2026-11-27 12:30:00`, which is UTC."""
-    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+    """Return a time of the database, or an empty string: `2026-11-27 12:30:00 UTC`."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def minute_text(time: datetime | None, missing: str) -> str:
