@@ -49,25 +49,32 @@ def supervise(
 
     configure_logging(settings, "job")
     supervisor = Supervisor(once, processes.parent_pipe(), listener)
-    board = supervisor.board
 
-    def work_until_stopped(assignment: "Assignment") -> None:
+    def be_child(assignment: "Assignment") -> None:
         if assignment.role is Role.METRICS and listener is not None:
             configure_logging(settings, "job", assignment.role)
-            serve_metrics(settings, listener, board)
-            return
-        # Ctrl-C reaches the supervisor, which passes it on as SIGTERM.
-        stop = stop_event([signal.SIGTERM], lambda: board.has_started)
-        with opened(settings, DatabaseWait(database_wait, stop)) as database:
-            if assignment.role is Role.SUSPECTS:
-                run_suspects(database, settings, stop, assignment)
-            else:
-                work(database, stop, assignment)
+            serve_metrics(settings, listener, assignment.board)
+        else:
+            _predict(settings, work, database_wait, assignment)
 
-    status = supervisor.run(work_until_stopped)
+    status = supervisor.run(be_child)
     if once:
-        _report(board, status, title, note)
+        _report(supervisor.board, status, title, note)
     raise typer.Exit(status)
+
+
+def _predict(
+    settings: "Settings", work: Work, database_wait: float, assignment: "Assignment"
+) -> None:
+    from batchline.task.supervisor import Role
+
+    # Ctrl-C reaches the supervisor, which passes it on as SIGTERM.
+    stop = stop_event([signal.SIGTERM], lambda: assignment.board.has_started)
+    with opened(settings, DatabaseWait(database_wait, stop)) as database:
+        if assignment.role is Role.SUSPECTS:
+            run_suspects(database, settings, stop, assignment)
+        else:
+            work(database, stop, assignment)
 
 
 def _report(board: "Board", status: int, title: str, note: str) -> None:

@@ -1,4 +1,4 @@
-"""What a process does with the model at the moment, in memory that outlives the process."""
+"""The use of the model by a process at the moment, in memory that outlives the process."""
 
 import mmap
 import struct

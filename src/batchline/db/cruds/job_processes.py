@@ -87,7 +87,7 @@ def silent(connection: Connection, now: datetime) -> Sequence[JobProcess]:
 
 
 def _not_seen_within(span: timedelta, now: datetime) -> ColumnElement[bool]:
-    """Also of processes that ended before the database's clock was put back."""
+    """A report from the future is old, too: somebody has set the database's clock back."""
     seen_at = job_processes.c.seen_at
     return or_(seen_at < now - span, seen_at > now + span)
 
