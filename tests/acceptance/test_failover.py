@@ -65,10 +65,12 @@ def test_api_and_job_recover_once_the_server_can_be_written_to(server: Server, u
         service.wait_for_result(service.register(IRIS))
         set_read_only(server, "ON")
         wait_for(lambda: try_to_register(service) == 503, "the rejection")
+        assert not service.is_ready()
         insert_as_administrator(server, url)
         wait_for(lambda: job_noticed(service), "the job to notice")
         set_read_only(server, "OFF")
         wait_for(lambda: try_to_register(service) == 202, "the recovery")
+        assert service.is_ready()
         assert service.wait_for_result(service.register(IRIS))["status"] == "succeeded"
         pending = "/items?status=pending"
         wait_for(lambda: service.http.get(pending).json()["items"] == [], "the other items")

@@ -6,8 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from batchline.db import insights
 from batchline.db.cruds import items
 from batchline.db.database import Database
+from batchline.db.insights import State
 from batchline.db.new_items import NewItems
 from batchline.errors import StatementFailed
 from batchline.task.worker import Worker
@@ -58,6 +60,20 @@ def test_an_error_of_any_kind_is_logged_and_the_next_run_follows(
     first = failed_runs(logs)[0]
     assert isinstance(first["exc_info"], StatementFailed)
     assert first["retry_in_seconds"] >= 0
+
+
+def test_a_job_that_ends_by_itself_reports_that_its_runs_fail_while_it_tries_again(
+    database: Database,
+) -> None:
+    job = make_job(database)
+    register_and_reject(database)
+    working = threading.Thread(target=Worker(job, threads=1).run_once)
+    working.start()
+    wait_for(lambda: insights.read(database).assess(300).state is State.FAILING, "the report")
+    execute(database, "DROP TRIGGER reject")
+    working.join()
+    assert predictions(database) == 1
+    assert insights.read(database).assess(300).state is State.OK
 
 
 def test_the_process_for_suspects_leaves_it_to_the_worker_to_log_an_outage(

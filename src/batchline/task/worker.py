@@ -117,12 +117,14 @@ class Worker:
                         break
                     attempts = 0
                     pause = WAIT_FOR_OTHER_JOBS
+                    self._heart.run_ended(pause)
                 except Exception as error:  # whatever it is, a later run may succeed
                     attempts = attempts + 1 if len(outcomes) == before else 1
                     if attempts == OUTAGE_ATTEMPTS:
                         raise
                     pause = _pause_after(attempts)
                     self._run_log.failed(error, pause)
+                    self._heart.run_ended(pause, error)
                 self._job.stop.wait(pause)
         return sum(outcomes, Outcome())
 

@@ -211,7 +211,9 @@ def rejects_writes(error: BaseException | None) -> bool:
 
     Waiting for other transactions or for the server is another matter.
     """
-    return isinstance(error, DBAPIError) and not is_outage(error) and not is_timeout(error)
+    if not isinstance(error, DBAPIError):
+        return False
+    return is_read_only(error) or not (is_outage(error) or is_timeout(error))
 
 
 HINTS = {
