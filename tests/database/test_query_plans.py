@@ -14,6 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from batchline.constants import Status
 from batchline.db import claims, insights, work
+from batchline.db.cruds import insights as state
 from batchline.db.cruds import items, pages, pending, results
 from batchline.db.cruds.pages import Filters
 from batchline.db.cruds.pending import ModelItems
@@ -156,6 +157,15 @@ def test_the_state_of_the_service_is_read_without_a_scan(history: Database) -> N
     with history.read() as connection:
         for sql, values in said:
             assert not any(map(is_scan, plan_of(connection, sql, values))), sql
+
+
+def test_later_items_of_a_model_are_found_by_its_own_index(history: Database) -> None:
+    """Otherwise `status` would read all items behind the failure of a model that is rarely used."""
+    with statements_of(history) as said, history.read() as connection:
+        assert not state.has_succeeded(connection, "rare", after=0)
+    ((sql, values),) = said
+    with history.read() as connection:
+        assert "items_model_id" in str(plan_of(connection, sql, values))
 
 
 def test_suspects_of_all_lanes_are_found_without_a_scan(history: Database) -> None:
