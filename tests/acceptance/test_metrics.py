@@ -39,7 +39,12 @@ def parsed(response: httpx.Response) -> Samples:
 
 
 def read(client: Client | httpx.Client, **headers: str) -> Samples:
-    """The metrics in both formats, which must agree."""
+    """The metrics in both formats, which must agree, once the database has answered."""
+
+    def is_complete() -> bool:
+        return ("batchline_late",) in parsed(client.get("/metrics", headers=headers))
+
+    wait_for(is_complete, "an answer of the database within a second")
     plain = parsed(client.get("/metrics", headers=headers))
     found = parsed(client.get("/metrics", headers={**OPEN_METRICS, **headers}))
     assert found.keys() == plain.keys()
@@ -174,7 +179,7 @@ def test_the_metrics_of_the_database_are_missing_while_it_is_down(servers: Serve
         def scrape() -> Samples:
             return parsed(service.http.get("/metrics"))
 
-        before = scrape()
+        before = read(service.http)
         assert before["batchline_late",] == 0
         server.kill()
         try:
