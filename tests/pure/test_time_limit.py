@@ -1,5 +1,6 @@
 """Calls of a model that take too long, in batches."""
 
+import threading
 import time
 from collections.abc import Set
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_the_session_works_after_a_call_was_ended(slow: Predictor) -> None:
         batch = load_batch({1: text}, slow.signature)
         results = to_item_results(batch, slow.predict_batch(batch))
     assert results.predictions == {1: '{"y":[3]}'}
+
+
+def test_the_thread_that_watches_ends_when_no_call_is_made_and_comes_back() -> None:
+    """A program that loads models again and again does not gather threads."""
+    limit, others = TimeLimit(0.5, never), set(threading.enumerate())
+    for _ in range(2):
+        with limit.call():
+            (watcher,) = set(threading.enumerate()) - others
+        watcher.join(timeout=60)
+        assert not watcher.is_alive()
 
 
 @pytest.mark.parametrize(("row_seconds", "longest"), [(0.1, 1.0), (0.01, 1.0), (1e-7, 0.1)])

@@ -33,7 +33,7 @@ class Call:
 
 
 class TimeLimit:
-    """The time for one call of a model. One thread watches all calls of the process.
+    """The time for one call of a model. One thread watches all calls, and ends without any.
 
     ONNX Runtime looks between two operators whether it was asked to end. So a loop ends at once. A
     single operator does not.
@@ -77,6 +77,9 @@ class TimeLimit:
             time.sleep(min(LONGEST_POLL, self.seconds / 20))
             now = time.monotonic()
             with self._lock:
+                if not self._calls:
+                    self._watcher = None  # the next call starts another one
+                    return
                 late = [call for call in self._calls if call.late_at <= now]
             for call in late:
                 call.options.terminate = True
