@@ -99,13 +99,13 @@ ROWS = 60_000
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model that takes a second for a file, which has a row that is none."""
+    """A folder with a model that takes some seconds for a file, which has a row that is none."""
     folder = tmp_path_factory.mktemp("sources")
     models.slow(folder / "slow.onnx")
     with (folder / "in.csv").open("w") as file:
         file.write("id,x,note\n")
         for n in range(ROWS):
-            value = "oops" if n == 40_000 else 60_000 + n % 7
+            value = "oops" if n == 40_000 else 20_000 + n % 7
             file.write(f'{n},{value},"{n:0100}, {n:0100}"\n')
     return folder
 
@@ -257,7 +257,7 @@ def test_what_changed_since_a_run_was_interrupted_is_named(
     done = predict(*given[:-1], model, "--resume", status=1)
     assert "the run cannot be continued, since this changed:\nthe model: it was " in done.stderr
     text = (sources / "in.csv").read_text()
-    source.write_text(text.replace("\n0,60000,", "\n0,60001,", 1))
+    source.write_text(text.replace("\n0,20000,", "\n0,20001,", 1))
     done = predict(source, *given[1:], "--resume", status=1)
     assert f"changed:\nthe input: {source}, row 1 and after it" in done.stderr
     assert (

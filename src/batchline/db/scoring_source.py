@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from batchline.constants import SQL_CHUNK_BYTES, SQL_CHUNK_FIRST_ROWS, SQL_CHUNK_ROWS
 from batchline.db.database import Database
 from batchline.db.dialects import streams
-from batchline.db.dialects.errors import is_outage
+from batchline.db.dialects.errors import is_outage, is_read_only
 from batchline.db.outages import Patience
 from batchline.db.value_types import SqlColumn, ValueType
 from batchline.errors import DatabaseUnavailable
@@ -280,7 +280,7 @@ def _rejections() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if is_outage(error):
+        if is_outage(error) and not is_read_only(error):  # the query's own transaction is
             raise
         raise QueryFailed(
             f"the database rejected the query: {str(error.orig).strip()}",
