@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from batchline.constants import CLAIM_FIRST_ITEMS
+from batchline.constants import CALL_MAX_ROWS, CLAIM_FIRST_ITEMS
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
@@ -98,7 +98,8 @@ def test_job_once_that_is_stopped_says_how_much_is_left(
     model = str(models.slow(tmp_path / "slow.onnx"))
     migrate(url_of(tmp_path), MODEL_FILEPATH=model)
     database = Database(url_of(tmp_path))
-    rows = ["[[1]]"] * CLAIM_FIRST_ITEMS + [f"[[{5 * 10**5}]]"] * 300  # half a second for a few
+    slow = f"[[{10**6}]]"  # a second, however many rows a call takes
+    rows = ["[[1]]"] * CLAIM_FIRST_ITEMS + [slow] * 20 * CALL_MAX_ROWS
     database.transaction(lambda connection: items.register(connection, NewItems(rows)))
     settings = {"DATABASE_URL": url_of(tmp_path), "MODEL_FILEPATH": model}
     with Command("job", "--once", **settings) as job:
