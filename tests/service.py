@@ -120,8 +120,8 @@ class Command:
 
     @property
     def output(self) -> str:
-        self._log.seek(0)
-        return self._log.read().decode()
+        # The command writes at the position that the file has, so reading must not move it.
+        return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).decode()
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -159,10 +159,9 @@ class Supervisor:
         if code >= 0:
             return code, None
         name, is_certain = signal.Signals(-code).name, -code in TRAPS
-        if self._board.is_loading:
-            self._killed_in_load += 1
-            if is_certain or self._killed_in_load == MAX_KILLED_IN_LOAD:
-                raise EndedInLoad(name, was_killed=not is_certain)
+        self._killed_in_load = self._killed_in_load + 1 if self._board.is_loading else 0
+        if self._board.is_loading and (is_certain or self._killed_in_load == MAX_KILLED_IN_LOAD):
+            raise EndedInLoad(name, was_killed=not is_certain)
         death = Death(WorkerCrashed.code, f"the model ended its process ({name})", is_certain)
         self._case = self._case.after(self._board.in_progress(), death)
         return 1, death
