@@ -85,7 +85,7 @@ def test_a_running_job_does_not_try_it_again_and_a_new_job_blames_no_item_either
     url: str, database: Database, tmp_path: Path
 ) -> None:
     add_deadly(database, tmp_path, "deadly")
-    for _ in range(3):
+    for _ in range(2):
         register(database, "deadly", rows=1)
         with Command("job", DATABASE_URL=url, BATCH_WAIT_TIME="0.1") as job:
             for _ in range(2):

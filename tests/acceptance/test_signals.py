@@ -17,6 +17,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
+from tests.conftest import long_only
 from tests.in_process import run_here
 from tests.service import IRIS, Command, Service, children_of, command_line, migrate, wait_for
 
@@ -27,7 +28,7 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'batchline.db'}"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, long_only(signal.SIGTERM)])
 def test_up_ends_both_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     with Service(url_of(tmp_path)) as service:
         children = children_of(service.process.pid)
@@ -91,7 +92,7 @@ def test_sigterm_in_the_middle_leaves_nothing_half_stored(
     assert count(database, "predictions") == 30_000
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, long_only(signal.SIGINT)])
 def test_job_once_that_is_stopped_says_how_much_is_left(
     tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -20,7 +20,7 @@ from tests.faults.conftest import Figures
 from tests.service import Command, children_of, migrate, wait_for
 
 SEED = 20261124
-BACKLOG = 10_000
+BACKLOG, SHORT_BACKLOG = 10_000, 2_000
 FIRST_BULK_NUMBER = 4_000_000
 
 
@@ -60,6 +60,7 @@ class KillLoop:
     database: Database
     registrars: load.Registrars
     dice: random.Random
+    backlog: int = BACKLOG
     acknowledged: dict[str, int] = field(default_factory=dict)
     recoveries: list[float] = field(default_factory=list)
     interrupted: int = 0
@@ -67,9 +68,9 @@ class KillLoop:
 
     def top_up(self) -> None:
         """Keep a backlog as uploads leave it, next to the single requests of the registrars."""
-        if load.count_pending(self.database) < BACKLOG:
+        if load.count_pending(self.database) < self.backlog:
             first = FIRST_BULK_NUMBER + len(self.acknowledged)
-            numbers = range(first, first + BACKLOG)
+            numbers = range(first, first + self.backlog)
             self.acknowledged |= load.store(self.database, numbers, UPLOAD_LANE)
 
     def kill_api(self, api: Kept) -> None:
@@ -130,7 +131,8 @@ def test_processes_killed_at_random_lose_and_double_nothing(
     jobs = [Kept("job", **settings) for _ in range(2)]
     with api, jobs[0], jobs[1]:
         with load.Registrars(f"http://127.0.0.1:{port}") as registrars:
-            loop = KillLoop(database, registrars, random.Random(SEED))
+            backlog = BACKLOG if long else SHORT_BACKLOG
+            loop = KillLoop(database, registrars, random.Random(SEED), backlog)
             registrars.wait_for_more(1)
             for turn in range(kills):
                 if turn % 3 == 0:

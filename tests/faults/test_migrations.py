@@ -21,6 +21,8 @@ from tests.faults.conftest import Figures
 from tests.service import wait_for
 
 MOST_POINTS = 500
+SHORT = {"killed": range(1, MOST_POINTS, 60), "broken": range(31, MOST_POINTS, 60)}
+"""The calls of the short form, by fault."""
 
 
 class Writer:
@@ -63,13 +65,12 @@ def new_database(kind: str, servers: Servers, folder: Path, point: int) -> str:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("fault", ["killed", "broken"])
+@pytest.mark.parametrize("fault", SHORT)
 def test_a_migration_that_ends_in_the_middle_under_load_is_finished_by_the_next_start(
     fault: str, database_kind: str, servers: Servers, tmp_path: Path, long: bool, figures: Figures
 ) -> None:
-    step = 1 if long else 30
     ended = 0
-    for point in range(1, MOST_POINTS, step):
+    for point in range(1, MOST_POINTS) if long else SHORT[fault]:
         url = new_database(database_kind, servers, tmp_path, point)
         writer = Writer(url)
         with writer.at_work():

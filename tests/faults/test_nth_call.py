@@ -1,11 +1,14 @@
-"""The first, the second, the third … call to the database fails, until a whole run passes."""
+"""The first, the second, the third … call to the database fails, until a whole run passes.
+
+In the short form, the calls of odd numbers kill the process, and those of even numbers fail.
+"""
 
 import asyncio
 import itertools
 import json
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ from tests.faults.conftest import Figures
 
 MOST_POINTS = 100
 ITEMS = 3
+SHORT_FIRST = {"killed": 1, "broken": 2}
+"""The first call of the short form, by fault."""
 
 
 class Points:
@@ -34,9 +39,9 @@ class Points:
         self._job = nth_call.make_job(database, self._model)
         self.acknowledged: dict[str, int] = {}
 
-    def ends(self) -> Iterator[int]:
-        """How the process ended, for each point at which it failed."""
-        for point in range(1, MOST_POINTS):
+    def ends(self, points: Iterable[int]) -> Iterator[int]:
+        """How the process ended, for each of these points at which it failed."""
+        for point in points:
             end = self._fail_at(point)
             assert end != nth_call.BUG
             assert load.audit(self._database, self.acknowledged) == load.Audit()
@@ -77,7 +82,7 @@ class Points:
         Run(self._job, 1, lambda outcome: None).execute()
 
 
-@pytest.mark.parametrize("fault", ["killed", "broken"])
+@pytest.mark.parametrize("fault", SHORT_FIRST)
 @pytest.mark.parametrize("operation", ["register", "claim", "store"])
 def test_whichever_call_fails_nothing_is_lost_doubled_or_torn(
     operation: str,
@@ -86,10 +91,12 @@ def test_whichever_call_fails_nothing_is_lost_doubled_or_torn(
     database_url: str,
     database_kind: str,
     tmp_path: Path,
+    long: bool,
     figures: Figures,
 ) -> None:
+    numbers = range(1, MOST_POINTS) if long else range(SHORT_FIRST[fault], MOST_POINTS, 2)
     points = Points(database, database_url, tmp_path, operation, fault)
-    ends = Counter(points.ends())
+    ends = Counter(points.ends(numbers))
     if fault == "killed":
         assert set(ends) == {-signal.SIGKILL}
     figures(

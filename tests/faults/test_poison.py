@@ -15,7 +15,7 @@ from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests import models
-from tests.conftest import SQLITE_AND_A_SERVER
+from tests.conftest import KINDS, SQLITE_AND_A_SERVER, first_of
 from tests.faults import load
 from tests.faults.conftest import Figures
 from tests.in_process import run_here
@@ -152,7 +152,7 @@ def test_rows_at_which_the_model_fails_harm_nobody(
     ],
     ids=["a crash in native code", "out of memory"],
 )
-@pytest.mark.parametrize("database_kind", SQLITE_AND_A_SERVER, indirect=True)
+@pytest.mark.parametrize("database_kind", first_of(KINDS), indirect=True)
 def test_rows_that_kill_the_process_harm_nobody(
     make: Callable[[Path], Path],
     bad: str,
