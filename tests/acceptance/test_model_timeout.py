@@ -119,6 +119,7 @@ def test_other_items_and_models_are_predicted_while_a_row_takes_its_time(tmp_pat
 
 def test_up_replaces_a_worker_process_that_dies_and_serves_meanwhile(tmp_path: Path) -> None:
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'batchline.db'}", "BATCH_WAIT_TIME": "0.2"}
+    migrate(settings["DATABASE_URL"])
     with Service(**settings_of_service(settings)) as service:
         assert service.wait_for_result(service.register(IRIS))["status"] == "succeeded"
         for _ in range(2):

@@ -28,9 +28,15 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'batchline.db'}"
 
 
+def migrated(folder: Path) -> str:
+    url = url_of(folder)
+    migrate(url)
+    return url
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, long_only(signal.SIGTERM)])
 def test_up_ends_both_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    with Service(url_of(tmp_path)) as service:
+    with Service(migrated(tmp_path)) as service:
         children = children_of(service.process.pid)
         assert len(children) == 2
         service.send(number)
@@ -40,7 +46,7 @@ def test_up_ends_both_on_a_signal(tmp_path: Path, number: signal.Signals) -> Non
 
 
 def test_up_ends_when_its_job_cannot_be_replaced(tmp_path: Path) -> None:
-    with Service(url_of(tmp_path)) as service:
+    with Service(migrated(tmp_path)) as service:
         children = children_of(service.process.pid)
         job = next(child for child in children if b"job" in command_line(child))
         os.kill(job, signal.SIGKILL)
@@ -51,8 +57,7 @@ def test_up_ends_when_its_job_cannot_be_replaced(tmp_path: Path) -> None:
 
 
 def test_a_migration_that_ctrl_c_ends_says_how_to_finish_it(tmp_path: Path) -> None:
-    url = url_of(tmp_path)
-    migrate(url)
+    url = migrated(tmp_path)
     with closing(sqlite3.connect(tmp_path / "batchline.db")) as other:
         other.execute("BEGIN IMMEDIATE")  # so the migration waits
         with Command("db", "upgrade", DATABASE_URL=url) as command:
@@ -68,7 +73,7 @@ def open_files(pid: int) -> list[str]:
 
 
 def test_the_children_end_when_up_is_killed(tmp_path: Path) -> None:
-    with Service(url_of(tmp_path)) as service:
+    with Service(migrated(tmp_path)) as service:
         children = children_of(service.process.pid)
         service.send(signal.SIGKILL)
         service.wait()
@@ -114,8 +119,7 @@ def test_job_once_that_is_stopped_says_how_much_is_left(
 
 
 def test_a_signal_ends_a_job_that_waits_before_it_replaces_a_process(tmp_path: Path) -> None:
-    url = url_of(tmp_path)
-    migrate(url)
+    url = migrated(tmp_path)
     database = Database(url)
     with database.write() as connection:
         items.register(connection, NewItems([ROW]))
@@ -152,8 +156,7 @@ cli.main()
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
-    url = url_of(tmp_path)
-    migrate(url)
+    url = migrated(tmp_path)
     with closing(Database(url)) as database:
         register = partial(items.register, new=NewItems([ROW]))
         database.transaction(register)
@@ -231,9 +234,8 @@ def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_the_api_at_once(tmp_path: Path) -> None:
-    migrate(url_of(tmp_path))
     with (
-        Service(url_of(tmp_path), "api") as api,
+        Service(migrated(tmp_path), "api") as api,
         socket.create_connection(("127.0.0.1", api.port)) as client,
     ):
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
@@ -242,8 +244,7 @@ def test_a_second_signal_ends_the_api_at_once(tmp_path: Path) -> None:
 
 
 def test_what_was_answered_survives_kill_9_of_everything(tmp_path: Path) -> None:
-    url = url_of(tmp_path)
-    with Service(url, BATCH_WAIT_TIME="3600") as service:
+    with Service(migrated(tmp_path), BATCH_WAIT_TIME="3600") as service:
         ids = [service.register(IRIS) for _ in range(20)]
         for child in children_of(service.process.pid):
             os.kill(child, signal.SIGKILL)
@@ -254,11 +255,11 @@ def test_what_was_answered_survives_kill_9_of_everything(tmp_path: Path) -> None
     assert stored == ids
 
 
-def test_many_starters_may_migrate_at_the_same_moment(database_url: str) -> None:
+def test_many_starters_may_migrate_at_the_same_moment(database_url: str, long: bool) -> None:
     with ExitStack() as stack:
         starters = [
             stack.enter_context(Command("db", "upgrade", DATABASE_URL=database_url))
-            for _ in range(3)
+            for _ in range(4 if long else 2)
         ]
         for starter in starters:
             assert starter.wait() == 0, starter.output
