@@ -76,6 +76,23 @@ def test_floats_of_several_columns_are_behind_their_own_row(
     assert (tmp_path / "b.csv").read_bytes().decode() == "".join(each + newline for each in lines)
 
 
+@pytest.mark.parametrize("error", [None, "bad"])
+@pytest.mark.parametrize(("delimiter", "decimal"), [(",", ","), (".", "."), ("-", "."), ("+", ",")])
+def test_a_number_with_the_delimiter_in_it_has_quotes(
+    tmp_path: Path, delimiter: str, decimal: str, error: str | None
+) -> None:
+    fields = [("n", pa.int64()), ("p", pa.float32()), ("q", pa.float32()), ("error", pa.string())]
+    values = {"n": [-7, 8], "p": [-0.25, 1e30], "q": [1.5, -1e-12], "error": [None, error]}
+    read = ReadOptions(delimiter=delimiter, decimal=decimal)
+    source = file(tmp_path, "a.csv", f"a{delimiter}b\n1{delimiter}2\n3{delimiter}4\n")
+    copy(source, tmp_path / "b.csv", pa.schema(fields), values, read=read)
+    with (tmp_path / "b.csv").open(newline="") as text:
+        _, *rows = csv.reader(text, delimiter=delimiter)
+    numbers = [["-7", "-0.25", "1.5"], ["8", "1e+30", "-1e-12"]]
+    shown = [[each.replace(".", decimal) for each in row] for row in numbers]
+    assert rows == [["1", "2", *shown[0], ""], ["3", "4", *shown[1], error or ""]]
+
+
 def test_only_a_header_comes_of_only_a_header(tmp_path: Path) -> None:
     assert copy(file(tmp_path, "a.csv", "a,b\r\n"), tmp_path / "b.csv") == 0
     assert (tmp_path / "b.csv").read_bytes() == b"a,b,label\r\n"

@@ -290,7 +290,8 @@ def test_a_source_is_not_called_read_before_its_end_was_seen(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "options",
-    [{"delimiter": ";;"}, {"delimiter": '"'}, {"delimiter": "é"}, {"decimal": ""},
+    [{"delimiter": ";;"}, {"delimiter": '"'}, {"delimiter": "é"}, {"delimiter": "1"},
+     {"delimiter": "t"}, {"decimal": ""}, {"decimal": "·"}, {"decimal": '"'}, {"decimal": "-"},
      {"decimal": ",", "thousands": ","}, {"thousands": "1"}, {"encoding": "klingon"},
      {"encoding": "base64"}],
 )  # fmt: skip

@@ -32,8 +32,11 @@ def joined_floats(
         last: what the last row has behind that.
 
     Returns:
-        None if a value is null, or is one that orjson writes in another way than pyarrow.
+        None if a value is null, or is one that orjson writes in another way than pyarrow. None as
+        well if a number may contain the delimiter, since it then needs quotes.
     """
+    if delimiter in f"{decimal}+-":
+        return None
     values = np.stack([values_of(each) for each in columns], axis=1).ravel()
     alike = is_written_alike(values)
     if any(each.null_count for each in columns) or alike is None or not alike.all():

@@ -32,6 +32,9 @@ EXTENSIONS = {
 }
 COMPRESSIONS = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd"}
 
+MARK = "one ASCII character and no letter, digit, quote or line break"
+"""What can separate cells or decimals."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
@@ -39,7 +42,8 @@ class ReadOptions:
 
     Args:
         format: None: by the extension of each file.
-        delimiter: one ASCII character. None: a tab for .tsv, a comma for all others.
+        delimiter: an ASCII character that is no letter, digit, quote or line break. None: a tab for
+            .tsv, a comma for all others.
         decimal: the decimal mark of numbers.
         thousands: the mark between groups of three digits, or "" if there is none.
         encoding: the name of a Python codec. Texts become UTF-8.
@@ -58,8 +62,8 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         check_delimiter(self.delimiter)
-        if len(self.decimal) != 1 or self.decimal in "0123456789+-eE":
-            raise FileOptionInvalid(f"the decimal mark must be one character, got {self.decimal!r}")
+        if not _is_mark(self.decimal) or self.decimal in "+-":
+            raise FileOptionInvalid(f"the decimal mark must be {MARK}, got {self.decimal!r}")
         if len(self.thousands) > 1 or self.thousands in tuple("0123456789+-eE"):
             raise FileOptionInvalid(f"the thousands mark is one character, got {self.thousands!r}")
         if self.decimal == self.thousands:
@@ -125,10 +129,13 @@ class WriteOptions:
 
 
 def check_delimiter(delimiter: str | None) -> None:
-    if delimiter is not None and (
-        len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n'
-    ):
-        raise FileOptionInvalid(f"the delimiter must be one ASCII character, got {delimiter!r}")
+    if delimiter is not None and not _is_mark(delimiter):
+        hint = "for a tab, add --delimiter '\\t', with the quotes" if delimiter == "t" else ""
+        raise FileOptionInvalid(f"the delimiter must be {MARK}, got {delimiter!r}", hint=hint)
+
+
+def _is_mark(text: str) -> bool:
+    return len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n'
 
 
 def is_folder(path: str) -> bool:
