@@ -175,19 +175,123 @@ def test_categories_differ_from_file_to_file(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_types_that_differ_from_file_to_file_become_the_wider_one(tmp_path: Path) -> None:
-    table(tmp_path, {"n": pa.array([1], pa.int32())}, "1.parquet")
-    table(tmp_path, {"n": pa.array([2**40])}, "2.parquet")
-    table(tmp_path, {"n": pa.nulls(1)}, "3.parquet")
-    copy(f"{tmp_path}/?.parquet", tmp_path / "out.parquet")
-    assert parquet.read_table(tmp_path / "out.parquet")["n"].to_pylist() == [1, 2**40, None]
+EVENING = datetime(9999, 12, 31, 23)
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 
-def test_types_that_cannot_be_one_are_named(tmp_path: Path) -> None:
-    table(tmp_path, {"n": pa.array([1])}, "1.parquet")
-    table(tmp_path, {"n": pa.array(["x"])}, "2.parquet")
-    with pytest.raises(InvalidColumns, match="'n'"):
-        copy(f"{tmp_path}/?.parquet", tmp_path / "out.parquet")
+def in_files(folder: Path, *columns: pa.Array) -> str:
+    for number, column in enumerate(columns):
+        table(folder, {"n": column, "id": pa.array([number] * len(column))}, f"{number}.parquet")
+    return f"{folder}/?.parquet"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "texts"),
+    [
+        (pa.array([1], pa.int32()), pa.array([2**62]), ["1", str(2**62)]),
+        (pa.array([2**32 - 1], pa.uint32()), pa.array([-1], pa.int8()), ["4294967295", "-1"]),
+        (pa.nulls(1), pa.array([1.5], pa.float32()), ["", "1.5"]),
+        (pa.nulls(1), pa.array(["a"], CATEGORY), ["", "a"]),
+        (pa.array(["a"]), pa.array(["b"], pa.large_string()), ["a", "b"]),
+        (pa.array(["a"], CATEGORY), pa.array(["b"]), ["a", "b"]),
+        (
+            pa.array([Decimal("1.50")], pa.decimal128(10, 2)),
+            pa.array([Decimal("12345678901234567890")], pa.decimal128(38, 0)),
+            ["1.50", "12345678901234567890.00"],
+        ),
+        (
+            pa.array([EVENING], pa.timestamp("ms")),
+            pa.array([EVENING], pa.timestamp("us")),
+            ["9999-12-31 23:00:00.000000"] * 2,
+        ),
+        (
+            pa.array([[{"a": 1}]], pa.list_(pa.struct([("a", pa.int8())]))),
+            pa.array([[{"a": 2**62}], []], pa.large_list(pa.struct([("a", pa.int64())]))),
+            ['"[{""a"":1}]"', f'"[{{""a"":{2**62}}}]"', "[]"],
+        ),
+    ],
+    ids=lambda given: str(given.type) if isinstance(given, pa.Array) else None,
+)
+def test_types_that_differ_from_file_to_file_become_one_that_holds_all_values(
+    tmp_path: Path, one: pa.Array, other: pa.Array, texts: list[str]
+) -> None:
+    for first, second in ((one, other), (other, one)):
+        source = in_files(tmp_path, first, second)
+        copy(source, tmp_path / "out.parquet", keep=["n"])
+        found = parquet.read_table(tmp_path / "out.parquet")["n"].to_pylist()
+        assert found == first.to_pylist() + second.to_pylist()
+    copy(source, tmp_path / "out.csv", keep=["n"])
+    rows = (tmp_path / "out.csv").read_text().splitlines()[1:]
+    assert sorted(rows) == sorted(f"{text},new" for text in texts)
+
+
+def test_a_type_holds_the_values_of_more_than_two_files(tmp_path: Path) -> None:
+    source = in_files(tmp_path, pa.array([1], pa.int8()), pa.nulls(1), pa.array([2**40]))
+    copy(source, tmp_path / "out.parquet")
+    assert parquet.read_table(tmp_path / "out.parquet")["n"].to_pylist() == [1, None, 2**40]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pa.int64(), pa.string()),
+        (pa.int64(), pa.float64()),
+        (pa.int8(), pa.float64()),
+        (pa.int64(), pa.uint64()),
+        (pa.int64(), pa.decimal128(10, 2)),
+        (pa.float64(), pa.decimal128(20, 2)),
+        (pa.float32(), pa.float64()),
+        (pa.bool_(), pa.int8()),
+        (pa.string(), pa.binary()),
+        (CATEGORY, pa.int64()),
+        (pa.date32(), pa.timestamp("ms")),
+        (pa.timestamp("us"), pa.timestamp("us", "UTC")),
+        (pa.list_(pa.int64()), pa.list_(pa.float64())),
+        (pa.struct([("a", pa.int64())]), pa.struct([("a", pa.float64())])),
+        (pa.struct([("a", pa.int64())]), pa.struct([("a", pa.int64()), ("b", pa.int8())])),
+        (pa.map_(pa.string(), pa.int64()), pa.map_(pa.string(), pa.float64())),
+    ],
+    ids=str,
+)
+def test_types_of_which_none_holds_all_values_are_rejected_before_the_first_row(
+    tmp_path: Path, one: pa.DataType, other: pa.DataType
+) -> None:
+    for first, second in ((one, other), (other, one)):
+        source = in_files(tmp_path, pa.nulls(1, first), pa.nulls(1, second))
+        with open_source([source]) as found, pytest.raises(InvalidColumns) as caught:
+            found.check({})
+        types = [parquet.read_schema(f"{tmp_path}/{n}.parquet").field("n").type for n in (0, 1)]
+        assert [(fault.code, fault.pointer) for fault in caught.value.faults] == [
+            ("wrong_type", f"{tmp_path}/1.parquet")
+        ]
+        said = f"the type of 'n' is {types[1]}, but {types[0]} in the files before"
+        assert said in str(caught.value)
+        assert "--keep NAME,NAME" in caught.value.hint
+
+
+def test_a_feature_that_is_not_kept_may_have_another_type_in_each_file(tmp_path: Path) -> None:
+    source = in_files(tmp_path, pa.array([2**53 + 1]), pa.array([None, 7.0]))
+    features, keep = {"n": Kind("int64")}, ["id"]
+    copy(source, tmp_path / "out.csv", keep=keep, features=features)
+    assert (tmp_path / "out.csv").read_text() == "id,label\n0,new\n1,new\n1,new\n"
+    with open_source([source]) as found:
+        blocks = [block for part in found.parts() for block in part.blocks(features, keep)]
+    numbers = [n for block in blocks for n in block.features["n"].to_pylist()]
+    assert numbers == [2**53 + 1, None, 7]
+
+
+def test_a_time_that_the_finer_unit_of_another_file_cannot_hold_is_an_error(
+    tmp_path: Path,
+) -> None:
+    times = pa.array([EVENING], pa.timestamp("us")), pa.array([0], pa.timestamp("ns"))
+    source = in_files(tmp_path, *times)
+    for target in ("out.csv", "out.parquet"):
+        with pytest.raises(InvalidColumns) as caught:
+            copy(source, tmp_path / target)
+        said = str(caught.value)
+        assert f"{tmp_path}/0.parquet: a value of 'n' is out of the range of timestamp[ns]" in said
+        assert "timestamp[us]" in said
+        assert not (tmp_path / target).exists()
 
 
 def test_a_column_that_begins_with_many_nulls_has_one_type(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ class ParquetPart:
             row: RowError(code, detail, path, first + row, None, self.group, column, value)
             for row, (code, detail, column, value) in trouble.found.items()
         }
-        return Block(rows, values, TableRows(batch), errors, first)
+        return Block(rows, values, TableRows(batch, path), errors, first)
 
 
 @contextmanager

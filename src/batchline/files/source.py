@@ -11,6 +11,7 @@ from batchline.errors import Fault
 from batchline.file_errors import FormatUnknown, InvalidColumns
 from batchline.files.blocks import Block
 from batchline.files.columns import missing, repeated
+from batchline.files.common_type import TYPE_HINT, common_field
 from batchline.files.csv_file import CsvFile
 from batchline.files.kinds import Kind
 from batchline.files.locations import Location, find_files
@@ -146,10 +147,7 @@ class Source:
         for file in self.files:
             known = every if file.allows_missing_keys else file.columns
             faults += _kept_faults(file, names, {*known, *required})
-        if faults:
-            faults = list(dict.fromkeys(faults))
-            hint = next((fault.hint for fault in faults if fault.hint), "")
-            raise InvalidColumns(_summary(faults), hint=hint, faults=faults)
+        _raise(faults)
         return self._kept(names, keep is None)
 
     def _kept(self, names: Sequence[str], is_all: bool) -> pa.Schema:
@@ -157,22 +155,21 @@ class Source:
         first = self.files[0].kept
         if is_all and all(file.kept == first for file in self.files):
             return first  # which may have several columns without a name
-        return pa.schema([self._field(name) for name in names], first.metadata)
-
-    def _field(self, name: str) -> pa.Field:
-        """Return a column of a type that holds those of all files."""
-        every = [file.kept for file in self.files if name in file.columns]
-        found = [pa.schema([schema.field(name)]) for schema in every]
-        if not found:
-            return pa.field(name, pa.string())  # lines that were not read yet may have the key
-        try:
-            return pa.unify_schemas(found, promote_options="permissive").field(name)
-        except pa.ArrowTypeError as error:
-            types = dict.fromkeys(str(schema.field(name).type) for schema in found)
-            raise InvalidColumns(
-                f"the column {name!r} has a different type in each file: {', '.join(types)}",
-                hint="run the command once for each type, or do not keep the column",
-            ) from error
+        fields: dict[str, pa.Field] = {}
+        clashes: dict[str, Fault] = {}
+        for file in self.files:
+            schema = file.kept
+            for name in set(names).intersection(schema.names):
+                field = schema.field(name)
+                before = fields.setdefault(name, field)
+                found = field if field == before else common_field(before, field)
+                if found is None:
+                    clashes.setdefault(name, _clash(file, field, before))
+                else:
+                    fields[name] = found
+        _raise([clashes[name] for name in names if name in clashes])
+        unseen = pa.string()  # of a key that only lines may have that were not read yet
+        return pa.schema([fields.get(n, pa.field(n, unseen)) for n in names], first.metadata)
 
     def write_options(self, path: str) -> WriteOptions:
         """Return the options for an output like the first file, as far as its name agrees."""
@@ -234,6 +231,18 @@ def _kept_faults(file: File, names: Sequence[str], known: Collection[str]) -> li
     return missing(path, absent, file.columns, names, end=" and cannot be kept", hint=KEEP_HINT) + [
         repeated(path, file.columns, name) for name in twice
     ]
+
+
+def _clash(file: File, field: pa.Field, before: pa.Field) -> Fault:
+    detail = f"the type of {field.name!r} is {field.type}, but {before.type} in the files before"
+    return Fault(file.location.path, "wrong_type", f"{detail}, so it cannot be kept", TYPE_HINT)
+
+
+def _raise(faults: Sequence[Fault]) -> None:
+    if faults:
+        faults = list(dict.fromkeys(faults))
+        hint = next((fault.hint for fault in faults if fault.hint), "")
+        raise InvalidColumns(_summary(faults), hint=hint, faults=faults)
 
 
 def _summary(faults: Sequence[Fault]) -> str:
