@@ -330,6 +330,24 @@ def test_a_name_that_two_columns_have_is_rejected_with_both_places(tmp_path: Pat
         read(file(tmp_path, "a.csv", "a,b,a\n1,2,3\n"), b=FLOAT)
 
 
+def test_columns_without_a_name_are_kept_if_the_headers_of_all_files_are_equal(
+    tmp_path: Path,
+) -> None:
+    one, same = (file(tmp_path, name, ",x,\n1,2,3\n") for name in ("1.csv", "2.csv"))
+    with open_source([str(one), str(same)]) as source:
+        assert source.check({"x": FLOAT}).names == ["", "x", ""]
+    other = file(tmp_path, "3.csv", "x,,,\n1,2,3,4\n")
+    for paths, keep in (([one, other], None), ([one], [""])):
+        with open_source([str(path) for path in paths]) as source:
+            with pytest.raises(InvalidColumns) as caught:
+                source.check({"x": FLOAT}, keep)
+            assert source.check({"x": FLOAT}, ["x"]).names == ["x"]
+        assert "1.csv: the columns 1 and 3 are both named ''" in str(caught.value)
+        assert "--keep NAME,NAME" in caught.value.hint
+        is_named = "3.csv: the columns 2, 3 and 4 are all named ''" in str(caught.value)
+        assert is_named == (other in paths)
+
+
 def test_problems_with_columns_of_all_files_are_reported_together(tmp_path: Path) -> None:
     one, two = file(tmp_path, "1.csv", "a,b\n"), file(tmp_path, "2.csv", "a,c\n")
     with pytest.raises(InvalidColumns) as caught:

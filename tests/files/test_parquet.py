@@ -294,6 +294,14 @@ def test_a_time_that_the_finer_unit_of_another_file_cannot_hold_is_an_error(
         assert not (tmp_path / target).exists()
 
 
+def test_columns_of_one_name_are_rejected_also_without_a_name(tmp_path: Path) -> None:
+    names = ["n", "", ""]
+    columns = pa.Table.from_arrays([pa.array([1])] * 3, names)
+    parquet.write_table(columns, tmp_path / "a.parquet")
+    with pytest.raises(InvalidColumns, match="the columns 2 and 3 are both named ''"):
+        copy(tmp_path / "a.parquet", tmp_path / "out.csv")
+
+
 def test_a_column_that_begins_with_many_nulls_has_one_type(tmp_path: Path) -> None:
     path = file(tmp_path, "a.csv", "n,s\n" + "1,\n" * 800_000 + "2,late\n")
     copy(path, tmp_path / "b.parquet", LABEL, {"label": [None] * 800_000 + ["x"]})

@@ -60,7 +60,8 @@ def missing(
     return [Fault(path, "missing_column", detail, hint or todo)]
 
 
-def repeated(path: str, columns: Sequence[str], name: str) -> Fault:
-    places = [str(place) for place, each in enumerate(columns, 1) if each == name]
-    detail = f"the columns {' and '.join(places)} are both named {name!r}"
-    return Fault(path, "repeated_column", detail)
+def repeated(path: str, columns: Sequence[str], name: str, hint: str = "") -> Fault:
+    *places, last = (str(place) for place, each in enumerate(columns, 1) if each == name)
+    every = "both" if len(places) == 1 else "all"
+    detail = f"the columns {', '.join(places)} and {last} are {every} named {name!r}"
+    return Fault(path, "repeated_column", detail, hint)

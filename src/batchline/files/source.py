@@ -18,6 +18,7 @@ from batchline.files.locations import Location, find_files
 from batchline.files.options import Format, ReadOptions, WriteOptions, default_delimiter
 
 KEEP_HINT = "name columns that all files have: --keep NAME,NAME, or --keep none"
+REPEATED_HINT = "give them different names, or name the columns to keep: --keep NAME,NAME"
 
 
 class Part(Protocol):
@@ -144,17 +145,17 @@ class Source:
         every = dict.fromkeys(name for file in self.files for name in file.columns)
         names = list(every) if keep is None else list(keep)
         required = [name for name, kind in features.items() if not kind.optional]
+        first = self.files[0].kept
+        is_whole = keep is None and all(file.kept == first for file in self.files)
+        may_repeat = [""] if is_whole and self.format is Format.CSV else []
         for file in self.files:
             known = every if file.allows_missing_keys else file.columns
-            faults += _kept_faults(file, names, {*known, *required})
+            faults += _kept_faults(file, names, {*known, *required}, may_repeat)
         _raise(faults)
-        return self._kept(names, keep is None)
+        return first if is_whole else self._kept(names)
 
-    def _kept(self, names: Sequence[str], is_all: bool) -> pa.Schema:
+    def _kept(self, names: Sequence[str]) -> pa.Schema:
         """Return the kept columns. Files may have them in other orders and as other types."""
-        first = self.files[0].kept
-        if is_all and all(file.kept == first for file in self.files):
-            return first  # which may have several columns without a name
         fields: dict[str, pa.Field] = {}
         clashes: dict[str, Fault] = {}
         for file in self.files:
@@ -169,7 +170,9 @@ class Source:
                     fields[name] = found
         _raise([clashes[name] for name in names if name in clashes])
         unseen = pa.string()  # of a key that only lines may have that were not read yet
-        return pa.schema([fields.get(n, pa.field(n, unseen)) for n in names], first.metadata)
+        return pa.schema(
+            [fields.get(n, pa.field(n, unseen)) for n in names], self.files[0].kept.metadata
+        )
 
     def write_options(self, path: str) -> WriteOptions:
         """Return the options for an output like the first file, as far as its name agrees."""
@@ -224,12 +227,14 @@ def _opener(format_: Format) -> Callable[[Location, ReadOptions], File]:
     return CsvFile.open
 
 
-def _kept_faults(file: File, names: Sequence[str], known: Collection[str]) -> list[Fault]:
+def _kept_faults(
+    file: File, names: Sequence[str], known: Collection[str], may_repeat: Collection[str]
+) -> list[Fault]:
     path, columns = file.location.path, Counter(file.columns)
     absent = [] if file.is_open_ended else [name for name in names if name not in known]
-    twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name]
+    twice = [name for name in dict.fromkeys(names) if columns[name] > 1 and name not in may_repeat]
     return missing(path, absent, file.columns, names, end=" and cannot be kept", hint=KEEP_HINT) + [
-        repeated(path, file.columns, name) for name in twice
+        repeated(path, file.columns, name, REPEATED_HINT) for name in twice
     ]
 
 
