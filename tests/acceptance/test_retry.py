@@ -1,10 +1,20 @@
 """`batchline retry`: failed items get another chance."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection
+
+from batchline.db import retries
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
 from tests.in_process import run_here
+from tests.jobs import ACTOR
 from tests.service import run
+
+T = TypeVar("T")
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 
@@ -56,6 +66,31 @@ def test_retry_of_what_has_not_failed_is_an_error(database: Database, database_u
     assert done.stderr == "note: 1 of the 2 ids is not the id of a failed item\n"
     done = run_here("retry", "--all", **settings)
     assert (done.returncode, done.stdout) == (0, "0 items pending again\n")
+
+
+class BusyDatabase(Database):
+    """After each transaction, a job predicts what is pending. It does so three times at most."""
+
+    runs = 0
+
+    def transaction(self, work: Callable[[Connection], T]) -> T:
+        result = super().transaction(work)
+        self.runs += 1
+        assert self.runs <= 3
+        assert run_here("job", "--once", DATABASE_URL=self.url).returncode == 0
+        return result
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_retry_ends_and_counts_each_item_once_while_a_job_fails_them_again(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.db.retries.RETRY_ITEMS", 2)
+    with database.write() as connection:
+        items.register(connection, NewItems(["oops"] * 4))
+    assert run_here("job", "--once", DATABASE_URL=database_url).returncode == 0
+    assert retries.retry(BusyDatabase(database_url), [[]], "invalid_json", ACTOR, {}) == 4
+    assert statuses(database) == ["failed"] * 4
 
 
 def test_retry_wants_to_know_which() -> None:

@@ -122,7 +122,7 @@ def test_an_item_that_the_version_cannot_predict_keeps_what_it_has(
     assert answer is not None
     assert (answer.prediction, answer.code) == (None, "invalid_data")
     with database.write() as connection:  # there is nothing failed to be put back
-        assert results.retry_failed(connection, item_ids=[], code=None, limit=100) == 0
+        assert results.retry_failed(connection, item_ids=[], code=None, limit=100) == []
 
 
 def test_the_range_of_a_job_that_died_is_divided_and_finished(job: Job, second: Version) -> None:

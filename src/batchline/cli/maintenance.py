@@ -102,7 +102,7 @@ def _of_group(database: "Database", code: str, message: str) -> Iterator[list[in
     from batchline.db.cruds.failures import item_ids_of_group
 
     with database.read() as connection:
-        found = list(item_ids_of_group(connection, code, message))
+        found = list(dict.fromkeys(item_ids_of_group(connection, code, message)))
     for start in range(0, len(found), IDS_IN_A_STATEMENT):
         yield found[start : start + IDS_IN_A_STATEMENT]
 

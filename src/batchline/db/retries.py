@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from batchline.constants import RETRY_ITEMS
+from batchline.constants import BEFORE_ALL_IDS, RETRY_ITEMS
 from batchline.db.cruds import audit, results
 from batchline.db.database import Database
 
@@ -29,19 +29,26 @@ def retry(
     total: int = 0
     entry: int | None = None
 
-    def work(connection: Connection, ids: Sequence[int]) -> tuple[int, int | None]:
-        found = results.retry_failed(connection, item_ids=ids, code=code, limit=RETRY_ITEMS)
+    def work(
+        connection: Connection, ids: Sequence[int], after: int
+    ) -> tuple[Sequence[int], int | None]:
+        found = results.retry_failed(
+            connection, item_ids=ids, code=code, limit=RETRY_ITEMS, after=after
+        )
         if not found:
-            return 0, entry
-        detail = {**asked, "items": total + found}
+            return found, entry
+        detail = {**asked, "items": total + len(found)}
         if entry is None:
             return found, audit.record(connection, actor, "items.retry", None, detail)
         audit.amend(connection, entry, detail)
         return found, entry
 
     for ids in parts:
-        found = -1
-        while found:
-            found, entry = database.transaction(partial(work, ids=ids))
-            total += found
+        # A job may fail an item again before the next transaction, which must not find it again.
+        after, has_more = BEFORE_ALL_IDS, True
+        while has_more:
+            found, entry = database.transaction(partial(work, ids=ids, after=after))
+            total += len(found)
+            has_more = len(found) == RETRY_ITEMS
+            after = found[-1] if found else after
     return total

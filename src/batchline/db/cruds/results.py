@@ -7,6 +7,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
 from batchline.constants import (
+    BEFORE_ALL_IDS,
     FAILURE_DETAIL_MAX_CHARACTERS,
     PREDICTION_TOO_LARGE,
     Status,
@@ -141,16 +142,21 @@ def mark_predicted(connection: Connection, item_ids: Sequence[int]) -> None:
 
 
 def retry_failed(
-    connection: Connection, *, item_ids: Sequence[int], code: str | None, limit: int
-) -> int:
+    connection: Connection,
+    *,
+    item_ids: Sequence[int],
+    code: str | None,
+    limit: int,
+    after: int = BEFORE_ALL_IDS,
+) -> Sequence[int]:
     """Make up to `limit` failed items pending, of these ids or this code if given.
 
-    Returns how many there were.
+    They are those that follow the item `after`. Returns their ids in order.
     """
     # Of two retries at once, the second would delete failures that are newer than its retry.
     acquire_claim_lock(connection)
     failed = exists().where(items.c.id == failures.c.item_id, items.c.status == Status.FAILED)
-    query = select(failures.c.item_id).distinct().where(failed)
+    query = select(failures.c.item_id).distinct().where(failed, failures.c.item_id > after)
     query = query.order_by(failures.c.item_id).limit(limit)
     if item_ids:
         query = query.where(failures.c.item_id.in_(item_ids))
@@ -162,4 +168,4 @@ def retry_failed(
         again = {"status": Status.PENDING, "retried_at": utc_now()}
         connection.execute(update(items).where(*these).values(again))
         connection.execute(delete(failures).where(failures.c.item_id.in_(found)))
-    return len(found)
+    return found
