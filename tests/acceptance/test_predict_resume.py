@@ -412,6 +412,42 @@ def test_only_rows_with_errors_are_predicted_again_and_merged_in_place(
         assert content(first) == content(whole)
 
 
+@pytest.mark.parametrize(
+    ("source", "row", "output", "options"),
+    [
+        ("in.csv", "é,{}\n", "out.csv", ["--encoding", "latin-1"]),
+        ("in.jsonl", '{{"id":"é","x":{}}}\n', "out.jsonl", ["--encoding", "utf-16"]),
+        ("in.tsv", "é\t{}\n", "out.csv", []),
+        ("in.jsonl", '{{"id":"é","x":{}}}\n', "out.csv", ["--decimal", ",", "--thousands", "."]),
+    ],
+    ids=["csv", "jsonl", "tsv", "decimal"],
+)
+def test_an_earlier_output_is_read_as_it_was_written(
+    tmp_path: Path, source: str, row: str, output: str, options: list[str]
+) -> None:
+    given = ("--model", models.picky(tmp_path / "picky.onnx"), *options)
+    header = "" if "{{" in row else row.format("x").replace("é", "id")
+    encoding = options[1] if "--encoding" in options else "utf-8"
+    again, whole = tmp_path / output, tmp_path / f"whole.{output}"
+    old, new = (tmp_path / f"{name}.{source}" for name in ("old", "new"))
+    for path, values in ((old, [2, 99, 3]), (new, [2, 5, 3])):
+        path.write_text(header + "".join(map(row.format, values)), encoding)
+    predict_here(old, "-o", again, *given, status=3)
+    predict_here(new, "-o", again, *given, "--only-errors", again)
+    predict_here(new, "-o", whole, *given)
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_rows_with_another_delimiter_are_not_merged(tmp_path: Path) -> None:
+    given = ("--model", models.picky(tmp_path / "picky.onnx"))
+    first, target = tmp_path / "first.csv", tmp_path / "out.tsv"
+    predict_here(numbers(tmp_path / "in.csv", 2, 99), "-o", first, *given, status=3)
+    corrected = numbers(tmp_path / "corrected.csv", 2, 5)
+    done = predict_here(corrected, "-o", target, *given, "--only-errors", first, status=1)
+    assert f"{first} has the delimiter ',', and the output has '\\t'" in done.stderr
+    assert not target.exists()
+
+
 def test_rows_that_succeeded_are_not_predicted_again(tmp_path: Path) -> None:
     model = models.picky(tmp_path / "picky.onnx")
     first, target = tmp_path / "first.csv", tmp_path / "out.csv"

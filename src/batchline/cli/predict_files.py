@@ -19,7 +19,7 @@ from batchline.files.sink import Encoder, check_columns
 from batchline.files.source import Source
 from batchline.scoring.continued import facts_of, open_output
 from batchline.scoring.local import LocalEngine
-from batchline.scoring.only_errors import check_earlier, paired
+from batchline.scoring.only_errors import check_earlier, open_earlier, paired
 from batchline.scoring.rounding import rounded_integers
 from batchline.scoring.scorer import Scorer
 from batchline.scoring.supervisor import Attempt
@@ -37,7 +37,7 @@ class FileRun(Run):
             kept = source.check(kinds, self.ask.keep)
             path = self.ask.output or STANDARD_STREAM
             self._check_output(source)
-            format_ = self._write_options(source).format_of(path)
+            format_ = self._write_options(source, path).format_of(path)
             check_columns(path, kept, self.added.schema, format_)
             check_place(path)
             print(f"files: {len(source.files)}, {source.format}")
@@ -54,15 +54,15 @@ class FileRun(Run):
         ask, output, kinds = self.ask, self.ask.output, self.kinds
         assert output is not None
         new, again = self.added.schema, attempt.number > 0
-        with open_source(ask.sources, ask.reading) as source, self._earlier() as before:
+        with open_source(ask.sources, ask.reading) as source, self._earlier(source) as before:
             kept = source.check(kinds, ask.keep)
             if not again:
                 self._check_output(source)
                 list_ignored(source, list(kinds), ask.keep)
-            options = self._write_options(before or source)
+            options = self._write_options(before or source, output)
             facts = facts_of(self.model, self.added, kept, ask.reading, options)
             if before:
-                check_earlier(before, kept, self.added, options.format_of(output))
+                check_earlier(before, kept, self.added, options, output)
             with (
                 stopped_by_signals() as complete,
                 open_output(output, kept, new, options, facts, resume=ask.resume or again) as (
@@ -118,12 +118,11 @@ class FileRun(Run):
                 **more,
             )
 
-    def _earlier(self) -> AbstractContextManager[Source | None]:
-        if self.ask.only_errors is None:
+    def _earlier(self, source: Source) -> AbstractContextManager[Source | None]:
+        path = self.ask.only_errors
+        if path is None:
             return nullcontext()
-        like = self.ask.writing
-        reading = replace(self.ask.reading, format=like.format, delimiter=like.delimiter)
-        return open_source([self.ask.only_errors], reading)
+        return open_earlier(path, source, self.ask.reading, self._write_options(source, path))
 
     @contextmanager
     def _scorer(self, watch: Watch) -> Iterator[Scorer]:
@@ -139,9 +138,8 @@ class FileRun(Run):
         predictor = WatchedPredictor.of(model.predictor, watch)
         yield Scorer(predictor, self.kinds, self.added, model.name, model.version)
 
-    def _write_options(self, source: Source) -> WriteOptions:
+    def _write_options(self, source: Source, path: str) -> WriteOptions:
         """Write as the input is written, as far as the options and the name leave it open."""
-        path = self.ask.output or STANDARD_STREAM
         like = source.write_options(path)
         like_input = source.format if path == STANDARD_STREAM or is_folder(path) else None
         return replace(

@@ -18,10 +18,10 @@ from batchline.files.blocks import Block, Kept, Mask, RowError
 from batchline.files.csv_writer import whole_text
 from batchline.files.folder import FolderSink
 from batchline.files.kinds import Kind
-from batchline.files.options import Format
+from batchline.files.options import Format, ReadOptions, WriteOptions
 from batchline.files.outputs import Mark
 from batchline.files.sink import Encoded, Sink
-from batchline.files.source import Part, Source
+from batchline.files.source import Part, Source, open_source
 from batchline.scoring.columns import ERROR, Added
 from batchline.scoring.earlier import ROW, Earlier, EarlierOutput, Range, take_rows
 from batchline.scoring.scorer import Origin, Scored, Scorer
@@ -190,11 +190,25 @@ def paired(
     return PairedSource(source, output), MergingSink(sink, before), of
 
 
-def check_earlier(before: Source, kept: pa.Schema, added: Added, format_: Format) -> None:
+def open_earlier(path: str, source: Source, reading: ReadOptions, written: WriteOptions) -> Source:
+    """Open an output of an earlier run.
+
+    Args:
+        reading: how the source is read. Only the cells of CSV are in the output as they came.
+        written: how a run of the source writes a file of this name.
+    """
+    cells = reading if source.format is Format.CSV else ReadOptions()
+    options = replace(cells, format=written.format, delimiter=written.delimiter, encoding="utf-8")
+    return open_source([path], options)
+
+
+def check_earlier(
+    before: Source, kept: pa.Schema, added: Added, options: WriteOptions, output: str
+) -> None:
     """Check that an earlier output fits.
 
     Raises:
-        InvalidColumns: it has other columns or another format than the new one.
+        InvalidColumns: it has other columns, another format or another delimiter than the new one.
     """
     path = before.files[0].location.path
     columns, found = [*kept.names, *added.schema.names], list(before.files[0].columns)
@@ -203,8 +217,14 @@ def check_earlier(before: Source, kept: pa.Schema, added: Added, format_: Format
             f"{path} must have the columns {', '.join(columns)}, got {', '.join(found)}",
             hint="give the output of an earlier run with the same options, and with --error-column",
         )
-    if before.format is not format_:
+    if before.format is not (format_ := options.format_of(output)):
         raise InvalidColumns(
             f"{path} is {before.format}, and the output is {format_}",
             hint=f"give the name of a file in the format {before.format} to -o",
+        )
+    delimiter = before.write_options("").delimiter
+    if delimiter not in (None, new := options.delimiter_of(output)):
+        raise InvalidColumns(
+            f"{path} has the delimiter {delimiter!r}, and the output has {new!r}",
+            hint=f"give a name with the extension of {path} to -o",
         )
