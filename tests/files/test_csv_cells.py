@@ -90,3 +90,15 @@ def test_a_number_of_any_length_takes_no_more_than_a_moment() -> None:
     numbers = ["9" * 100_000, "1e999999999", "1e-999999999", "-1E+999999999"]
     convert(pa.array(numbers), Kind("int64"), Marks(), lambda r, code, *_: faults.append(code))
     assert faults == ["out_of_range", "out_of_range", "not_an_integer", "out_of_range"]
+
+
+@pytest.mark.parametrize("digits", [19, 20, 10_000])
+def test_an_exponent_may_have_any_number_of_digits(digits: int) -> None:
+    big, faults = "9" * digits, list[str]()
+    few, many = f"0.{'0' * 99}1", f"1{'0' * 99}"
+    numbers = [f"{few}e{big}", f"-1E+{big}", f"{many}e-{big}", f"0e{big}", f"-0.0e-{big}"]
+    found = convert(
+        pa.array(numbers), Kind("int64"), Marks(), lambda row, code, *_: faults.append(code)
+    )
+    assert faults == ["out_of_range", "out_of_range", "not_an_integer"]
+    assert found.to_pylist() == [None, None, None, 0, 0]

@@ -8,7 +8,7 @@ as 1.0 or 1E+05.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import pyarrow as pa
@@ -114,11 +114,18 @@ def _integers(texts: pa.Array, well: Mask, kind: Kind, report: Report) -> pa.Arr
 
 def _integer(text: str) -> int | None:
     """Return the integer that a well-formed number is, or None if it has a fraction."""
-    number = Decimal(text)
-    if number and number.adjusted() > 20:  # beyond any range, and perhaps too long to write out
-        return 10**21 if number > 0 else -(10**21)
-    if number.adjusted() < -20:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # the exponent has 19 digits or more
+        mantissa, _, exponent = text.lower().partition("e")
+        number = Decimal(mantissa)
+        is_large, is_small = exponent[0] != "-", exponent[0] == "-"
+    else:
+        is_large, is_small = number.adjusted() > 20, number.adjusted() < -20
+    if not number or is_small:
         return None if number else 0
+    if is_large:  # beyond any range, and perhaps too long to write out
+        return 10**21 if number > 0 else -(10**21)
     return int(number) if number == number.to_integral_value() else None
 
 
