@@ -458,6 +458,45 @@ def test_rows_that_succeeded_are_not_predicted_again(tmp_path: Path) -> None:
     assert target.read_text() == 'id,x,square,error\n0,2," 4.00",\n1,5,25.0,\n2,3,9.0,\n'
 
 
+LINES = ['{"id":1,"x":2}', '{"id":2,"x":99,"note":"n"}', '{"id":3,"X":4}', '{"id":']
+
+
+def lines(path: Path, *rows: str) -> Path:
+    path.write_text("".join(f"{row}\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--keep", "note,id"]], ids=["all", "some"])
+def test_lines_with_different_keys_are_merged(tmp_path: Path, options: list[str]) -> None:
+    given = ("--model", models.picky(tmp_path / "picky.onnx"), *options)
+    first, whole = tmp_path / "first.jsonl", tmp_path / "whole.jsonl"
+    predict_here(lines(tmp_path / "in.jsonl", *LINES), "-o", first, *given, status=3)
+    better = [LINES[0], '{"id":2,"x":9,"note":"n"}', '{"id":3,"x":4}', '{"id":4,"x":5,"late":6}']
+    source = lines(tmp_path / "corrected.jsonl", *better)
+    predict_here(source, "-o", first, *given, "--only-errors", first)
+    predict_here(source, "-o", whole, *given)
+    assert first.read_text() == whole.read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ([], ["--keep", "id"], "has the key 'X', which the new output would not have"),
+        (["--keep", "id"], [], "must have the keys x, square, error, got id, square, error"),
+        ([], ["--add", "none"], "has the key 'square', which the new output would not have"),
+        ([], ["--rename", "square=y"], "must have the keys x, y, error, got id, x, square, "),
+    ],
+)
+def test_lines_of_a_run_with_other_columns_are_not_merged(
+    tmp_path: Path, before: list[str], now: list[str], said: str
+) -> None:
+    given = ("--model", models.picky(tmp_path / "picky.onnx"))
+    source, first = lines(tmp_path / "in.jsonl", *LINES), tmp_path / "first.jsonl"
+    predict_here(source, "-o", first, *given, *before, status=3)
+    done = predict_here(source, "-o", first, *given, *now, "--only-errors", first, status=1)
+    assert f"{first} {said}" in done.stderr
+
+
 def test_an_earlier_output_that_does_not_belong_to_the_input_is_rejected(tmp_path: Path) -> None:
     model = models.picky(tmp_path / "picky.onnx")
     first, target = tmp_path / "first.csv", tmp_path / "out.csv"

@@ -13,13 +13,19 @@ from batchline.cli.predict_signals import stopped_by_signals
 from batchline.cli.predict_streams import why_once
 from batchline.files import STANDARD_STREAM, encoder_of, open_source
 from batchline.files.columns import SHOWN
-from batchline.files.options import WriteOptions, is_folder
+from batchline.files.options import Format, WriteOptions, is_folder
 from batchline.files.outputs import check_is_no_input, check_place
 from batchline.files.sink import Encoder, check_columns
 from batchline.files.source import Source
 from batchline.scoring.continued import facts_of, open_output
 from batchline.scoring.local import LocalEngine
-from batchline.scoring.only_errors import check_earlier, open_earlier, paired
+from batchline.scoring.only_errors import (
+    check_earlier,
+    check_earlier_format,
+    check_earlier_keys,
+    open_earlier,
+    paired,
+)
 from batchline.scoring.rounding import rounded_integers
 from batchline.scoring.scorer import Scorer
 from batchline.scoring.supervisor import Attempt
@@ -62,7 +68,7 @@ class FileRun(Run):
             options = self._write_options(before or source, output)
             facts = facts_of(self.model, self.added, kept, ask.reading, options)
             if before:
-                check_earlier(before, kept, self.added, options, output)
+                self._check_earlier(before, source, kept, options)
             with (
                 stopped_by_signals() as complete,
                 open_output(output, kept, new, options, facts, resume=ask.resume or again) as (
@@ -123,6 +129,16 @@ class FileRun(Run):
         if path is None:
             return nullcontext()
         return open_earlier(path, source, self.ask.reading, self._write_options(source, path))
+
+    def _check_earlier(
+        self, before: Source, source: Source, kept: Any, options: WriteOptions
+    ) -> None:
+        if before.format is source.format is Format.JSONL:
+            keeps_all = self.ask.keep is None
+            check_earlier_keys(before, kept, self.added, self.kinds, keeps_all=keeps_all)
+        else:
+            check_earlier(before, kept, self.added)
+        check_earlier_format(before, options, self.ask.output or STANDARD_STREAM)
 
     @contextmanager
     def _scorer(self, watch: Watch) -> Iterator[Scorer]:

@@ -22,10 +22,11 @@ from batchline.files.options import Format, ReadOptions, WriteOptions
 from batchline.files.outputs import Mark
 from batchline.files.sink import Encoded, Sink
 from batchline.files.source import Part, Source, open_source
-from batchline.scoring.columns import ERROR, Added
+from batchline.scoring.columns import ADDED, ERROR, Added
 from batchline.scoring.earlier import ROW, Earlier, EarlierOutput, Range, take_rows
 from batchline.scoring.scorer import Origin, Scored, Scorer
 
+SAME_OPTIONS = "give the output of an earlier run with the same options, and with --error-column"
 SUCCEEDED = RowError("succeeded", "the row succeeded in the earlier run", "", 0)
 
 
@@ -202,21 +203,59 @@ def open_earlier(path: str, source: Source, reading: ReadOptions, written: Write
     return open_source([path], options)
 
 
-def check_earlier(
-    before: Source, kept: pa.Schema, added: Added, options: WriteOptions, output: str
-) -> None:
-    """Check that an earlier output fits.
+def check_earlier(before: Source, kept: pa.Schema, added: Added) -> None:
+    """Check that an earlier output has the columns of the new one.
 
     Raises:
-        InvalidColumns: it has other columns, another format or another delimiter than the new one.
+        InvalidColumns: it has others.
     """
-    path = before.files[0].location.path
     columns, found = [*kept.names, *added.schema.names], list(before.files[0].columns)
     if ERROR not in added.extra or found != columns:
         raise InvalidColumns(
-            f"{path} must have the columns {', '.join(columns)}, got {', '.join(found)}",
-            hint="give the output of an earlier run with the same options, and with --error-column",
+            f"{before.files[0].location.path} must have the columns {', '.join(columns)}, "
+            f"got {', '.join(found)}",
+            hint=SAME_OPTIONS,
         )
+
+
+def check_earlier_keys(
+    before: Source, kept: pa.Schema, added: Added, features: Mapping[str, Kind], *, keeps_all: bool
+) -> None:
+    """Check that lines of an earlier output have the keys of the new one, in any order.
+
+    A line has the keys that it came with, so most may be in some lines only, or may have been
+    corrected.
+
+    Raises:
+        InvalidColumns: it lacks a feature that is kept or an added key, or has a key that the new
+            one cannot have.
+    """
+    path, found = before.files[0].location.path, {*before.files[0].columns}
+    required = [n for n in kept.names if n in features and not features[n].optional]
+    needed, new = [*required, *added.schema.names], {*kept.names, *added.schema.names}
+    if ERROR not in added.extra or not found.issuperset(needed):
+        raise InvalidColumns(
+            f"{path} must have the keys {', '.join(needed)}, got "
+            + ", ".join(before.files[0].columns),
+            hint=SAME_OPTIONS,
+        )
+    wrong = found - new
+    if keeps_all:  # and then the others were in the input
+        wrong &= {*added.predicted.names, *ADDED}
+    if wrong:
+        raise InvalidColumns(
+            f"{path} has the key {min(wrong)!r}, which the new output would not have",
+            hint=SAME_OPTIONS,
+        )
+
+
+def check_earlier_format(before: Source, options: WriteOptions, output: str) -> None:
+    """Check that an earlier output can be merged into the new one.
+
+    Raises:
+        InvalidColumns: it has another format or another delimiter.
+    """
+    path = before.files[0].location.path
     if before.format is not (format_ := options.format_of(output)):
         raise InvalidColumns(
             f"{path} is {before.format}, and the output is {format_}",
