@@ -20,11 +20,11 @@ def _save(
     return path
 
 
-def doubling(path: Path, width: int = 2, output: str = "doubled") -> Path:
-    """Rows of `width` floats; gives each row doubled."""
+def doubling(path: Path, width: int = 2, output: str = "doubled", kind: int = FLOAT) -> Path:
+    """Rows of `width` numbers; gives each row doubled."""
     node = make_node("Add", ["x", "x"], [output])
-    x = make_tensor_value_info("x", FLOAT, ["n", width])
-    return _save(path, [node], [x], [make_tensor_value_info(output, FLOAT, ["n", width])])
+    x = make_tensor_value_info("x", kind, ["n", width])
+    return _save(path, [node], [x], [make_tensor_value_info(output, kind, ["n", width])])
 
 
 def classifier(path: Path, *labels: str) -> Path:

@@ -1,6 +1,7 @@
 """Values as a database driver gives them → Arrow arrays, for the model and for the output."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from batchline.db.value_types import SqlColumn, ValueType
 from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import from_numpy, from_strings
 from batchline.files.csv_cells import Marks, Report, convert
+from batchline.files.json_values import Number, load
 from batchline.files.kinds import Kind
+from batchline.files.lists import fixed_lists
 from batchline.files.typed import as_kind
 
 Values = Sequence[Any]
@@ -98,16 +101,30 @@ def feature_array(values: Values, kind: Kind, report: Report) -> pa.Array:
     if kind.is_text:
         return texts(values)
     types = set(map(type, values)) - {type(None)}
-    if kind.dtype != "bool" and types <= {int, float}:
+    are_exact = not (kind.is_integer and types == {int, float}) or _fit_floats(values)
+    if kind.dtype != "bool" and types <= {int, float} and are_exact:
         natural = pa.float64() if float in types else pa.int64()
         if float in types or _fits(values):
             return as_kind(_numbers(values, natural), kind, report)
-    return convert(texts(values), kind, Marks(), report)
+    exact = [_whole(value) for value in values] if kind.is_integer else values
+    return convert(texts(exact), kind, Marks(), report)
+
+
+def _whole(value: Any) -> Any:
+    """Return a float as the integer that it is: its shortest text may be that of another one."""
+    if type(value) is float and value.is_integer() and abs(value) < 2**64:
+        return int(value)
+    return value
 
 
 def _fits(values: Values) -> bool:
     given = [value for value in values if value is not None]
     return not given or -(2**63) <= min(given) <= max(given) < 2**63
+
+
+def _fit_floats(values: Values) -> bool:
+    """Whether no integer changes if it becomes a float."""
+    return all(-(2**53) <= value <= 2**53 for value in values if type(value) is int)
 
 
 def _numbers(values: Values, type_: pa.DataType) -> pa.Array:
@@ -130,23 +147,48 @@ def _text(value: Any) -> str:
 
 
 def _lists(values: Values, kind: Kind, report: Report) -> pa.Array:
-    """Return lists: PostgreSQL's arrays, or texts with JSON."""
-    inner = pa.string() if kind.is_text else pa.bool_() if kind.dtype == "bool" else pa.float64()
-    rows = [_list(row, value, inner, report) for row, value in enumerate(values)]
-    return as_kind(pa.array(rows, pa.list_(inner)), kind, report)
+    """Return lists: PostgreSQL's arrays, or texts with JSON. Their items are as single values."""
+    width = kind.width or 0
+    lists = [_list(row, value, kind, report) for row, value in enumerate(values)]
+    items = list(chain.from_iterable([None] * width if each is None else each for each in lists))
+    found = feature_array(items, Kind(kind.dtype), lambda at, *why: report(at // width, *why))
+    return fixed_lists(found, width, np.array([each is not None for each in lists], bool))
 
 
-def _list(row: int, value: Any, inner: pa.DataType, report: Report) -> Any:
+def _list(row: int, value: Any, kind: Kind, report: Report) -> list[Any] | None:
+    """Return the items of a list."""
     if value is None:
         return None
-    try:
-        if isinstance(value, str):
-            value = orjson.loads(value)
-        elif pa.types.is_floating(inner):  # the decimals of an array are texts
-            value = [each if each is None else float(each) for each in value]
-        if isinstance(value, list):
-            return pa.array(value, inner).to_pylist()
-    except (ValueError, TypeError, OverflowError, pa.ArrowException):
-        pass
-    report(row, "wrong_type", "expected a list", str(value))
+    found = _json_items(value, kind) if isinstance(value, str) else value
+    types = set(map(type, found)) if isinstance(found, list) else {list}
+    if types & {list, tuple, dict}:
+        problem = "wrong_type", "expected a list"
+    elif len(found) != kind.width:
+        problem = "wrong_width", f"expected {kind.width} values, got {len(found)}"
+    elif isinstance(value, list) or types <= {type(None), *_json_types(kind)}:
+        return list(found)
+    else:
+        what = "strings" if kind.is_text else "values without quotes"
+        problem = "wrong_type", f"expected a list of {what}"
+    report(row, *problem, str(value))
     return None
+
+
+def _json_types(kind: Kind) -> set[type]:
+    return {str} if kind.is_text else {bool, int, float, Number}
+
+
+def _json_items(text: str, kind: Kind) -> Any:
+    """Return what JSON says. Numbers that orjson rounds or refuses stay as they are written."""
+    try:
+        found = orjson.loads(text)
+        is_list = isinstance(found, list)
+        if not (kind.is_integer and is_list and float in set(map(type, found))):
+            return found
+    except ValueError:
+        if kind.is_text:
+            return None
+    try:
+        return load(text)
+    except (ValueError, RecursionError):
+        return None

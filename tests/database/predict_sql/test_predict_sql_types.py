@@ -7,6 +7,7 @@ import pytest
 from pyarrow import parquet
 
 from batchline.db.database import Database
+from tests import models
 from tests.conftest import KINDS
 from tests.predict_sql import execute, fill, into_scores, predict, predicted, rows, succeed
 
@@ -39,6 +40,7 @@ TYPES = {
 }
 
 POSTGRESQL = [kind for kind in KINDS if kind == "postgresql"]
+SQLITE = [kind for kind in KINDS if kind == "sqlite"]
 TYPED = [kind for kind in KINDS if kind != "sqlite"]
 
 
@@ -94,6 +96,62 @@ def test_an_input_that_is_a_list_is_an_array_or_json(
         assert good == [(1, "[2.0,3.0]", None), (2, "[4.0,3.0]", None)]
         assert bad[1] is None
         assert "column 'x'" in bad[2]
+
+
+EXACT = 2**53 + 1
+"""An integer that no float64 is equal to."""
+
+
+def test_an_integer_in_a_list_stays_exact(
+    database_url: str, database: Database, database_kind: str, tmp_path: Path
+) -> None:
+    fill(database, 1)
+    model = models.doubling(tmp_path / "integers.onnx", kind=models.INT64)
+    lists = [f"'[{EXACT}, 1]'", f"'[{EXACT}, 1.0]'"]
+    if database_kind == "postgresql":
+        lists = [f"ARRAY[{EXACT}, 1]::bigint[]", f"ARRAY[{EXACT}, 1]::numeric[]", *lists]
+    for given in lists:
+        query = f"SELECT 1 AS id, {given} AS x"
+        words = ("--query", query, "--into", "scores", "--id", "id", "--model", model)
+        succeed(predict(*words, columns="", DATABASE_URL=database_url))
+        assert predicted(database) == [(1, f"[{2 * EXACT},2]", None)]
+
+
+@pytest.mark.parametrize("database_kind", SQLITE, indirect=True)
+def test_an_integer_beside_floats_stays_exact(
+    database_url: str, database: Database, tmp_path: Path
+) -> None:
+    fill(database, 1)
+    model = models.doubling(tmp_path / "integers.onnx", width=1, kind=models.INT64)
+    values = EXACT, 2.0**60, "NULL", 1.5
+    query = " UNION ALL ".join(f"SELECT {n} AS id, {x} AS x" for n, x in enumerate(values, 1))
+    words = ("--query", query, "--into", "scores", "--id", "id", "--model", model)
+    succeed(predict(*words, columns="", DATABASE_URL=database_url), 3)
+    first, second, missing, fraction = predicted(database)
+    assert [first, second] == [(1, 2 * EXACT, None), (2, 2**61, None)]
+    assert missing[1] is fraction[1] is None
+    assert "column 'x': expected an integer, got '1.5'" in fraction[2]
+
+
+def test_a_list_with_a_wrong_item_is_an_error_of_its_row(
+    database_url: str, database: Database, database_kind: str, model: Path
+) -> None:
+    fill(database, 1)
+    wrong = {
+        "[1, true]": "expected a number, got 'true'",
+        '[1, "2"]': "expected a list of values without quotes",
+        "[1, [2]]": "expected a list, got '[1, [2]]'",
+        "[1]": "expected 2 values, got 1",
+        "[1, 2": "expected a list, got '[1, 2'",
+    }
+    given = ["[1, 1e400]", *wrong]
+    query = " UNION ALL ".join(f"SELECT {n} AS id, '{x}' AS x" for n, x in enumerate(given))
+    words = ("--query", query, "--into", "scores", "--id", "id", "--model", model)
+    succeed(predict(*words, columns="", DATABASE_URL=database_url), 3)
+    range_, *errors = (error for _, _, error in predicted(database))
+    assert "the number is out of the range of float32, got '1e400'" in range_
+    for error, expected in zip(errors, wrong.values(), strict=True):
+        assert f"column 'x': {expected}" in error
 
 
 def test_a_number_that_the_model_cannot_take_is_an_error_of_its_row(
