@@ -120,6 +120,16 @@ def test_an_item_that_gets_another_model_while_it_is_predicted_is_predicted_by_t
     assert read(database, ids[1]).prediction == '{"root":[4.0]}'
 
 
+def test_items_that_all_get_another_model_while_they_are_predicted_are_predicted_by_that_one(
+    database: Database, job: Job, tmp_path: Path
+) -> None:
+    add_model(database, models.square_root(tmp_path / "root.onnx"), name="roots")
+    ids = register(database, 16, 16)
+    run(during_prediction(job, "UPDATE items SET model = 'roots', data = '[[16]]'"))
+    run(job)
+    assert [read(database, each).prediction for each in ids] == ['{"root":[4.0]}'] * 2
+
+
 def test_a_name_with_a_space_at_its_end_is_another_model(database: Database, job: Job) -> None:
     plain, spaced = register(database, 1, 2)
     sql(database, f"UPDATE items SET model = 'default ' WHERE id = {spaced}")

@@ -4,10 +4,11 @@ import json
 import math
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from batchline.api.items import label_of
 from batchline.constants import (
@@ -20,11 +21,12 @@ from batchline.constants import (
 )
 from batchline.db import claims
 from batchline.db.claims import Suspects
-from batchline.db.cruds import items, results
+from batchline.db.cruds import claim_lock, items, results
 from batchline.db.cruds.items import StoredItem
 from batchline.db.cruds.results import VersionResults
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
+from batchline.db.models import claims as claims_table
 from batchline.db.new_items import NewItems
 from batchline.errors import ClaimLost, Failure, ValueRejected
 from batchline.ml.examination.report import Choices
@@ -248,6 +250,22 @@ def test_claims_do_not_overlap(database: Database) -> None:
         (ids[20], ids[24]),
     ]
     assert claim(database, "c", 60) is None
+
+
+@pytest.mark.parametrize("owner", ["dead", None])
+def test_after_the_clock_was_set_back_the_items_of_a_dead_job_do_not_wait_for_its_time(
+    database: Database, owner: str | None
+) -> None:
+    [item_id] = register(database, ROW)
+    assert claim(database, "dead", 60) is not None
+    with database.write() as connection:
+        later = claim_lock.database_time(connection) + timedelta(hours=1)
+        connection.execute(update(claims_table).values(expires_at=later, owner=owner))
+    job = make_job(database)
+    assert job.hand.has_suspects()
+    taken = job.hand.claim_suspect().claim
+    assert taken is not None
+    assert taken.ids == (item_id, item_id)
 
 
 def test_a_claim_ends_before_the_range_of_another(database: Database) -> None:

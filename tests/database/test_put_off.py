@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from batchline.db import claims
+from batchline.constants import DEFAULT_MODEL
+from batchline.db import claims, work
 from batchline.db.cruds import items
+from batchline.db.cruds.pending import ModelItems
 from batchline.db.database import Database
 from batchline.db.new_items import NewItems
-from batchline.errors import BatchlineError, ClaimLost
+from batchline.errors import BatchlineError, ClaimLost, Failure
 from batchline.ml.runtime import Runtime
 from batchline.ml.time_limit import TimeLimit
 from batchline.registry.loaded import ModelCache
@@ -66,7 +68,7 @@ def test_a_call_that_does_not_end_puts_off_its_item_and_no_other(database: Datab
     claim = hand.claim_suspect().claim
     assert claim is not None
     assert (claim.first_id, claim.last_id, claim.is_patient) == (1, 5, False)
-    with hand.holding(claim), hand.isolating(3):
+    with hand.holding(claim), hand.isolating(ModelItems(DEFAULT_MODEL, {3: GOOD})):
         assert hand.give_up({threading.get_ident()}, None) == []
     with pytest.raises(ClaimLost), database.write() as connection:
         claims.hold(connection, claim)  # as a job that stores results
@@ -75,6 +77,27 @@ def test_a_call_that_does_not_end_puts_off_its_item_and_no_other(database: Datab
         found.append((taken.first_id, taken.last_id, taken.is_patient))
     assert found[:3] == [(1, 2, False), (4, 5, False), (6, 10, False)]
     assert found[-1] == (3, 3, True)
+
+
+@pytest.mark.parametrize("change", ["data = '[[4]]'", "model = 'other'"])
+def test_an_item_that_a_client_corrects_while_a_call_does_not_end_is_predicted_again(
+    database: Database, change: str
+) -> None:
+    register_suspects(database, ENDLESS)
+    hand = Hand(database, "me")
+    claim = hand.claim_suspect().claim
+    assert claim is not None
+    [tried] = work.read(database, claim).items
+    with hand.holding(claim), hand.isolating(tried):
+        with database.write() as connection:
+            connection.exec_driver_sql(f"UPDATE items SET {change}")
+        assert hand.give_up({threading.get_ident()}, Failure("timed_out", "too long")) == []
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT status FROM items").scalar_one() == "pending"
+        assert connection.exec_driver_sql("SELECT count(*) FROM failures").scalar_one() == 0
+    again = hand.claim_suspect().claim
+    assert again is not None
+    assert (again.first_id, again.last_id) == (1, 1)
 
 
 def test_an_item_that_was_put_off_may_take_all_its_time(database: Database, tmp_path: Path) -> None:

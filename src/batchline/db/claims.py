@@ -18,9 +18,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, or_, select, update
 
-from batchline.constants import MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
+from batchline.constants import CLAIM_LEASE, MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
 from batchline.db import backfills, lanes
 from batchline.db.cruds import claim_lock, pending, results, versions
+from batchline.db.cruds.pending import ModelItems
 from batchline.db.cruds.results import VersionResults
 from batchline.db.dialects.inserts import insert_one
 from batchline.db.lanes import LaneProgress
@@ -29,6 +30,8 @@ from batchline.db.scope import PENDING, Backfill, IdRange, Scope
 from batchline.errors import ClaimLost, Failure
 
 WORKER_CRASHED = "worker_crashed"
+MOST_AHEAD = timedelta(seconds=2 * CLAIM_LEASE)
+"""Claims that last longer from now on are as old as those that expired: the clock was set back."""
 LONG_AGO, RECENTLY = timedelta(days=1), timedelta(seconds=1)
 """When a claim without an owner expired. Recently: its item was put off, and comes after others."""
 
@@ -179,23 +182,38 @@ def has_suspects(connection: Connection, *, claimed: bool = False) -> bool:
     Args:
         claimed: whether those count that a process predicts now.
     """
-    expired = claims.c.expires_at < claim_lock.database_time(connection)
+    expired = _has_expired(claim_lock.database_time(connection))
     suspect = or_(claims.c.suspect, expired) if claimed else expired
     return connection.execute(select(claims.c.id).where(suspect).limit(1)).first() is not None
 
 
-def fail(connection: Connection, item_id: int, failure: Failure, scope: Scope) -> bool:
+def fail(
+    connection: Connection,
+    item_id: int,
+    failure: Failure,
+    scope: Scope,
+    tried: ModelItems | None = None,
+) -> bool:
     """Store the failure of an item that has ended its process, if it is still unpredicted.
 
     Return whether it was.
+
+    Args:
+        tried: the item as it was read, if the process knows. Then one that a client has changed
+            since is left as it is.
     """
     failed = {item_id: failure}
     if isinstance(scope, Backfill):
         if not results.lock(connection, scope.within(item_id, item_id)):
             return False
+        if tried is not None and pending.changed(connection, tried):
+            return False
         results.insert(connection, VersionResults(scope.model_id, {}, failed))
         return True
     if not results.finish(connection, [item_id], Status.FAILED):
+        return False
+    if tried is not None and pending.changed(connection, tried):
+        results.set_pending(connection, [item_id])
         return False
     results.delete_results(connection, [item_id])
     model_id = versions.active_version_of(connection, item_id)
@@ -218,8 +236,12 @@ def _expired(now: datetime) -> Select[Any]:
     put_off = and_(claims.c.owner.is_(None), claims.c.expires_at > now - LONG_AGO / 2)
     was_put_off = case((put_off, 1), else_=0).label("was_put_off")
     deaths = _deaths_alone().label("deaths_alone")
-    found = select(claims, was_put_off, deaths).where(claims.c.expires_at < now)
+    found = select(claims, was_put_off, deaths).where(_has_expired(now))
     return found.order_by(was_put_off, deaths, claims.c.first_id)
+
+
+def _has_expired(now: datetime) -> ColumnElement[bool]:
+    return or_(claims.c.expires_at < now, claims.c.expires_at > now + MOST_AHEAD)
 
 
 def _long_ago(connection: Connection) -> datetime:

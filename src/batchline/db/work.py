@@ -198,14 +198,10 @@ def _mark(connection: Connection, claim: Claim, found: Sequence[VersionResults])
 
 def _changed(connection: Connection, predicted: Predicted) -> set[int]:
     """The items that no longer have the model or the data that they were predicted with."""
-    model, texts = predicted.items.model, predicted.items.texts
-    item_ids = predicted.results.item_ids
+    texts, item_ids = predicted.items.texts, predicted.results.item_ids
     if len(item_ids) < len(texts):
         texts = {item_id: texts[item_id] for item_id in sorted(item_ids)}
-    if not texts or pending.are_unchanged(connection, texts, model):
-        return set()
-    now = pending.read_texts(connection, item_ids, model)
-    return {i for i in item_ids if i not in now or now[i] != texts[i]}
+    return pending.changed(connection, replace(predicted.items, texts=texts))
 
 
 def _store_backfill(

@@ -12,6 +12,7 @@ from batchline.constants import CLAIM_LEASE
 from batchline.db import claims
 from batchline.db.claims import Claim, Suspects
 from batchline.db.cruds import job_processes
+from batchline.db.cruds.pending import ModelItems
 from batchline.db.database import Database
 from batchline.db.lanes import LaneProgress
 from batchline.errors import CommitUnknown, Failure, Unavailable
@@ -33,7 +34,7 @@ class Hand:
     active: set[Claim] = field(default_factory=set)
     unreleased: set[str] = field(default_factory=set)
     _by_thread: dict[int, Claim] = field(default_factory=dict)
-    _isolated: dict[int, int] = field(default_factory=dict)
+    _isolated: dict[int, ModelItems] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def claim_pending(
@@ -89,9 +90,9 @@ class Hand:
             del self._by_thread[threading.get_ident()]
 
     @contextmanager
-    def isolating(self, item_id: int) -> Iterator[None]:
-        """Note that this thread predicts only this item of the claim that it holds."""
-        self._isolated[threading.get_ident()] = item_id
+    def isolating(self, item: ModelItems) -> Iterator[None]:
+        """Note that this thread predicts only this one item of the claim that it holds."""
+        self._isolated[threading.get_ident()] = item
         try:
             yield
         finally:
@@ -120,9 +121,9 @@ class Hand:
     def give_up(self, threads: Set[int], failure: Failure | None) -> list[int]:
         """End all claims, because these threads do not return and the process ends.
 
-        An item that such a thread predicts in isolation fails, or is put off without a failure. The
-        other items of its claim are suspects. The claims of the other threads are released. Return
-        the items that failed.
+        An item that such a thread predicts in isolation fails unless a client has changed it since,
+        or is put off without a failure. The other items of its claim are suspects. The claims of
+        the other threads are released. Return the items that failed.
         """
         held, isolated = dict(self._by_thread), dict(self._isolated)
 
@@ -132,12 +133,13 @@ class Hand:
                 if thread in threads and thread not in isolated:
                     claims.expire(connection, claim.owner)
                     continue
-                if thread in threads and failure is None:
-                    claims.put_off_of(connection, claim, isolated[thread])
-                    continue
-                if thread in threads and failure is not None:
-                    item_id = isolated[thread]
-                    if claims.fail(connection, item_id, failure, claim.scope):
+                if thread in threads:
+                    tried = isolated[thread]
+                    [item_id] = tried.texts
+                    if failure is None:
+                        claims.put_off_of(connection, claim, item_id)
+                        continue
+                    if claims.fail(connection, item_id, failure, claim.scope, tried):
                         failed.append(item_id)
                 claims.release(connection, claim.owner)
             return failed

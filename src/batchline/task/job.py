@@ -298,7 +298,7 @@ class Job:
         for item_id, text in items.texts.items():
             if size > limit.max_bytes or (found.item_ids and limit.is_late):
                 break
-            with self.hand.isolating(item_id):
+            with self.hand.isolating(replace(items, texts={item_id: text})):
                 alone = replace(limit, max_bytes=RESULTS_MAX_BYTES)
                 one, count = self._predict_texts({item_id: text}, predictor, alone)
             found.add(one)

@@ -9,7 +9,7 @@ from sqlalchemy import (
     update,
 )
 
-from batchline.db.dialects.types import utc_now
+from batchline.db.dialects.types import clock_time, utc_now
 from batchline.db.models import gate
 from batchline.errors import SchemaOutdated
 
@@ -22,7 +22,9 @@ def acquire_claim_lock(connection: Connection) -> datetime:
     Raises:
         SchemaOutdated: somebody has deleted the row that is locked.
     """
-    query = select(utc_now(), gate.c.id).order_by(gate.c.id).with_for_update()
+    locked = select(gate.c.id).order_by(gate.c.id).with_for_update().subquery()
+    # A lease that begins with the transaction could be over when the lock comes.
+    query = select(clock_time(), locked.c.id)
     now: datetime | None = connection.execute(query).scalar()
     if now is None:
         raise SchemaOutdated(

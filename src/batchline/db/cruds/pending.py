@@ -200,6 +200,17 @@ def read_unpredicted(
     return [ModelItems(name, texts) for name, texts in found.items()]
 
 
+def changed(connection: Connection, read: ModelItems) -> set[int]:
+    """Return the items that no longer have the model or the text that they were read with."""
+    model, texts = read.model, read.texts
+    if not texts or are_unchanged(connection, texts, model):
+        return set()
+    now = read_texts(connection, list(texts), model)
+    return {
+        item_id for item_id, text in texts.items() if item_id not in now or now[item_id] != text
+    }
+
+
 def are_unchanged(connection: Connection, texts: Mapping[int, Text], model: str) -> bool:
     """Whether items still have this model and these texts, compared as one concatenated text.
 
@@ -212,12 +223,12 @@ def are_unchanged(connection: Connection, texts: Mapping[int, Text], model: str)
     query = select(func.count(), concatenated(each.c.text, each.c.id))
     query = query.prefix_with(MYSQL_LONG_CONCATENATION, dialect="mysql")
     count, found = connection.execute(query).one()
+    if count != len(texts):
+        return False
     separator = SEPARATOR.encode() if isinstance(found, bytes) else SEPARATOR
     expected: Any = separator.join(texts.values())  # type: ignore[arg-type]
     # Texts with separators of their own could be cut apart in other ways.
-    return bool(
-        count == len(texts) and found == expected and expected.count(separator) == count - 1
-    )
+    return bool(found == expected and expected.count(separator) == count - 1)
 
 
 def read_texts(connection: Connection, item_ids: Sequence[int], model: str) -> dict[int, Text]:

@@ -170,6 +170,22 @@ def _utc_now_sqlite(element: utc_now, compiler: Any, **options: Any) -> str:
     return f"({SQLITE_NOW})"
 
 
+class clock_time(utc_now):
+    """The database's clock when the row is read, and not when its transaction began."""
+
+    inherit_cache = True
+
+
+@compiles(clock_time, "postgresql")
+def _clock_time_postgresql(element: clock_time, compiler: Any, **options: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(clock_time, "mysql", "mariadb")
+def _clock_time_mysql(element: clock_time, compiler: Any, **options: Any) -> str:
+    return "SYSDATE(6)"
+
+
 class byte_length(FunctionElement[int]):
     """The size of a text in bytes."""
 
