@@ -264,11 +264,16 @@ def test_an_output_that_is_its_own_input_is_refused(tmp_path: Path) -> None:
     symlink, link = tmp_path / "symlink.csv", tmp_path / "link.csv"
     symlink.symlink_to(source)
     link.hardlink_to(source)
-    for target in (source, symlink, link, f"{tmp_path}/./in.csv"):
-        words = (other, source, "-o", target, "--model", model)
+    url = f"file://{tmp_path}/in.csv"
+    for target, given in (
+        *((each, source) for each in (source, symlink, link, f"{tmp_path}/./in.csv")),
+        *((each, source) for each in (url, f"local://{source}", f"file://{symlink}")),
+        *((each, url) for each in (source, link, url, f"local://{source}")),
+    ):
+        words = (other, given, "-o", target, "--model", model)
         for more in ((), ("--check",), ("--keep", "id")):
             said = predict_here(*words, *more, status=1).stderr
-            assert f"error: the output {target} is the input {source}\n" in said
+            assert f"error: the output {target} is the input {given}\n" in said
             assert "hint: write another file, and rename it" in said
     assert source.read_text() == before
     assert {each.name for each in tmp_path.iterdir()} == {
@@ -281,12 +286,12 @@ def test_an_output_folder_that_contains_an_input_is_refused(tmp_path: Path) -> N
     (tmp_path / "rows" / "day").mkdir(parents=True)
     source = write(tmp_path / "rows" / "day" / "in.csv", [{"id": 7, "a": 1, "b": 2}])
     (tmp_path / "link").symlink_to(tmp_path / "rows")
-    for target in ("rows", "rows/", "link/", "rows/day/"):
-        folder = f"{tmp_path}/{target}"
-        for words in ((), ("--resume",)):
-            said = predict_here(source, "-o", folder, "--model", model, *words, status=1).stderr
-            assert f"error: the output folder {folder} contains the input {source}\n" in said
-            assert "hint: give a folder of its own" in said
+    folders = [f"{tmp_path}/{each}" for each in ("rows", "rows/", "link/", "rows/day/")]
+    runs = [(folder, words) for folder in folders for words in ((), ("--resume",))]
+    for folder, words in (*runs, (f"file://{tmp_path}/link/", ())):
+        said = predict_here(source, "-o", folder, "--model", model, *words, status=1).stderr
+        assert f"error: the output folder {folder} contains the input {source}\n" in said
+        assert "hint: give a folder of its own" in said
     assert [each.name for each in (tmp_path / "rows").iterdir()] == ["day"]
     assert [each.name for each in (tmp_path / "rows" / "day").iterdir()] == ["in.csv"]
 

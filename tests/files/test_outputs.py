@@ -16,7 +16,7 @@ import pytest
 from batchline.file_errors import FormatUnknown, NotWritten
 from batchline.files import Format, WriteOptions, open_sink, open_source
 from batchline.files.folder import FolderSink
-from batchline.files.outputs import check_place
+from batchline.files.outputs import check_is_no_input, check_place
 from batchline.files.sink import Sink
 from batchline.files.table_rows import TableRows
 from tests.files.reading import file
@@ -195,6 +195,21 @@ def test_another_filesystem(tmp_path: Path) -> None:
         assert memory.ls("/out", detail=False) == ["/out/a.csv"]
     finally:
         memory.rm("/out", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("memory://rows/in.csv", "memory:///rows/in.csv"),
+        ("memory:///rows/", "memory://rows/in.csv"),
+        ("memory://all.zip", "zip://in.csv::memory://all.zip"),
+        ("nowhere://in.csv", "nowhere://in.csv"),
+    ],
+)
+def test_an_output_is_no_input_under_another_url(path: str, given: str) -> None:
+    with pytest.raises(NotWritten, match="the input"):
+        check_is_no_input(path, ["in.csv", given])
+    check_is_no_input(path, ["in.csv", "memory://others/in.csv"])
 
 
 def test_standard_output(tmp_path: Path) -> None:

@@ -64,6 +64,11 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
+def is_local(url: str) -> bool:
+    """Whether a URL names a path of this machine."""
+    return url.startswith(("file://", "local://"))
+
+
 def find_files(paths: Sequence[str]) -> list[Location]:
     """Return the files of these paths: in the order of `paths`, and by name within each.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from batchline.file_errors import NotWritten
-from batchline.files.locations import filesystem_of, is_url
+from batchline.files.locations import filesystem_of, is_local, is_url
 from batchline.files.options import STANDARD_STREAM, input_name, is_folder, output_name
 
 WRITE_BYTES = 1024 * 1024
@@ -125,17 +125,31 @@ def check_is_no_input(path: str, inputs: Sequence[str]) -> None:
     Raises:
         NotWritten: it would replace a file of the user that is no output.
     """
+    output = _place(path)
     for each in inputs:
-        if is_folder(path) and _contains(path, each):
+        given = _place(each)
+        if is_folder(path) and _contains(output, given):
             raise NotWritten(
                 f"the output folder {output_name(path)} contains the input {input_name(each)}",
                 hint="give a folder of its own",
             )
-        if path == each != STANDARD_STREAM or _are_one_file(path, each):
+        if output == given != STANDARD_STREAM or _are_one_file(output, given):
             raise NotWritten(
                 f"the output {output_name(path)} is the input {input_name(each)}",
                 hint="write another file, and rename it once it is complete",
             )
+
+
+def _place(path: str) -> str:
+    """Return the path of a URL of this machine, or the one name of a file that has several URLs."""
+    if not is_url(path):
+        return path
+    last = path.rpartition("::")[2]  # of a chain, such as zip://in.csv::file:///all.zip
+    try:
+        filesystem, inner = filesystem_of(last)
+        return inner if is_local(last) else str(filesystem.unstrip_protocol(inner))
+    except Exception:  # each of fsspec's filesystems has errors of its own, which opening it shows
+        return path
 
 
 def _contains(folder: str, path: str) -> bool:
