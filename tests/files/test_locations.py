@@ -56,6 +56,37 @@ def test_a_pattern_and_several_paths(tmp_path: Path) -> None:
     assert numbers(tmp_path / "**/a*.csv") == [0.0, 1.0, 3.0]
 
 
+@pytest.mark.parametrize("path", ["", "/**/*.csv"])
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_the_files_of_linked_folders_are_read_once(tmp_path: Path, path: str, scheme: str) -> None:
+    for number, name in enumerate(["in/sub/a.csv", "in/b.csv", "far/off/c.csv", "in/.kept/d.csv"]):
+        one_row(tmp_path, name, number)
+    for name, target in {
+        "far": "../far", "far2": "../far", "latest": "sub", "loop": ".", "shown": ".kept"
+    }.items():  # fmt: skip
+        (tmp_path / "in" / name).symlink_to(target)
+    assert sorted(numbers(f"{scheme}{tmp_path}/in{path}")) == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_folder_that_has_a_link_is_read_by_its_own_name(tmp_path: Path) -> None:
+    for number, name in enumerate(["1.csv", "2.csv"]):
+        one_row(tmp_path, f"day{name[0]}/{name}", number)
+    (tmp_path / "a").symlink_to("day2")
+    with open_source([str(tmp_path)]) as source:
+        paths = [each.location.path for each in source.files]
+    assert paths == [f"{tmp_path}/day1/1.csv", f"{tmp_path}/day2/2.csv"]
+
+
+def test_a_folder_without_the_right_to_read_is_an_error() -> None:
+    with public_folder() as folder:
+        one_row(folder, "a.csv", 1)
+        one_row(folder, "closed/b.csv", 2)
+        (folder / "closed").chmod(0)
+        why = r"/closed cannot be read: Permission denied"
+        with ordinary_user(), pytest.raises(FileUnreadable, match=why):
+            numbers(folder)
+
+
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     one_row(tmp_path, "a1.csv", 1)
     assert numbers(one_row(tmp_path, "a[1].csv", 2)) == [2.0]

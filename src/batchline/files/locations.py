@@ -73,7 +73,8 @@ def find_files(paths: Sequence[str]) -> list[Location]:
     """Return the files of these paths: in the order of `paths`, and by name within each.
 
     A path is a file, a folder, a pattern with *, ?, [ or **, a URL of these, or - for standard
-    input. Files whose name starts with a dot or an underscore do not belong to a folder.
+    input. Names that start with a dot or an underscore do not belong to a folder. A folder and its
+    links count once.
 
     Raises:
         NoFileFound: a path leads to no file.
@@ -103,28 +104,58 @@ def _find(path: str) -> list[Location]:
 
 def _local_files(path: str) -> list[str]:
     if Path(path).is_dir():
-        return sorted(_visible(path, (str(Path(f, n)) for f, _, ns in os.walk(path) for n in ns)))
+        return sorted(_files_below(path))
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
-    return sorted(each for each in glob.glob(path, recursive=True) if Path(each).is_file())
+    once: dict[str, str] = {}  # ** follows links to folders, too
+    for each in sorted(glob.glob(path, recursive=True)):
+        if Path(each).is_file():
+            folder, name = os.path.split(each)
+            once.setdefault(str(Path(os.path.realpath(folder), name)), each)
+    return list(once.values())
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """Return the files of a folder and of the folders in it, also of links to folders.
+
+    Each folder counts once, by its own name if it has one there.
+    """
+    seen: set[str] = set()
+    tops = [folder]
+    for top in tops:  # the links to folders are added to them
+        for inside, folders, names in os.walk(top, onerror=_stop):
+            if (real := os.path.realpath(inside)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(filter(_is_visible, folders))
+            tops += [str(link) for each in folders if (link := Path(inside, each)).is_symlink()]
+            yield from (str(Path(inside, name)) for name in filter(_is_visible, names))
+
+
+def _stop(error: OSError) -> None:
+    raise unreadable(str(error.filename), error) from error
 
 
 def _url_files(url: str) -> list[str]:
     filesystem, path = filesystem_of(url)
-    if filesystem.isdir(path):
-        found = list(_visible(path, filesystem.find(path)))
+    if is_local(url):
+        found = _local_files(path)
+    elif filesystem.isdir(path):
+        found = sorted(
+            each
+            for each in filesystem.find(path)
+            if all(map(_is_visible, each.removeprefix(path).split("/")))
+        )
     elif filesystem.exists(path) or not glob.has_magic(path):
-        return [url]
+        found = [path]
     else:
-        found = [each for each in filesystem.glob(path) if not filesystem.isdir(each)]
-    return [filesystem.unstrip_protocol(each) for each in sorted(found)]
+        found = sorted(each for each in filesystem.glob(path) if not filesystem.isdir(each))
+    return [url] if found == [path] else [filesystem.unstrip_protocol(each) for each in found]
 
 
-def _visible(folder: str, files: Iterator[str]) -> Iterator[str]:
-    for file in files:
-        inside = file.removeprefix(folder).replace(os.sep, "/").split("/")
-        if not any(name.startswith((".", "_")) for name in inside):
-            yield file
+def _is_visible(name: str) -> bool:
+    return not name.startswith((".", "_"))
 
 
 def _at(path: str) -> Location:
