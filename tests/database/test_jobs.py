@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, delete, update
 
 from batchline.api.items import label_of
 from batchline.constants import (
@@ -494,6 +494,26 @@ def test_an_item_set_back_by_hand_can_be_set_aside_although_its_old_failure_is_t
         die_with(database, alone=True)
     assert job.hand.claim_suspect() == Suspects(None, (killer,))
     assert read(database, killer).code == "worker_crashed"
+
+
+def test_a_claim_into_which_clients_put_items_is_divided_a_part_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = register(database, *[ROW] * 25)
+    die_with(database)
+    monkeypatch.setattr(claims, "CLAIM_MAX_ITEMS", 10)
+    hand, found = make_job(database).hand, list[range]()
+    while taken := hand.claim_suspect().claim:
+        found.append(range(taken.first_id, taken.last_id + 1))
+        finish(database, found[-1])
+    assert sorted(each for part in found for each in part) == ids
+    assert max(map(len, found)) <= 10
+
+
+def finish(database: Database, ids: range) -> None:
+    with database.write() as connection:
+        results.finish(connection, list(ids), Status.SUCCEEDED)
+        connection.execute(delete(claims_table).where(claims_table.c.first_id == ids.start))
 
 
 def test_a_suspect_that_is_given_back_stays_a_suspect(database: Database) -> None:

@@ -18,7 +18,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, or_, select, update
 
-from batchline.constants import CLAIM_LEASE, MAX_ISOLATED_CRASHES, SUSPECT_PARTS, Status
+from batchline.constants import (
+    CLAIM_LEASE,
+    CLAIM_MAX_ITEMS,
+    MAX_ISOLATED_CRASHES,
+    SUSPECT_PARTS,
+    Status,
+)
 from batchline.db import backfills, lanes
 from batchline.db.cruds import claim_lock, pending, results, versions
 from batchline.db.cruds.pending import ModelItems
@@ -152,8 +158,12 @@ def next_suspects(connection: Connection) -> tuple[Scope, IdRange] | None:
 
 def _parts(connection: Connection, ended: Record, scope: Scope) -> list[IdRange]:
     """Return the parts in which the items of a claim that has ended are claimed again."""
-    ids = pending.unpredicted_ids(connection, IdRange(ended.first_id, ended.last_id), scope)
-    return split(ids, 1 if ended.owner is None else SUSPECT_PARTS) if ids else []
+    of_claim = IdRange(ended.first_id, ended.last_id)
+    ids = pending.unpredicted_ids(connection, of_claim, scope, limit=CLAIM_MAX_ITEMS)
+    parts = split(ids, 1 if ended.owner is None else SUSPECT_PARTS) if ids else []
+    if len(ids) == CLAIM_MAX_ITEMS and ids[-1] < ended.last_id:  # clients have added items
+        parts.append(IdRange(ids[-1] + 1, ended.last_id))
+    return parts
 
 
 def split(ids: Sequence[int], parts: int) -> list[IdRange]:

@@ -128,9 +128,11 @@ def count(connection: Connection) -> int:
     return int(connection.execute(_pending(func.count())).scalar_one())
 
 
-def unpredicted_ids(connection: Connection, ids: IdRange, scope: Scope = PENDING) -> list[int]:
-    """Return the ids of the unpredicted items from the first to the last id."""
-    return list(connection.execute(_unpredicted(scope, ids, items.c.id)).scalars())
+def unpredicted_ids(
+    connection: Connection, ids: IdRange, scope: Scope = PENDING, limit: int | None = None
+) -> list[int]:
+    """Return the ids of the unpredicted items from the first to the last id, or the first ones."""
+    return list(connection.execute(_unpredicted(scope, ids, items.c.id).limit(limit)).scalars())
 
 
 def still_unpredicted(connection: Connection, item_ids: Sequence[int], scope: Scope) -> set[int]:
@@ -158,8 +160,11 @@ def summarize_range(connection: Connection, ids: IdRange, scope: Scope = PENDING
 def last_within(
     connection: Connection, ids: IdRange, max_bytes: int, scope: Scope = PENDING
 ) -> int:
-    """Return the id up to which the unpredicted items, at least one, have `max_bytes` of data."""
-    sizes = _unpredicted(scope, ids, items.c.id, byte_length(items.c.data))
+    """Return the id up to which the unpredicted items have `max_bytes` of data.
+
+    They are one at least, and `CLAIM_MAX_ITEMS` at most.
+    """
+    sizes = _unpredicted(scope, ids, items.c.id, byte_length(items.c.data)).limit(CLAIM_MAX_ITEMS)
     last_id, total = ids.first, 0
     for index, (item_id, size) in enumerate(connection.execute(sizes)):
         total += size
@@ -174,6 +179,8 @@ def read_small(connection: Connection, ids: IdRange, scope: Scope, model: str) -
 
     That is nearly always so, and then one statement does for what otherwise takes two.
     """
+    if ids.last - ids.first >= CLAIM_MAX_ITEMS:
+        return None  # clients may have put any number of items between those of the claim
     small = case((byte_length(items.c.data) <= SMALL_ITEM_BYTES, raw_text(items.c.data)))
     query = _unpredicted(scope, ids, items.c.id, small).where(same_text(items.c.model, model))
     texts: dict[int, Text] = dict(_fetch_all(connection, query))
