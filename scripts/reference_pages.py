@@ -184,6 +184,7 @@ LIMITS = {
         "FILE_BLOCK_BYTES": "bytes of a CSV or JSON Lines file that are parsed at a time",
         "FILE_BLOCK_ROWS": "rows of a file that are read at a time",
         "RECORD_MAX_BYTES": "bytes of one record of a CSV or JSON Lines file",
+        "JSON_MAX_DEPTH": "levels of nested lists and objects in a line of a JSON Lines file",
         "ERROR_VALUE_MAX_CHARACTERS": "characters of an invalid value that its error shows",
     },
     "Models": {
@@ -264,7 +265,8 @@ FILE_ROWS = {
     "unclosed_quote": "a quote opens a CSV cell and is never closed",
     "record_too_large": "the record is longer than 64 MiB",
     "invalid_encoding": "the row has bytes that are not in the file's encoding",
-    "invalid_json": "a line of JSON Lines is not one JSON object",
+    "invalid_json": "a line of JSON Lines is not one JSON object, or is nested more than 200 "
+    "levels deep",
     "repeated_key": "a JSON object has a feature twice",
     "missing_key": "a JSON object has a key that the output has no column for",
     "model_error": "the model raised an error for the row",

@@ -338,5 +338,7 @@ SQL_TRANSACTION_ROWS = 5_000
 """Rows that one transaction of `predict --into` writes."""
 RECORD_MAX_BYTES = 64 * 1024 * 1024
 """A longer record of a text file cannot be read. It is an error of its row."""
+JSON_MAX_DEPTH = 200
+"""Levels of a JSON line. Each takes up to two calls of Python's, of which 1,000 may be nested."""
 ERROR_VALUE_MAX_CHARACTERS = 100
 """The error of a row shows this much of an invalid value."""

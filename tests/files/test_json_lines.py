@@ -45,7 +45,8 @@ def test_a_number_in_quotes_is_an_error_that_says_so(tmp_path: Path) -> None:
     "line",
     ["null", "[1,2]", '"x"', "5", '{"a":1}{"a":2}', '{"a":1} null', '{"z":Infinity}',
      '{"a":NaN,"z":-Infinity}',
-     '{"a":1,}', "{", '{"a":01}', "[" * 100_000, '{"t":"\\x"}', '{"a":1}null{"a":2}'],
+     '{"a":1,}', "{", '{"a":01}', "[" * 100_000, '{"t":"\\x"}', '{"a":1}null{"a":2}',
+     f'{{"a":1,"z":{"[" * 200}{"]" * 200}}}'],
 )  # fmt: skip
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_line_that_is_not_one_object_is_an_error_of_its_row(
@@ -56,6 +57,23 @@ def test_a_line_that_is_not_one_object_is_an_error_of_its_row(
     found = read(file(tmp_path, "a.jsonl", "\n".join(lines)), a=FLOAT)
     assert found.places == [(place + 1, "invalid_json", "")]
     assert [value for value in found.values["a"] if value is not None] == [7.0, 8.0]
+
+
+@pytest.mark.parametrize("member", [("[", "]"), ('{"a":', "}"), ('["[",', "]")])
+@pytest.mark.parametrize("beside", ['{"a":3}', "torn", '{"a":NaN}'])
+@pytest.mark.parametrize("target", ["b.jsonl", "b.csv"])
+def test_a_line_has_at_most_200_levels_whatever_is_beside_it_and_whatever_is_written(
+    tmp_path: Path, member: tuple[str, str], beside: str, target: str
+) -> None:
+    deep, deeper = (f'{{"a":1,"z":{member[0] * n}5{member[1] * n}}}' for n in (199, 20_000))
+    wide = f'{{"a":2,"z":[{"[[]]," * 300}"{"[" * 300}\\""]}}'
+    path = file(tmp_path, "a.jsonl", "\n".join([deep, wide, deeper, beside]))
+    found = read(path, a=FLOAT)
+    assert found.places[0] == (3, "invalid_json", "")
+    assert found.errors[0].detail == "the line is nested more than 200 levels deep"
+    assert found.values["a"][:3] == [1.0, 2.0, None]
+    copy(path, tmp_path / target, features={"a": FLOAT})
+    copy(path, tmp_path / target, features={"a": FLOAT}, keep=["z"])
 
 
 def test_nan_is_a_missing_value_in_any_member(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from batchline.files.arrays import from_strings, single, validity, values_of, wi
 from batchline.files.blocks import Note, Trouble
 from batchline.files.csv_cells import Marks, convert
 from batchline.files.json_rows import NAN, JsonRows
-from batchline.files.json_values import Number, dump, load
+from batchline.files.json_values import Number, TooDeep, dump, load
 from batchline.files.kinds import Kind
 from batchline.files.lists import fixed_lists, items_of
 from batchline.files.utf8 import is_unicode, is_utf8
@@ -41,10 +41,12 @@ def read_features(rows: JsonRows, features: Kinds, trouble: Trouble) -> dict[str
 def _as_types(rows: JsonRows, features: Kinds) -> dict[str, pa.Array] | None:
     """Return what pyarrow makes of the lines, or None if it refuses one or might be lenient.
 
-    pyarrow accepts NaN and several objects on one line, and crashes if the first value is null.
+    pyarrow accepts NaN, several objects on one line and any number of levels, and crashes if the
+    first value is null.
     """
-    lenient = NAN in rows.data or b"Inf" in rows.data
-    if lenient or not rows.are_objects or not is_utf8(rows.data) or not len(rows) or not features:
+    if not len(rows) or not features or NAN in rows.data or b"Inf" in rows.data:
+        return None
+    if not (rows.are_objects and rows.are_shallow and is_utf8(rows.data)):
         return None
     types = {
         name: kind.value_type if kind.width is None else pa.list_(kind.value_type)
@@ -93,7 +95,10 @@ def _object(line: bytes, row: int, features: Kinds, note: Note) -> Object:
         detail = f"the line is not valid JSON: {error.msg} at character {error.colno}"
         note(row, "invalid_json", detail, "", shown)
         return {}
-    except (ValueError, RecursionError) as error:
+    except TooDeep as error:
+        note(row, "invalid_json", str(error), "", shown)
+        return {}
+    except ValueError as error:
         note(row, "invalid_json", f"the line is not valid JSON: {error}", "", shown)
         return {}
     if not isinstance(found, tuple):

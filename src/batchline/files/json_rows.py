@@ -10,16 +10,16 @@ from typing import Self, cast
 import numpy as np
 import pyarrow as pa
 
+from batchline.constants import JSON_MAX_DEPTH
 from batchline.file_errors import InvalidColumns
 from batchline.files.arrays import from_strings
 from batchline.files.byte_rows import ByteRows
-from batchline.files.json_values import dump, load
+from batchline.files.json_values import CLOSING, OPENING, SHORT, dump, is_too_deep, load
 from batchline.files.records import Positions
 
 BLANKS = b"\t\n\r "
 BLANK = np.zeros(256, bool)
 BLANK[list(BLANKS)] = True
-OPENING, CLOSING = 123, 125
 NAN = b"NaN"
 
 _blanks = re.compile(r"[ \t\n\r]*")
@@ -59,6 +59,17 @@ class JsonRows(ByteRows):
         begin, end = array[self.starts], array[self.stops - 1]
         return bool((begin == OPENING).all() and (end == CLOSING).all())
 
+    @property
+    def are_shallow(self) -> bool:
+        """Whether no line is nested too deeply. Most files have no line that is long enough."""
+        if (self.stops - self.starts <= SHORT).all():
+            return True
+        array = np.frombuffer(self.data, np.uint8)
+        opening = np.flatnonzero((array | 32) == OPENING)  # brackets, too
+        counts = np.searchsorted(opening, self.stops) - np.searchsorted(opening, self.starts)
+        suspects = np.flatnonzero(counts > JSON_MAX_DEPTH).tolist()
+        return not any(is_too_deep(self[row]) for row in suspects)
+
     def _with_nan(self) -> Iterator[int]:
         """Return the lines that would be JSON if NaN were. It is a missing value, so it is null."""
         for row in range(len(self)):
@@ -66,7 +77,7 @@ class JsonRows(ByteRows):
                 constants: list[str] = []
                 try:
                     load(line.decode(), constants.append)
-                except (ValueError, RecursionError):
+                except ValueError:
                     continue  # it is an error of its row
                 if constants and all(each == NAN.decode() for each in constants):
                     yield row
@@ -83,7 +94,7 @@ class JsonRows(ByteRows):
         constants: list[str] = []
         try:
             found = load(line, constants.append)
-        except (ValueError, RecursionError):
+        except ValueError:
             found = None
         if type(found) is not tuple:
             return b"{}"

@@ -11,7 +11,8 @@ from batchline.files.arrays import from_bytes, from_numpy, from_strings
 from batchline.files.blocks import Kept
 from batchline.files.columns import CLASH_HINT
 from batchline.files.csv_writer import Stream, whole_text
-from batchline.files.json_rows import BLANK, BLANKS, OPENING, JsonRows
+from batchline.files.json_rows import BLANK, BLANKS, JsonRows
+from batchline.files.json_values import OPENING
 from batchline.files.value_texts import join, json_name, json_text
 
 
