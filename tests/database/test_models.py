@@ -12,6 +12,7 @@ from batchline.constants import DEFAULT_MODEL, IRIS_MODEL
 from batchline.db import backfills
 from batchline.db.backfills import NewBackfill
 from batchline.db.cruds import items, results, versions
+from batchline.db.cruds.claim_lock import acquire_claim_lock
 from batchline.db.database import Database
 from batchline.db.migrations import upgrade
 from batchline.db.models import models as models_table
@@ -457,3 +458,15 @@ def test_a_damaged_file_is_stored_again_and_an_intact_one_is_not(
         assert publish.restore(database, version, file, ACTOR)
         with database.read() as connection:
             assert versions.read_file(connection, version.sha256) == path.read_bytes()
+
+
+def test_a_start_that_finds_its_file_intact_waits_for_no_claim(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    path = models.doubling(tmp_path / "m.onnx")
+    version, file = add_model(database, path, name="mine"), ModelFile.read(str(path), None)
+    impatient = Database(database_url, timeout=1)
+    with database.write() as holder:
+        acquire_claim_lock(holder)
+        assert not publish.restore(impatient, version, file, ACTOR)
+    impatient.close()

@@ -78,6 +78,9 @@ def restore(database: Database, version: Version, file: ModelFile, actor: str) -
     if version.location is not None or not file.is_stored:
         return False
     content = file.content.pack()
+    with database.read() as connection:  # no job waits for it, and nearly always it is enough
+        if versions.read_file(connection, version.sha256) == content:
+            return False
     return database.transaction(lambda c: versions.restore_file(c, version.id, content, actor))
 
 
