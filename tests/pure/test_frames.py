@@ -219,6 +219,35 @@ def test_a_string_is_no_list_of_names(iris: batchline.Model) -> None:
         batchline.load_model(IRIS_MODEL, columns="a,b")
 
 
+def test_a_misspelt_option_is_refused_with_the_nearest_one(
+    tmp_path: Path, iris: batchline.Model
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    csv.write_csv(table(), source)
+    misspelt: Any = {"max_error": 0}
+    with pytest.raises(TypeError, match=r"no option max_error, did you mean max_errors\?"):
+        iris.predict(table(), **misspelt)
+    with pytest.raises(TypeError, match=r"no option max_error, did you mean max_errors\?"):
+        iris.predict_file(source, target, **misspelt)
+    unknown: Any = {"xyz": 1}
+    with pytest.raises(TypeError, match="predict has no option xyz, only keep, add, rename, "):
+        iris.predict(table(), **unknown)
+    misspelt = {"missin": ["all"]}
+    for call in (
+        lambda: batchline.load_model(IRIS_MODEL, **misspelt),
+        lambda: batchline.predict_file(source, target, model=IRIS_MODEL, **misspelt),
+        lambda: batchline.predict_file(source, target, model=iris, **misspelt),
+    ):
+        with pytest.raises(TypeError, match=r"no option missin, did you mean missing\?"):
+            call()
+    assert not target.exists()
+
+
+def test_a_limit_of_errors_needs_their_reasons(iris: batchline.Model) -> None:
+    with pytest.raises(TypeError, match="max_errors needs the column error, which has the reasons"):
+        iris.predict(table(), max_errors=5, error_column=False)
+
+
 def test_the_text_for_missing_values_is_a_string_or_a_list_of_them(tmp_path: Path) -> None:
     path = models.imputing(tmp_path / "m.onnx")
     numbers = {name: [1.0, 2.0] for name in ("age", "income", "height")}

@@ -1,7 +1,7 @@
 """What `import batchline` offers: models that predict tables and files in this process."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -13,6 +13,7 @@ from batchline.constants import MODEL_TIMEOUT
 from batchline.errors import BatchlineError, ConfigurationError
 from batchline.file_errors import TooManyErrors
 from batchline.files import open_sink, open_source
+from batchline.files.columns import nearest
 from batchline.files.options import Format, ReadOptions, WriteOptions
 from batchline.files.outputs import check_is_no_input
 from batchline.machine import cores
@@ -50,6 +51,10 @@ __all__ = [
     "load_model",
     "predict_file",
 ]
+
+
+FILE = "keep", "read", "write"
+"""The arguments of `predict_file` that are not in `FileOptions`."""
 
 
 class ModelOptions(TypedDict, total=False):
@@ -93,6 +98,7 @@ class OutputOptions(TypedDict, total=False):
         error_column: add the column `error`. Without it, the first row with an error raises.
         model_columns: add the columns `model` and `version`.
         max_errors: raise if more rows have errors: a number, or as a float a share of the rows.
+            It needs the column `error`.
     """
 
     add: Sequence[str] | None
@@ -146,8 +152,9 @@ class Model:
         Raises:
             InvalidColumns: columns are missing, have a wrong type, or would have one name.
             TooManyErrors: more rows have errors than `max_errors`, or one without `error_column`.
-            TypeError: `frame` is no table.
+            TypeError: `frame` is no table, or an option is unknown.
         """
+        _check_options("predict", options, "keep", *OutputOptions.__annotations__)
         _check_names(keep=keep)
         scorer, limit = self._scorer(options), _limit(options)
         if isinstance(frame, pa.RecordBatchReader):
@@ -166,6 +173,7 @@ class Model:
         **options: Unpack[OutputOptions],
     ) -> Summary:
         """Predict every row of files, as `batchline predict` does. See `batchline.predict_file`."""
+        _check_options("predict_file", options, *FILE, *OutputOptions.__annotations__)
         _check_names(keep=keep)
         given = [sources] if isinstance(sources, str | Path) else sources
         scorer, limit = self._scorer(options), _limit(options)
@@ -208,7 +216,9 @@ def load_model(model: str | Path, **options: Unpack[ModelOptions]) -> Model:
     Raises:
         ConfigurationError: the model cannot be served.
         UnknownModel, UnknownVersion: the database has no such version.
+        TypeError: an option is unknown.
     """
+    _check_options("load_model", options, *ModelOptions.__annotations__)
     _check_names(**{name: options.get(name) for name in ("columns", "missing", "no_missing")})
     threads = options.get("threads") or cores()
     providers = options.get("execution_providers", Runtime().providers)
@@ -266,7 +276,9 @@ def predict_file(
     Raises:
         FileError: a file cannot be read or written, or its columns do not fit.
         TooManyErrors: more rows have errors than are allowed. Nothing was written.
+        TypeError: an option is unknown.
     """
+    _check_options("predict_file", options, "model", *FILE, *FileOptions.__annotations__)
     given: dict[str, Any] = dict(options)
     adding = {name: given.pop(name) for name in OutputOptions.__annotations__ if name in given}
     if isinstance(model, Model):
@@ -276,6 +288,19 @@ def predict_file(
     else:
         loaded = load_model(model, **given)
     return loaded.predict_file(sources, output, keep=keep, read=read, write=write, **adding)
+
+
+def _check_options(function: str, given: Collection[str], *known: str) -> None:
+    """Check the names of options, as Python checks those of arguments.
+
+    Raises:
+        TypeError: one is unknown.
+    """
+    for name in given:
+        if name not in known:
+            near = nearest(name, known, given)
+            names = f"did you mean {near}?" if near else f"only {', '.join(known)}"
+            raise TypeError(f"{function} has no option {name}, {names}")
 
 
 def _check_names(**lists: object) -> None:
@@ -324,7 +349,9 @@ def _database(model: str, options: ModelOptions) -> "Database":
 
 
 def _limit(options: OutputOptions) -> ErrorLimit:
-    most = options.get("max_errors")
+    most, has_reasons = options.get("max_errors"), options.get("error_column", True)
     if most is None:
-        return ErrorLimit() if options.get("error_column", True) else ErrorLimit(count=0)
+        return ErrorLimit() if has_reasons else ErrorLimit(count=0)
+    if not has_reasons:
+        raise TypeError("max_errors needs the column error, which has the reasons")
     return ErrorLimit(share=most) if isinstance(most, float) else ErrorLimit(count=most)
