@@ -131,6 +131,27 @@ def test_a_frame_of_pandas_comes_back_as_one_with_its_index_and_its_types() -> N
         assert found["label"].tolist() == ["setosa", "virginica", "versicolor"]
         assert "label" not in given.columns
     """
+    with_pandas(code)
+
+
+def test_integers_and_booleans_stay_such_in_pandas_if_a_row_has_an_error(tmp_path: Path) -> None:
+    code = f"""if True:
+        import batchline, pandas
+        from tests import models
+        path = models.of_many_types("{tmp_path}/many.onnx")
+        model = batchline.load_model(path)
+        found = model.predict(pandas.DataFrame({{"x": [2.0**62, 3.0]}}), keep=[])
+        assert (found.dtypes[:2] == ["int64", "bool"]).all(), found.dtypes
+        found = model.predict(pandas.DataFrame({{"x": [2.0**62, None]}}), keep=[])
+        assert (found.dtypes[:2] == ["Int64", "boolean"]).all(), found.dtypes
+        assert found["whole"].tolist() == [2**62, pandas.NA]
+        assert found["flag"].tolist() == [True, pandas.NA]
+        assert found["inverse"].dtype == "float32", found.dtypes
+    """
+    with_pandas(code)
+
+
+def with_pandas(code: str) -> None:
     path = os.pathsep.join([str(PANDAS), *filter(None, sys.path)])
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, check=True)
 

@@ -95,10 +95,24 @@ class PandasTable:
 
     def extended(self, keep: Sequence[Any], added: pa.Table) -> Any:
         found = self.frame[list(keep)].copy(deep=False)
-        new = added.to_pandas()
-        for name in new.columns:
-            found[name] = new[name].array
+        for name, column in zip(added.column_names, added.columns, strict=True):
+            mapper = _nullable if column.null_count else None
+            found[name] = column.to_pandas(types_mapper=mapper).array
         return found
+
+
+def _nullable(type_: pa.DataType) -> Any:
+    """Return the type of pandas that has missing values, or None: the one of numpy has them.
+
+    Numpy has no missing integer: integers would become floats, which rounds large ones.
+    """
+    from pandas.api.types import pandas_dtype  # it is there: the table comes from it
+
+    if pa.types.is_boolean(type_):
+        return pandas_dtype("boolean")
+    if pa.types.is_integer(type_):
+        return pandas_dtype(str(type_).replace("i", "I").replace("u", "U"))
+    return None
 
 
 @dataclass(frozen=True, slots=True)
