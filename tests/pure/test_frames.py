@@ -151,6 +151,47 @@ def test_integers_and_booleans_stay_such_in_pandas_if_a_row_has_an_error(tmp_pat
     with_pandas(code)
 
 
+def test_a_stray_object_in_a_column_of_pandas_is_an_error_of_its_row(tmp_path: Path) -> None:
+    code = f"""if True:
+        import batchline, decimal, pandas
+        from batchline.constants import FILE_BLOCK_ROWS
+        from batchline.file_errors import InvalidColumns
+        from tests import models
+
+        def predict(kind, width, *values):
+            path = models.doubling("{tmp_path}/doubling.onnx", width, kind=kind)
+            frame = pandas.DataFrame({{"x": pandas.Series(values, dtype=object)}})
+            found = batchline.load_model(path).predict(frame, keep=[])
+            bad = found["error"].notna()
+            numbers = [f"row {{row + 1}}," in found["error"][row] for row in bad[bad].index]
+            assert all(numbers), found["error"]
+            return found["doubled"][~bad].tolist(), found["error"][bad].tolist()
+
+        good, bad = predict(models.FLOAT, 1, 2, "1", decimal.Decimal("4"), 8.0, [1], True, 2**70)
+        assert good == [4.0, 8.0, 16.0, 2.0**71], good
+        assert ["expected a number, got " + each in error for each, error in zip(
+            ["'1'", "'[1]'", "'True'"], bad, strict=True)] == [True] * 3, bad
+        good, bad = predict(models.INT64, 1, 2**53 + 1, 1.5, 2**64, None)
+        assert good == [2**54 + 2], good
+        assert len(bad) == 3 and "out_of_range" in bad[1], bad
+        good, bad = predict(models.FLOAT, 2, [1, 2], "x", [1, "a"], [1], [3, 4])
+        assert [list(each) for each in good] == [[2, 4], [6, 8]], good
+        assert len(bad) == 3, bad
+        for values in ([1] * FILE_BLOCK_ROWS + ["x"], ["x"] + [1] * FILE_BLOCK_ROWS):
+            good, bad = predict(models.FLOAT, 1, *values)
+            assert (len(good), len(bad)) == (FILE_BLOCK_ROWS, 1), bad
+        path = models.doubling("{tmp_path}/doubling.onnx", 1)
+        for values in (["1", "2"], [b"1", b"2"], [1j, 2j]):
+            try:
+                batchline.load_model(path).predict(pandas.DataFrame({{"x": values}}))
+            except InvalidColumns as error:
+                assert str(error).startswith("'x' must be float32") or "column x" in str(error)
+            else:
+                raise AssertionError(f"{{values}} are no floats")
+    """
+    with_pandas(code)
+
+
 def with_pandas(code: str) -> None:
     path = os.pathsep.join([str(PANDAS), *filter(None, sys.path)])
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, check=True)

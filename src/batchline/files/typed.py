@@ -45,7 +45,7 @@ def features_of(
     """
     names = batch.schema.names
     values = {
-        name: as_kind(batch.column(name), kind, partial(_note, trouble, name))
+        name: as_kind(batch.column(name), kind, partial(note, trouble, name))
         if name in names
         else nothing(batch.num_rows, kind.arrow_type)
         for name, kind in features.items()
@@ -54,7 +54,8 @@ def features_of(
     return {name: without(array, bad) for name, array in values.items()}
 
 
-def _note(trouble: Trouble, column: str, row: int, code: str, detail: str, value: str) -> None:
+def note(trouble: Trouble, column: str, row: int, code: str, detail: str, value: str) -> None:
+    """Note what is wrong with a row. Without its first two arguments, it is a `Report`."""
     trouble.add(row, code, detail, column, value)
 
 

@@ -5,9 +5,10 @@ Neither pandas nor polars is imported before a table of it comes.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -16,9 +17,12 @@ from batchline.constants import FILE_BLOCK_ROWS
 from batchline.errors import Fault
 from batchline.file_errors import InvalidColumns
 from batchline.files.blocks import Block, RowError, Trouble
+from batchline.files.csv_cells import Report
+from batchline.files.kinds import Kind
 from batchline.files.table_rows import TableRows
-from batchline.files.typed import column_faults, features_of
+from batchline.files.typed import can_become, column_faults, features_of, note
 from batchline.scoring.error_limit import ErrorLimit
+from batchline.scoring.python_values import natural, row_by_row
 from batchline.scoring.scorer import Scored, Scorer
 from batchline.scoring.summary import Summary
 
@@ -33,6 +37,10 @@ class _Origin:
 
 ORIGIN = _Origin()
 
+Kinds = Mapping[str, Kind]
+Given = tuple[pa.RecordBatch, Trouble]
+"""A block of columns, with what is already known to be wrong with its rows."""
+
 
 class Table(Protocol):
     """A table of one library."""
@@ -40,8 +48,8 @@ class Table(Protocol):
     @property
     def names(self) -> Sequence[Any]: ...
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Return those of the columns that there are, in blocks of at most `FILE_BLOCK_ROWS`."""
+    def batches(self, kinds: Kinds) -> Iterator[Given]:
+        """Return these columns, in blocks of at most `FILE_BLOCK_ROWS`, and what is wrong."""
         ...
 
     def extended(self, keep: Sequence[Any], added: pa.Table) -> Any:
@@ -59,8 +67,8 @@ class ArrowTable:
     def names(self) -> Sequence[Any]:
         return list(self.table.column_names)
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from self.table.select(names).to_batches(FILE_BLOCK_ROWS)
+    def batches(self, kinds: Kinds) -> Iterator[Given]:
+        yield from _right(self.table.select(list(kinds)).to_batches(FILE_BLOCK_ROWS))
 
     def extended(self, keep: Sequence[Any], added: pa.Table) -> Any:
         columns = [self.table.column(name) for name in keep] + added.columns
@@ -88,10 +96,32 @@ class PandasTable:
     def names(self) -> Sequence[Any]:
         return list(self.frame.columns)
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def batches(self, kinds: Kinds) -> Iterator[Given]:
+        objects = [name for name in kinds if self.frame[name].dtype == object]
         for start in range(0, len(self.frame), FILE_BLOCK_ROWS):
-            rows = self.frame.iloc[start : start + FILE_BLOCK_ROWS][list(names)]
-            yield pa.RecordBatch.from_pandas(rows, preserve_index=False)
+            rows = self.frame.iloc[start : start + FILE_BLOCK_ROWS]
+            trouble = Trouble()
+            typed = _converted(rows[[name for name in kinds if name not in objects]])
+            arrays = [
+                self._of_objects(name, rows[name], kind, partial(note, trouble, name))
+                if name in objects
+                else typed.column(name)
+                for name, kind in kinds.items()
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, list(kinds)), trouble
+
+    def _of_objects(self, name: str, values: Any, kind: Kind, report: Report) -> pa.Array:
+        """Return Python values. Those of another type than the others are errors of their rows."""
+        array = natural(values)
+        if array is not None and (can_become(array.type, kind) or self._is_typical(name, values)):
+            return array
+        return row_by_row(values, kind, report)
+
+    def _is_typical(self, name: str, values: Any) -> bool:
+        """Whether values of a column are of the same type as the whole column."""
+        from pandas.api.types import infer_dtype  # it is there: the table comes from it
+
+        return bool(infer_dtype(values) == infer_dtype(self.frame[name]))
 
     def extended(self, keep: Sequence[Any], added: pa.Table) -> Any:
         found = self.frame[list(keep)].copy(deep=False)
@@ -101,12 +131,19 @@ class PandasTable:
         return found
 
 
+def _converted(frame: Any) -> pa.RecordBatch:
+    try:
+        return pa.RecordBatch.from_pandas(frame, preserve_index=False)
+    except pa.ArrowException as error:
+        raise InvalidColumns(f"pyarrow cannot read the table: {error.args[-1]}") from error
+
+
 def _nullable(type_: pa.DataType) -> Any:
     """Return the type of pandas that has missing values, or None: the one of numpy has them.
 
     Numpy has no missing integer: integers would become floats, which rounds large ones.
     """
-    from pandas.api.types import pandas_dtype  # it is there: the table comes from it
+    from pandas.api.types import pandas_dtype
 
     if pa.types.is_boolean(type_):
         return pandas_dtype("boolean")
@@ -125,8 +162,8 @@ class PolarsTable:
     def names(self) -> Sequence[Any]:
         return list(self.frame.columns)
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from pa.table(self.frame.select(names)).to_batches(FILE_BLOCK_ROWS)
+    def batches(self, kinds: Kinds) -> Iterator[Given]:
+        yield from _right(pa.table(self.frame.select(list(kinds))).to_batches(FILE_BLOCK_ROWS))
 
     def extended(self, keep: Sequence[Any], added: pa.Table) -> Any:
         import polars  # it is there: the table comes from it
@@ -168,10 +205,10 @@ def predict_table(
     schema = scorer.added.schema
     keep = table.names if keep is None else list(keep)
     _check_kept(table.names, keep, schema)
-    names = [name for name in scorer.kinds if name in table.names]
+    kinds = {name: kind for name, kind in scorer.kinds.items() if name in table.names}
     _check_present(table, scorer)
     summary, parts = Summary(), []
-    for scored in in_order(scorer_of(scorer), blocks(table.batches(names), scorer), threads):
+    for scored in in_order(scorer_of(scorer), blocks(table.batches(kinds), scorer), threads):
         part = pa.RecordBatch.from_arrays(scored.arrays, schema=schema)
         summary.add(part.num_rows, 0, [scored.errors[place] for place in sorted(scored.errors)])
         summary.check(limit)
@@ -192,7 +229,7 @@ def predict_stream(
 
     def batches() -> Iterator[pa.RecordBatch]:
         summary = Summary()
-        for block in blocks(_sliced(reader), scorer):
+        for block in blocks(_right(_sliced(reader)), scorer):
             scored = scorer.score(block, ORIGIN)
             summary.add(block.rows, 0, [scored.errors[place] for place in sorted(scored.errors)])
             summary.check(limit)
@@ -203,22 +240,26 @@ def predict_stream(
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
+def _right(batches: Iterable[pa.RecordBatch]) -> Iterator[Given]:
+    for batch in batches:
+        yield batch, Trouble()
+
+
 def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for start in range(0, batch.num_rows, FILE_BLOCK_ROWS):
             yield batch.slice(start, FILE_BLOCK_ROWS)
 
 
-def blocks(batches: Iterable[pa.RecordBatch], scorer: Scorer) -> Iterator[Block]:
+def blocks(batches: Iterable[Given], scorer: Scorer) -> Iterator[Block]:
     """Read the features of record batches.
 
     Raises:
         InvalidColumns: a column has the wrong type.
     """
     first = 1
-    for batch in batches:
+    for batch, trouble in batches:
         _check(column_faults(ORIGIN.path, batch.schema, scorer.kinds))
-        trouble = Trouble()
         values = features_of(batch, scorer.kinds, trouble)
         errors = {
             row: RowError(code, detail, ORIGIN.path, first + row, None, None, column, value)

@@ -18,6 +18,7 @@ from batchline.files.columns import missing
 from batchline.files.kinds import Kind
 from batchline.files.options import WriteOptions
 from batchline.files.table_rows import TableRows
+from batchline.files.typed import note
 from batchline.scoring.sql_values import can_become, feature_array, kept_array, kept_field
 
 QUERY = "query"
@@ -53,7 +54,7 @@ class SqlPart:
         values = dict(zip(names, zip(*self.values, strict=True), strict=True))
         trouble = Trouble()
         found = {
-            name: feature_array(values[name], kind, partial(_note, trouble, name))
+            name: feature_array(values[name], kind, partial(note, trouble, name))
             if name in values
             else nothing(self.rows, kind.arrow_type)
             for name, kind in features.items()
@@ -153,7 +154,3 @@ class SqlSource:
         if found is not None and not can_become(found, kind):
             detail = f"{name!r} must be {kind}, but its type is {found.type}"
             yield Fault(QUERY, "wrong_type", detail)
-
-
-def _note(trouble: Trouble, column: str, row: int, code: str, detail: str, value: str) -> None:
-    trouble.add(row, code, detail, column, value)
