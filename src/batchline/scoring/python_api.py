@@ -281,12 +281,9 @@ def predict_file(
     _check_options("predict_file", options, "model", *FILE, *FileOptions.__annotations__)
     given: dict[str, Any] = dict(options)
     adding = {name: given.pop(name) for name in OutputOptions.__annotations__ if name in given}
-    if isinstance(model, Model):
-        if given:
-            raise TypeError(f"the model is loaded, so it takes no {', '.join(given)}")
-        loaded = model
-    else:
-        loaded = load_model(model, **given)
+    if isinstance(model, Model) and given:
+        raise TypeError(f"the model is loaded, so it takes no {', '.join(given)}")
+    loaded = model if isinstance(model, Model) else load_model(model, **given)
     return loaded.predict_file(sources, output, keep=keep, read=read, write=write, **adding)
 
 
