@@ -6,17 +6,14 @@
 """
 
 import inspect
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import SecretStr
-from typer.main import get_command
 
-from batchline import access_errors, cli, constants, errors, file_errors, request_errors  # noqa: F401
+from batchline import access_errors, constants, errors, file_errors, request_errors  # noqa: F401
 from batchline.configurations import SECRETS, Settings
-from scripts import metrics_page
+from scripts import commands_page, metrics_page
+from scripts.commands_page import cell
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 NOTE = "<!-- This page is generated from the code. Run `make docs` after a change. -->"
@@ -25,64 +22,12 @@ NOTE = "<!-- This page is generated from the code. Run `make docs` after a chang
 def pages() -> dict[Path, str]:
     """Return the text of each generated page."""
     return {
-        FOLDER / "cli.md": commands_page(),
+        FOLDER / "cli.md": commands_page.text(NOTE),
         FOLDER / "settings.md": settings_page(),
         FOLDER / "limits.md": limits_page(),
         FOLDER / "errors.md": errors_page(),
         FOLDER / "metrics.md": metrics_page.text(NOTE),
     }
-
-
-# Commands --------------------------------------------------------------------------------------
-
-
-def commands_page() -> str:
-    parts = [
-        "# Commands",
-        NOTE,
-        "`batchline COMMAND --help` describes a command. If an option names an environment "
-        "variable, you can set that variable instead. The option overrides the variable.",
-        "Exit codes: 0 done, 1 an error with a sentence and a hint, 2 wrong usage, 3 predictions "
-        "differ (`verify`) or rows have errors (`predict`), 128 + signal "
-        "number if a second signal stopped the command at once.",
-    ]
-    for name, command in commands():
-        parts += [f"## `{name}`", described(command)]
-    return "\n\n".join(parts) + "\n"
-
-
-def commands() -> Iterator[tuple[str, Any]]:
-    """Return every command with its whole name."""
-    waiting: list[tuple[str, Any]] = [("batchline", get_command(cli.app))]
-    while waiting:
-        name, command = waiting.pop(0)
-        inner = getattr(command, "commands", {})
-        waiting = [(f"{name} {each}", inner[each]) for each in inner] + waiting
-        if not inner:
-            yield name, command
-
-
-def described(command: Any) -> str:
-    text = inspect.cleandoc(command.help or "")
-    rows = [row for parameter in command.params if (row := option_row(parameter))]
-    table = ["| option | |", "| --- | --- |", *rows]
-    parts = [text, *shown_examples(command.epilog or ""), "\n".join(table) if rows else ""]
-    return "\n\n".join(filter(None, parts))
-
-
-def shown_examples(epilog: str) -> list[str]:
-    """Return the examples of a command as a block to copy."""
-    lines = epilog.split("\n\n")[1:]
-    return ["\n".join(["```sh", *lines, "```"])] if lines else []
-
-
-def option_row(parameter: Any) -> str:
-    if getattr(parameter, "hidden", False) or "--help" in parameter.opts:
-        return ""
-    names = " / ".join([*parameter.opts, *parameter.secondary_opts])
-    if not parameter.opts[0].startswith("-"):
-        names = parameter.metavar or parameter.name.upper()
-    return f"| `{names}` | {cell(parameter.help or '')} |"
 
 
 # Settings --------------------------------------------------------------------------------------
@@ -362,10 +307,6 @@ def advice(error: type[errors.BatchlineError]) -> str:
     if error is errors.BatchlineError:
         return "Look for the cause in the API's log, and report the traceback."
     return " ".join(inspect.cleandoc(error.__doc__ or "").splitlines()[2:])
-
-
-def cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
 
 
 def main() -> None:

@@ -63,6 +63,16 @@ def test_every_setting_and_option_is_described() -> None:
         assert all(getattr(option, "help", True) for option in command.params), command.name
 
 
+def test_the_page_of_the_commands_has_defaults_allowed_values_and_what_is_required() -> None:
+    page = (DOCS / "reference" / "cli.md").read_text()
+    for words in (
+        "| `--status` | Predict items with this status. One of `succeeded`, `failed`. Default: `s",
+        "| `--limit` | Show this number of entries. From 1 to 1,000,000. Default: `100`. |",
+        "One of `read`, `write`, `admin`. Required. |",
+    ):
+        assert words in page
+
+
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command with its words, such as `models` and `add`."""
     waiting: list[tuple[tuple[str, ...], Any]] = [((), get_command(cli.app))]

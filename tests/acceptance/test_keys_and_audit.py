@@ -15,7 +15,7 @@ import pytest
 
 from batchline import api_keys
 from batchline.constants import IRIS_MODEL
-from scripts import reference_pages
+from scripts import commands_page
 from tests import models
 from tests.conftest import Servers, Templates
 from tests.in_process import run_here
@@ -260,7 +260,7 @@ CHANGE_NOTHING = {
 
 
 def test_each_command_is_known_to_be_recorded_or_to_change_nothing_that_is() -> None:
-    found = {name.removeprefix("batchline ") for name, _ in reference_pages.commands()}
+    found = {name.removeprefix("batchline ") for name, _ in commands_page.commands()}
     assert found == RECORDED | CHANGE_NOTHING
 
 
