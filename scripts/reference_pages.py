@@ -242,8 +242,8 @@ def errors_page() -> str:
                 NOTE,
                 "## HTTP errors",
                 "Every error is an RFC 9457 problem. `code` is stable. `detail` and `hint` are for "
-                "people. Every 503 has `Retry-After`. If you registered items, its `detail` says "
-                "whether they were stored.",
+                "people. A 503 has `Retry-After`, except for `predictions_late` and `job_silent`. "
+                "If you registered items, its `detail` says whether they were stored.",
                 "\n".join(
                     ["| status | `code` | | what to do |", "| --- | --- | --- | --- |", *rows]
                 ),

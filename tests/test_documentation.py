@@ -84,7 +84,7 @@ def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def test_every_option_that_a_message_names_exists() -> None:
-    existing = {"--help", "--upgrade"}  # the second one is pip's
+    existing = {"--help"}
     for _, command in commands():
         for option in command.params:
             existing |= {*option.opts, *option.secondary_opts}
@@ -221,7 +221,12 @@ def test_every_guide_that_calls_batchline_says_how_to_put_it_on_the_path() -> No
     callers = [page for page in guides if re.search(r"^(\$ )?batchline ", page, re.MULTILINE)]
     assert len(callers) > 5
     assert all("../index.md#before-you-follow-a-guide" in page for page in callers)
-    assert not any("pip install --upgrade batchline" in page for page in guides)
+
+
+def test_nothing_says_to_install_batchline_from_the_package_index_where_it_is_not() -> None:
+    guides = [page.read_text() for page in PAGES]
+    for text in [*guides, *CODE.values()]:
+        assert re.findall(r"pip install (?:--?\w+ )*['\"]?batchline\b", text) == []
 
 
 def test_every_page_is_in_the_index() -> None:

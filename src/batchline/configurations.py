@@ -116,8 +116,8 @@ class Settings(BaseModel):
         le=86_400,
         allow_inf_nan=False,
         description="seconds for one call of a model, and for loading one. An item, or a row of a "
-        "file, that takes longer by itself fails with `timed_out`. The trial run of a new model "
-        "ends",
+        "file, that takes longer by itself fails with `timed_out`. The limit also ends the "
+        "trial run of a new model",
     )
     model_threads: int = Field(
         0, ge=0, le=256, description="threads per model call; 0: CPU cores ÷ `WORKER_THREADS`"

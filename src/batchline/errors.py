@@ -207,7 +207,7 @@ class SchemaNewer(SchemaOutdated):
     """
 
     code = "schema_newer"
-    advice = "upgrade Batchline: run `pip install --upgrade batchline`"
+    advice = "upgrade Batchline: run `git pull && make install`"
 
 
 class IntakeFull(Unavailable):

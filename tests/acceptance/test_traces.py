@@ -278,7 +278,7 @@ def test_a_service_without_the_package_says_so_and_works(tmp_path: Path) -> None
     with Service(url, "api", OTEL_TRACES_EXPORTER="nowhere") as api:
         assert api.register(IRIS) == 1
         assert "no traces" in api.output
-        assert "pip install 'batchline[otel]'" in api.output
+        assert "pip install opentelemetry-sdk" in api.output
 
 
 def test_without_the_variables_nothing_of_it_is_imported() -> None:

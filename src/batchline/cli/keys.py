@@ -48,8 +48,8 @@ RoleName = Annotated[
     Role,
     typer.Option(
         **one_of(Role),
-        help="read: items and models. write: also register items. admin: also change "
-        "models, keys and many items at once.",
+        help="read: items and models. write: also register items. admin: today the same as write, "
+        "reserved for changes of models and keys.",
     ),
 ]
 Rate = Annotated[

@@ -1,5 +1,6 @@
 """The options of `predict --engine ray`, and the engine that they describe."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -40,7 +41,8 @@ class EngineOptions:
     ray_address: Annotated[
         str | None,
         _option(
-            "Connect to this Ray cluster. \\[default: the one that the command runs in]",
+            "Connect to this Ray cluster. "
+            "\\[env: RAY_ADDRESS; default: the one that the command runs in]",
             metavar="HOST:PORT",
         ),
     ] = None
@@ -87,7 +89,7 @@ class EngineOptions:
         if find_spec("ray") is None:
             raise ConfigurationError(
                 "--engine ray needs ray, which cannot be imported",
-                hint='run: pip install "batchline[ray]"',
+                hint=f"run {sys.executable} -m pip install ray",
             )
         actors = self.min_actors, self.max_actors, self.cpus_per_actor, self.gpus_per_actor
         return RayOptions(self.ray_address, *actors)

@@ -183,7 +183,7 @@ def log_start(database: "Database", **facts: Any) -> None:
 def begin_tracing(role: str) -> "Tracing | None":
     """Return the tracing of this process, if the variables of OpenTelemetry ask for it.
 
-    A service without a package for it works on without traces: these variables are often set for
+    A service without a package for it continues without traces: these variables are often set for
     all services of a cluster.
     """
     from batchline import __version__, tracing
@@ -193,7 +193,8 @@ def begin_tracing(role: str) -> "Tracing | None":
     except tracing.NotInstalled as error:
         import structlog
 
-        hint = "run `pip install 'batchline[otel]'`, or set OTEL_TRACES_EXPORTER=none"
+        packages = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+        hint = f"run `pip install {packages}`, or set OTEL_TRACES_EXPORTER=none"
         structlog.get_logger(__name__).warning("no traces", detail=str(error), hint=hint)
         return None
 

@@ -110,5 +110,5 @@ def check_installed() -> None:
     if missing:
         raise FileOptionInvalid(
             f"files need {' and '.join(missing)}, which cannot be imported",
-            hint=f"run {sys.executable} -m pip install 'batchline[files]'",
+            hint=f"run {sys.executable} -m pip install {' '.join(missing)}",
         )

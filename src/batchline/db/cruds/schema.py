@@ -253,7 +253,7 @@ def _newer(revision: str) -> SchemaNewer:
     return SchemaNewer(
         f"a newer Batchline migrated this database to revision {revision}; "
         f"this one works up to revision {SCHEMA_REVISION}",
-        hint="upgrade Batchline: pip install --upgrade batchline",
+        hint="upgrade Batchline: git pull && make install",
     )
 
 
