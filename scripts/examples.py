@@ -37,6 +37,7 @@ PAGES = (
     "README.md",
     "docs/tutorial.md",
     "docs/howto/add-a-model.md",
+    "docs/howto/collect-predictions.md",
     "docs/howto/delete-old-items.md",
     "docs/howto/export-from-scikit-learn.md",
     "docs/howto/predict-files.md",
