@@ -115,6 +115,30 @@ def test_an_idle_job_ends_in_time_although_the_database_says_nothing_more(
     assert_nothing_is_lost_and_nothing_double(database_url)
 
 
+class Hasty(Command):
+    """A command that waits a moment for a database that is locked, and when it ends."""
+
+    program = (
+        "-c",
+        "from batchline import cli, constants as c; c.DRAIN_TIMEOUT = c.SQLITE_BUSY_TIMEOUT = 0.2; "
+        "cli.main()",
+    )
+
+
+def test_job_once_that_is_stopped_while_it_waits_for_the_database_is_not_done(
+    iris_url: str,
+) -> None:
+    register(iris_url)
+    database = Database(iris_url)
+    with Hasty("job", "--once", DATABASE_URL=iris_url) as job:
+        wait_for(lambda: count(database, "job_processes"), "the heartbeat of the job")
+        with database.write():
+            wait_for(lambda: "database unavailable" in job.output, "a run that fails")
+            job.send(signal.SIGTERM)
+            assert job.wait(IN_TIME) == 128 + signal.SIGTERM, job.output
+    database.close()
+
+
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])
 def test_a_job_that_waits_for_a_database_to_start_ends_at_once(kind: str) -> None:
     url = f"{kind}://me@127.0.0.1:{free_port()}/rows"

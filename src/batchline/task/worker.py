@@ -59,6 +59,7 @@ class Worker:
         self._on_suspects = on_suspects
         self._heart = Heart(job.database, job.hand.owner, show_life=show_life)
         self._run_log = RunLog(job.database.outages)
+        self._has_work_left = False
 
     def run_forever(self, wait_time: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Start a run every `wait_time` seconds until the job is stopped.
@@ -107,6 +108,7 @@ class Worker:
             self._on_batch(outcome)
 
         attempts = 0
+        self._has_work_left = True
         with self._kept_alive():
             while not self._job.stop.is_set():
                 before = len(outcomes)
@@ -114,6 +116,7 @@ class Worker:
                     self._run(on_batch, WAIT_FOR_OTHER_JOBS)
                     self._run_log.succeeded()
                     if done():
+                        self._has_work_left = False
                         break
                     attempts = 0
                     pause = WAIT_FOR_OTHER_JOBS
@@ -176,9 +179,7 @@ class Worker:
         ]
         for thread in threads:
             thread.start()
-        guard = threading.Thread(
-            target=_exit_in_time, args=(self._job, returned, ended), daemon=True
-        )
+        guard = threading.Thread(target=self._exit_in_time, args=(returned, ended), daemon=True)
         guard.start()
         try:
             yield
@@ -188,6 +189,21 @@ class Worker:
                 thread.join()
             self._heart.stop()
             ended.set()
+
+    def _exit_in_time(self, returned: threading.Event, ended: threading.Event) -> None:
+        """Release the claims and exit if a batch or the database takes too long after the stop."""
+        job = self._job
+        job.stop.wait()
+        if ended.wait(DRAIN_TIMEOUT):
+            return
+        if returned.is_set():  # only the database does not respond
+            os._exit(STOPPED if self._has_work_left else 0)
+        count = len(job.hand.active)
+        log.warning("batches not finished in time", claims=count, seconds=DRAIN_TIMEOUT)
+        threading.Timer(RELEASE_TIMEOUT, os._exit, (STOPPED,)).start()  # it may not respond
+        with suppress(Unavailable):
+            job.hand.release_all()
+        os._exit(STOPPED)
 
 
 def _pause_after(attempts: int, longest: float = OUTAGE_LONGEST_PAUSE) -> float:
@@ -206,17 +222,3 @@ def _renew_claims(job: Job, returned: threading.Event) -> None:
             log.warning("claims not renewed", detail=error.detail, hint=error.hint)
         except Exception as error:  # any other error: the next renewal may succeed
             log.error("claims not renewed", exc_info=error)
-
-
-def _exit_in_time(job: Job, returned: threading.Event, ended: threading.Event) -> None:
-    """Release the claims and exit if a batch or the database takes too long after the stop."""
-    job.stop.wait()
-    if ended.wait(DRAIN_TIMEOUT):
-        return
-    if returned.is_set():  # only the database does not respond
-        os._exit(0)
-    log.warning("batches not finished in time", claims=len(job.hand.active), seconds=DRAIN_TIMEOUT)
-    threading.Timer(RELEASE_TIMEOUT, os._exit, (STOPPED,)).start()  # the database may not respond
-    with suppress(Unavailable):
-        job.hand.release_all()
-    os._exit(STOPPED)
