@@ -15,6 +15,7 @@ server is marked `every_server`.
 import os
 import shutil
 import signal
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Pool, event
 
 import devservers
 from batchline.db.database import Database
@@ -63,6 +65,13 @@ def long_only(value: Any) -> Any:
 
 SQLITE_AND_A_SERVER = [*(kind for kind in KINDS if kind == "sqlite"), *first_of(SERVERS)]
 """For what depends on being a server, and not on which one."""
+
+
+@event.listens_for(Pool, "connect")
+def limit_parameters(connection: object, record: object) -> None:
+    """Allow as many parameters as SQLite does by default. Distributions allow other numbers."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -68,6 +68,17 @@ def test_retry_of_what_has_not_failed_is_an_error(database: Database, database_u
     assert (done.returncode, done.stdout) == (0, "0 items pending again\n")
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_any_number_of_ids_is_retried(database: Database, database_url: str) -> None:
+    with database.write() as connection:
+        items.register(connection, NewItems(["oops"]))
+    assert run_here("job", "--once", DATABASE_URL=database_url).returncode == 0
+    ids = [word for number in range(33_000, 0, -1) for word in ("--id", number)]
+    done = run_here("retry", *ids, DATABASE_URL=database_url)
+    assert done.stdout == "1 item pending again\n"
+    assert done.stderr == "note: 32999 of the 33000 ids are not ids of failed items\n"
+
+
 class BusyDatabase(Database):
     """After each transaction, a job predicts what is pending. It does so three times at most."""
 

@@ -3,14 +3,17 @@
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
 import pytest
 from sqlalchemy import Connection
 
+from batchline.constants import UPLOAD_GROUP_LINES, UPLOAD_LANE
 from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Registered
 from batchline.db.database import Database
+from batchline.db.models import items
 from batchline.db.new_items import Key, NewItems
 from tests.database.test_interleavings import after_first, in_a_thread
 
@@ -18,6 +21,8 @@ pytestmark = pytest.mark.every_server
 
 CLIENTS = 3
 KEYS = 1_200  # more than one statement has
+UNSET = {"id", "status", "created_at", "retried_at", "batch_id"}
+"""The columns of a new item that have their defaults."""
 
 
 def new_items(keys: list[int]) -> NewItems:
@@ -72,3 +77,23 @@ def test_whoever_loses_a_key_again_and_again_gets_the_winners_ids_at_once(
     assert won == {0: ids[0]}
     assert len(set(ids.values())) == len(keys)
     assert count(database, "items") == len(keys)
+
+
+def test_the_largest_group_of_an_upload_is_stored_with_a_value_in_every_column(
+    database: Database,
+) -> None:
+    count = UPLOAD_GROUP_LINES
+    new = replace(
+        new_items(list(range(count))),
+        models=["other"] * count,
+        custom_ids=[f"line {number}" for number in range(count)],
+        api_key_ids=[7] * count,
+        request_ids=["r1"] * count,
+        traceparents=["00-" + "1" * 32 + "-" + "2" * 16 + "-01"] * count,
+        lane=UPLOAD_LANE,
+    )
+    assert set(new.columns()) == {column.name for column in items.c if column.name not in UNSET}
+    ids = database.transaction(lambda c: idempotency.register(c, new))
+    with database.read() as connection:
+        found = connection.exec_driver_sql("SELECT id, data FROM items ORDER BY id").all()
+    assert [tuple(row) for row in found] == list(zip(ids, new.data, strict=True))

@@ -84,9 +84,11 @@ def retry(
 
     asked = {"ids": (item_id or [])[:IDS_IN_AUDIT], "code": code, "message": message}
     with opened_while_it_responds(configure({"database_url": database_url})) as database:
-        parts: Iterable[Sequence[int]] = [item_id or []]
-        if code is not None and message is not None:
-            parts = _of_group(database, code, message)
+        parts: Iterable[Sequence[int]] = [[]]
+        if item_id:
+            parts = _in_parts(item_id)
+        elif code is not None and message is not None:
+            parts = _in_parts(_of_group(database, code, message))
         total = retries.retry(database, parts, code, actor(), asked)
         if not total and not everything:
             raise _nothing_to_retry(database, item_id or [], code, message)
@@ -97,12 +99,16 @@ def retry(
     typer.echo(f"{count(total, 'item')} pending again")
 
 
-def _of_group(database: "Database", code: str, message: str) -> Iterator[list[int]]:
-    """Return the ids of the failed items of a group, in parts that one statement can name."""
+def _of_group(database: "Database", code: str, message: str) -> list[int]:
     from batchline.db.cruds.failures import item_ids_of_group
 
     with database.read() as connection:
-        found = list(dict.fromkeys(item_ids_of_group(connection, code, message)))
+        return list(item_ids_of_group(connection, code, message))
+
+
+def _in_parts(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Return each id once, in parts that one statement can name."""
+    found = list(dict.fromkeys(ids))
     for start in range(0, len(found), IDS_IN_A_STATEMENT):
         yield found[start : start + IDS_IN_A_STATEMENT]
 

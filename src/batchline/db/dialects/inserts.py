@@ -13,6 +13,7 @@ from sqlalchemy import (
 
 from batchline.db.dialects import packets
 from batchline.db.dialects.packets import Columns, row_count, rows
+from batchline.db.dialects.sqlite import STATEMENT_PARAMETERS
 from batchline.db.dialects.types import SQLITE_NOW
 
 STATEMENT_BYTES = 4 * 1024 * 1024
@@ -30,7 +31,7 @@ trip."""
 def insert_returning_ids(connection: Connection, table: str, columns: Columns) -> list[int]:
     """Insert rows and return their ids in the order of the rows.
 
-    It is one statement, if the server takes one of that size.
+    It is one statement, if the database takes one of that size.
 
     MySQL, MariaDB and SQLite give the rows of one statement consecutive ids and report the first or
     the last one. This is several times faster than RETURNING. On MySQL and MariaDB, consecutive ids
@@ -38,17 +39,25 @@ def insert_returning_ids(connection: Connection, table: str, columns: Columns) -
     PostgreSQL assigns increasing ids to the rows of one statement, but RETURNING guarantees no
     order, so the ids are sorted.
     """
-    count = row_count(columns)
-    if connection.dialect.name == "postgresql" and count >= COPY_ROWS:
-        return _copy_returning_ids(connection, table, columns)
+    if connection.dialect.name == "sqlite":
+        return _insert_on_sqlite(connection, table, columns)
     if connection.dialect.name in ("mysql", "mariadb"):
         return _insert_returning_ids(connection, table, columns)
+    if row_count(columns) >= COPY_ROWS:
+        return _copy_returning_ids(connection, table, columns)
     statement, values = _multi_row(connection, table, columns)
-    if connection.dialect.name == "sqlite":
-        last = connection.exec_driver_sql(statement, values).lastrowid
-        return list(range(last - count + 1, last + 1))
     returned = connection.exec_driver_sql(f"{statement} RETURNING id", values)
     return sorted(returned.scalars())
+
+
+def _insert_on_sqlite(connection: Connection, table: str, columns: Columns) -> list[int]:
+    most = STATEMENT_PARAMETERS // len(columns)
+    ids: list[int] = []
+    for start in range(0, row_count(columns), most):
+        part = rows(columns, start, start + most)
+        last = connection.exec_driver_sql(*_multi_row(connection, table, part)).lastrowid
+        ids += range(last - row_count(part) + 1, last + 1)
+    return ids
 
 
 def _insert_returning_ids(connection: Connection, table: str, columns: Columns) -> list[int]:

@@ -17,6 +17,9 @@ from batchline.constants import (
     SQLITE_POLL_INTERVAL,
 )
 
+STATEMENT_PARAMETERS = 30_000
+"""SQLite allows 32,766 by default. Some distributions allow more."""
+
 
 def prepare_connection(connection: Any, record: Any) -> None:
     """Configure a new connection, and remember which file it has opened."""

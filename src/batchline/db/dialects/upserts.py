@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Table
 
 from batchline.db.dialects import packets
+from batchline.db.dialects.sqlite import STATEMENT_PARAMETERS
 from batchline.errors import ValueRejected
 
 STATEMENT_ROWS = 1_000
-STATEMENT_PARAMETERS = 30_000
-"""SQLite allows 32,766 and PostgreSQL 65,535."""
 STATEMENT_BYTES = 1024 * 1024
 """Characters of the texts, if the server allows as much. They are sent as up to four bytes each."""
 
