@@ -351,8 +351,36 @@ def test_the_guide_s_command_makes_a_rule_of_the_prometheus_operator_of_the_aler
     assert rule["spec"] == yaml.safe_load((PROMETHEUS / "alerts.yaml").read_text())
 
 
+def test_the_guide_s_second_database_user_of_compose_only_migrates() -> None:
+    services = yaml.safe_load(_blocks_of_the_compose_guide()[1])["services"]
+    assert services.keys() == {"mysql", "migrate"} <= SERVICES.keys()
+    owner = services["migrate"]["environment"]
+    assert owner == services["mysql"]["environment"]
+    assert owner.keys() <= SERVICES["migrate"]["environment"].keys()
+    assert owner["MYSQL_USER"] != SERVICES["api"]["environment"]["MYSQL_USER"]
+
+
+def test_the_guide_s_commands_take_mysql_out_of_the_manifests_for_postgresql(
+    tmp_path: Path,
+) -> None:
+    guide = (ROOT / "docs" / "howto" / "kubernetes.md").read_text()
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    for command in re.findall(r"^    (sed -i .*)$", guide, re.MULTILINE):
+        subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    for folder in ("kubernetes", "continuous"):
+        for path in (tmp_path / "deploy" / folder).glob("*.yaml"):
+            for document in _documents(path):
+                assert "MYSQL_" not in yaml.safe_dump(document)
+    pod = _documents(tmp_path / "deploy" / "kubernetes" / "api.yaml")[0]["spec"]["template"]["spec"]
+    [secret] = pod["containers"][0]["env"]
+    assert secret == {
+        "name": "DATABASE_URL_FILE",
+        "value": "/run/secrets/batchline/database-url",
+    }
+
+
 def test_prometheus_next_to_compose_finds_the_api_and_the_jobs(tmp_path: Path) -> None:
-    override, config = map(yaml.safe_load, _blocks_of_the_compose_guide()[1:])
+    override, config = map(yaml.safe_load, _blocks_of_the_compose_guide()[2:])
     [added] = override["services"].values()
     [scrape] = config["scrape_configs"]
     [folder] = [each.split(":")[1] for each in added["volumes"] if each.startswith("keys:")]
