@@ -7,11 +7,14 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from batchline.db import insights
+from batchline.db.claims import Claim
 from batchline.db.cruds import items
 from batchline.db.database import Database
 from batchline.db.insights import State
 from batchline.db.new_items import NewItems
 from batchline.errors import StatementFailed
+from batchline.task.job import Job, Outcome
+from batchline.task.run import Run
 from batchline.task.worker import Worker
 from tests.jobs import make_job
 from tests.service import wait_for
@@ -60,6 +63,31 @@ def test_an_error_of_any_kind_is_logged_and_the_next_run_follows(
     first = failed_runs(logs)[0]
     assert isinstance(first["exc_info"], StatementFailed)
     assert first["retry_in_seconds"] >= 0
+
+
+def test_a_thread_goes_on_after_an_error_while_the_run_does(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchline.task.run.seconds_after_outage", lambda attempts, chance: 0.01)
+    job, predict = make_job(database), Job.predict
+    database.transaction(lambda c: items.register(c, NewItems(["[[1, 2, 3, 4]]"] * 400)))
+    monkeypatch.setattr(job.pace, "items", lambda lane: 1)
+    threads: list[int] = []
+
+    def fail_at_first(job: Job, claim: Claim) -> Outcome:
+        threads.append(threading.get_ident())
+        if threads.count(threading.get_ident()) == 1 and len({*threads}) == 2:
+            raise ZeroDivisionError
+        return predict(job, claim)
+
+    monkeypatch.setattr(Job, "predict", fail_at_first)
+    with capture_logs() as logs, pytest.raises(ZeroDivisionError):
+        Run(job, 2, lambda outcome: None).execute()
+    assert [each["error"] for each in logs if each["event"] == "batch failed"] == [
+        "ZeroDivisionError"
+    ]
+    assert predictions(database) >= 399
+    assert min(map(threads.count, {*threads})) > 1
 
 
 def test_a_job_that_ends_by_itself_reports_that_its_runs_fail_while_it_tries_again(

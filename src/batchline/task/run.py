@@ -11,13 +11,14 @@ from batchline.constants import SUSPECTS_INTERVAL, WAIT_FOR_OTHER_JOBS
 from batchline.db import backfills
 from batchline.db.claims import WORKER_CRASHED, Claim
 from batchline.db.cruds import pending, runs
-from batchline.errors import ClaimLost
+from batchline.errors import ClaimLost, Unavailable
 from batchline.machine import processor
 from batchline.ml.session import RUNTIME
 from batchline.task import counts
 from batchline.task.failures import Failed, log_each
 from batchline.task.job import Job, Outcome, Stopped
 from batchline.task.lanes import Lanes
+from batchline.task.schedule import seconds_after_outage
 
 OnBatch = Callable[[Outcome], None]
 OnSuspects = Callable[[], None]
@@ -53,6 +54,7 @@ class Run:
         self._next_report = 0.0
         self._resting = threading.Condition()
         self._busy = 0
+        self._error: Exception | None = None
         self._lanes = Lanes()
         self._outcome = Outcome()
         self._run_id: int | None = None
@@ -97,11 +99,13 @@ class Run:
             self._predict_free()
 
     def _predict_free(self) -> None:
-        self._busy = self._threads
+        self._busy, self._error = self._threads, None
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batch") as pool:
             workers = [pool.submit(self._work) for _ in range(self._threads)]
         for worker in workers:
             worker.result()  # raises a thread's error
+        if self._error is not None:
+            raise self._error
 
     def _predict_suspects(self) -> None:
         """Predict suspect items one batch at a time, while this job holds no other claim."""
@@ -122,28 +126,55 @@ class Run:
             self._predict(claim)
 
     def _work(self) -> None:
-        """Predict batches until nothing is free and no other thread predicts."""
+        """Predict batches until nothing is free and no other thread predicts.
+
+        After an error, the thread goes on as long as another one predicts. The run may last for
+        hours, and would have fewer and fewer threads.
+        """
+        errors = 0
         try:
             while not self._job.stop.is_set():
-                self._report_suspects()
-                claim = self._next_claim()
-                if claim is not None:
-                    self._predict(claim)
-                elif not self._may_get_items():
-                    return
+                try:
+                    if not self._predict_next():
+                        return
+                    errors = 0
+                except Stopped:
+                    raise
+                except Exception as error:  # whatever it is, the next batch may succeed
+                    errors += 1
+                    if not self._waits_for_others(seconds_after_outage(errors, 1.0)):
+                        raise
+                    self._note(error)
         finally:
             with self._resting:
                 self._busy -= 1
                 self._resting.notify_all()
 
-    def _may_get_items(self) -> bool:
+    def _predict_next(self) -> bool:
+        """Predict a batch, or wait for one. Return False if there will be none."""
+        self._report_suspects()
+        claim = self._next_claim()
+        if claim is None:
+            return self._waits_for_others(self._look_again)
+        self._predict(claim)
+        return True
+
+    def _waits_for_others(self, seconds: float) -> bool:
         """Wait while other threads predict. Return False when none does any more."""
         with self._resting:
             self._busy -= 1
             self._resting.notify_all()
-            is_over = self._resting.wait_for(lambda: self._busy == 0, self._look_again)
+            is_over = self._resting.wait_for(lambda: self._busy == 0, seconds)
             self._busy += 1
         return not is_over
+
+    def _note(self, error: Exception) -> None:
+        """Log an error after which the run goes on. One that is no outage is the run's, too."""
+        if isinstance(error, Unavailable):
+            self._job.database.outages.begin(error)
+        else:
+            log.error("batch failed", error=type(error).__qualname__, exc_info=error)
+            self._error = self._error or error
 
     def _report_suspects(self) -> None:
         now = time.monotonic()
