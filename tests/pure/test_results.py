@@ -194,6 +194,26 @@ def test_float32_numbers_are_written_in_their_shortest_form() -> None:
     assert results == ['{"no":0.1,"yes":0.9}']
 
 
+RAGGED = [[np.array([1.0]), np.array([2.0, 3.0])], [np.array([1.0]), np.array([2.0, math.nan])]]
+
+
+def test_an_output_with_its_rows_along_another_axis_stays_beside_one_that_is_not_finite() -> None:
+    across, root = np.array([[1, 2], [3, 4]], np.float32).T, np.array([1, math.nan], np.float32)
+    good, bad = to_results([across, root], ["t", "s"], OTHER)
+    assert good == '{"t":[1.0,3.0],"s":1.0}'
+    assert isinstance(bad, Failure)
+    allowed = to_results([across, root], ["t", "s"], OTHER, allow_non_finite=True)
+    assert allowed == [good, '{"t":[2.0,4.0],"s":"NaN"}']
+
+
+def test_arrays_in_lists_may_be_along_another_axis() -> None:
+    across = np.array([[1, 2], [3, 4]], np.float32).T
+    assert to_results([[[across[0]], [across[1]]]], ["q"], OTHER) == [
+        '{"q":[[1.0,3.0]]}',
+        '{"q":[[2.0,4.0]]}',
+    ]
+
+
 @pytest.mark.parametrize(
     ("output", "word", "text"),
     [
@@ -202,8 +222,10 @@ def test_float32_numbers_are_written_in_their_shortest_form() -> None:
         ([np.array([1.0]), np.array([2.0, math.inf])], "Infinity", '{"p":[2.0,"Infinity"]}'),
         ([[1.0], [math.nan]], "NaN", '{"p":["NaN"]}'),
         ([{"a": 1.0}, {"a": math.inf}], "Infinity", '{"p":{"a":"Infinity"}}'),
+        (RAGGED, "NaN", '{"p":[[1.0],[2.0,"NaN"]]}'),
+        (np.array([[1.0, 3.0], [2.0, math.nan]]).T, "NaN", '{"p":[3.0,"NaN"]}'),
     ],
-    ids=["tensor", "scalars", "tensors", "lists", "maps"],
+    ids=["tensor", "scalars", "tensors", "lists", "maps", "tensors of different shapes", "strided"],
 )
 def test_numbers_that_are_not_finite_are_strings_if_allowed_and_otherwise_named(
     output: object, word: str, text: str

@@ -1,6 +1,6 @@
 """Turn a model's outputs into predictions, which are columns with one value per row. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -236,7 +236,7 @@ def _finite_rows(output: Any, rows: int) -> Any:
     if isinstance(output, Distribution):
         return np.isfinite(list(output.columns.values())).all(axis=0)
     if not isinstance(output, np.ndarray):
-        return np.array([_is_finite(row) for row in output], dtype=bool)
+        return np.array([next(_infinite(row), None) is None for row in output], dtype=bool)
     if output.dtype.kind != "f" or not output.size:
         return np.ones(rows, dtype=bool)
     return np.isfinite(output).reshape(rows, -1).all(axis=1)
@@ -244,10 +244,20 @@ def _finite_rows(output: Any, rows: int) -> Any:
 
 def _not_finite(values: Mapping[str, Any]) -> Failure:
     """Name the first output of a row that is not finite, and its value."""
-    name, value = next((n, v) for n, v in values.items() if not _is_finite(v))
-    found = np.asarray(list(value.values()) if isinstance(value, dict) else value, dtype=float)
-    first = found[~np.isfinite(found)].flat[0]
+    name, first = next((name, each) for name in values for each in _infinite(values[name]))
     return Failure("prediction_not_finite", f"expected finite numbers in {name}, got {word(first)}")
+
+
+def _infinite(value: Any) -> Iterator[float]:
+    """Return the numbers of a value, of any nesting, that are not finite."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f":
+            yield from map(float, value[~np.isfinite(value)])
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _infinite(each)
+    elif isinstance(value, float | np.floating) and not isfinite(value):
+        yield float(value)
 
 
 def word(value: float) -> str:
@@ -255,13 +265,3 @@ def word(value: float) -> str:
     if value != value:
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
-    return not isinstance(value, float | np.floating) or isfinite(value)

@@ -123,9 +123,11 @@ def _texts(output: Any) -> Sequence[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn arrays of strings, which numpy holds as objects, into lists."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
-        return value.tolist()
+    """Turn arrays that orjson does not write into others: strings, and those that are strided."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "OU":
+            return value.tolist()
+        return value if value.flags.c_contiguous else value.copy()
     return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
@@ -141,7 +143,9 @@ def _with_words(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
         if value.ndim == 0:
             return _with_words(value[()])
-        return value if np.isfinite(value).all() else [_with_words(each) for each in value]
+        if np.isfinite(value).all():
+            return _plain(value)
+        return [_with_words(each) for each in value]
     if isinstance(value, list | tuple):
         return [_with_words(each) for each in value]
     if isinstance(value, float | np.floating) and not isfinite(value):
