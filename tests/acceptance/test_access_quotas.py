@@ -93,6 +93,63 @@ def test_an_upload_stops_at_the_line_that_is_too_many(iris_url: str) -> None:
         assert client.post("/items", content=LINE, headers=bearer(key)).status_code == 429
 
 
+def keyed(key: str, idempotency_key: str) -> dict[str, str]:
+    return {**bearer(key), "Idempotency-Key": idempotency_key}
+
+
+def test_a_repeat_gets_its_id_although_no_items_are_left(iris_url: str) -> None:
+    key = add_key(iris_url, items_per_day=1)
+    other = {"data": [[6.7, 3.0, 5.2, 2.3]]}
+    with api(iris_url) as client:
+        first = client.post("/predict", json=ROW, headers=keyed(key, "a"))
+        repeats = [client.post("/predict", json=ROW, headers=keyed(key, "a")) for _ in range(2)]
+        assert [(each.status_code, each.json()) for each in repeats] == [(202, first.json())] * 2
+        assert repeats[1].headers["ratelimit"].startswith('"items";r=0;')
+        for new in (("b", ROW), ("a", other)):
+            refused = client.post("/predict", json=new[1], headers=keyed(key, new[0]))
+            assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+        assert client.get("/items", headers=bearer(key)).json()["last_id"] == 1
+
+
+def test_a_repeat_does_not_count_as_an_item(iris_url: str) -> None:
+    key = add_key(iris_url, items_per_day=2)
+    with api(iris_url) as client:
+        statuses = [
+            client.post("/predict", json=ROW, headers=keyed(key, each)).status_code
+            for each in ("a", "a", "a", "b", "c")
+        ]
+    assert statuses == [202, 202, 202, 202, 429]
+
+
+def test_a_repeat_counts_as_a_request(iris_url: str) -> None:
+    key = add_key(iris_url, rate=0.01, items_per_day=1)
+    with api(iris_url) as client:
+        client.state.quotas._rates._clock = clock = Clock()
+        first = client.post("/predict", json=ROW, headers=keyed(key, "a"))
+        refused = client.post("/predict", json=ROW, headers=keyed(key, "a"))
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        clock.ahead += float(refused.headers["retry-after"])
+        repeat = client.post("/predict", json=ROW, headers=keyed(key, "a"))
+        assert (repeat.status_code, repeat.json()) == (202, first.json())
+
+
+def test_lines_that_were_stored_before_leave_their_place_to_new_ones(iris_url: str) -> None:
+    key = add_key(iris_url, items_per_day=5)
+    lines = [json.dumps({**ROW, "idempotency_key": f"line-{number}"}) for number in range(8)]
+    lines[4:4] = ["{}"]
+    with api(iris_url) as client:
+        client.post("/items", content="\n".join(lines[:3]), headers=bearer(key))
+        response = client.post("/items", content="\n".join(lines), headers=bearer(key))
+        *told, end = map(json.loads, response.text.splitlines())
+        assert [part["ids"] for part in told if "ids" in part] == [[1, 3], [4, 4], [5, 5]]
+        assert (end["done"], end["lines"], end["registered"], end["rejected"]) == (False, 6, 5, 1)
+        assert (end["from_line"], end["error"]["code"]) == (7, "quota_exceeded")
+        known = client.post("/items", content="\n".join(lines[:6]), headers=bearer(key))
+        assert json.loads(known.text.splitlines()[-1])["registered"] == 5
+        assert client.post("/items", content=lines[6], headers=bearer(key)).status_code == 429
+        assert client.get("/items", headers=bearer(key)).json()["last_id"] == 5
+
+
 def test_an_upload_may_register_exactly_what_is_left(iris_url: str) -> None:
     key = add_key(iris_url, items_per_day=5)
     with api(iris_url) as client:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from batchline.constants import UPLOAD_GROUP_LINES, UPLOAD_LANE
 from batchline.db.cruds import idempotency
-from batchline.db.cruds.idempotency import Registered
+from batchline.db.cruds.idempotency import KnownId, Registered
 from batchline.db.database import Database
 from batchline.db.models import items
 from batchline.db.new_items import Key, NewItems
@@ -54,6 +54,10 @@ def test_the_same_keys_at_once_in_any_order_get_the_same_ids(database: Database)
     assert all(other == first for other in others)
     assert len({item_id for answer in first for item_id in answer.values()}) == 3 * KEYS
     assert count(database, "items") == count(database, "idempotency_keys") == 3 * KEYS
+    of_all = [
+        item_id for each in (first, *others) for answer in each for item_id in answer.values()
+    ]
+    assert sum(not isinstance(item_id, KnownId) for item_id in of_all) == 3 * KEYS
 
 
 @pytest.mark.parametrize("database_kind", ["mysql", "mariadb", "postgresql"], indirect=True)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from batchline.access_errors import Forbidden, Unauthorized
 from batchline.api import problems
 from batchline.api.browsers import check_origin
+from batchline.api.fields import field
 from batchline.api.hosts import Hosts
 from batchline.api.keys import OF_SCOPE, WHILE_OPEN
 from batchline.api.roles import Open, RouteNeeds, routes_of
@@ -106,7 +107,10 @@ class Access:
             unknown = "the API key is unknown or has been revoked"
             raise _unauthorized(unknown, ', error="invalid_token"')
         is_allowed = need is key.role or need in ALLOWED[key.role]
-        state.quotas.admit(key, registers=is_allowed and need is Role.WRITE)
+        registers = is_allowed and need is Role.WRITE
+        # What has an Idempotency-Key may be stored already, and so may lines of an upload.
+        is_new = scope["path"] == "/predict" and field(scope, b"idempotency-key") is None
+        state.quotas.admit(key, registers=registers and is_new)
         if not is_allowed:
             raise _forbidden(key, need)
         scope[OF_SCOPE] = key

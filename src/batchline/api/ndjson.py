@@ -5,7 +5,7 @@ fast for many lines.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil
 from typing import Any, TypeVar
@@ -60,8 +60,8 @@ Rejection = dict[str, Any]
 class Group:
     """Lines that are stored in one transaction, and the rejected ones among them.
 
-    `numbers` has the number of each valid line, and of each refused one that may be known by its
-    key. The next lists are the columns of `NewItems`.
+    `numbers` has the number of each valid line, and of each refused one, which is stored already if
+    its key is known. The next lists are the columns of `NewItems`.
     """
 
     first: int
@@ -107,17 +107,29 @@ class Group:
         """Return the lines before the item with this place. All lines, if there are no more."""
         if count >= len(self.numbers):
             return self
-        first_left_out = self.numbers[count]
+        return self._part(slice(0, count), self.first, self.numbers[count] - 1)
+
+    def from_item(self, count: int) -> "Group":
+        """Return the lines from the item with this place on."""
+        return self._part(slice(count, len(self.numbers)), self.numbers[count], self.last)
+
+    def refusing_from(self, count: int, error: BatchlineError) -> "Group":
+        """Return these lines, of which those from this item on are rejected if they are new."""
+        beyond = dict.fromkeys(range(count, len(self.numbers)), error)
+        return replace(self, refused={**beyond, **self.refused})
+
+    def _part(self, items: slice, first: int, last: int) -> "Group":
+        places = range(len(self.numbers))[items]
         return Group(
-            self.first,
-            first_left_out - 1,
-            self.numbers[:count],
-            self.data[:count],
-            self.models[:count],
-            self.custom_ids[:count],
-            self.keys[:count],
-            {place: error for place, error in self.refused.items() if place < count},
-            [each for each in self.rejected if each[0] < first_left_out],
+            first,
+            last,
+            self.numbers[items],
+            self.data[items],
+            self.models[items],
+            self.custom_ids[items],
+            self.keys[items],
+            {place - places.start: e for place, e in self.refused.items() if place in places},
+            [each for each in self.rejected if first <= each[0] <= last],
         )
 
 

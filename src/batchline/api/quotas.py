@@ -107,7 +107,7 @@ class Quotas:
 
         Raises:
             RateLimited: the key has sent too many requests.
-            QuotaExceeded: the request would register items, and the key has none left today.
+            QuotaExceeded: the request would register new items, and the key has none left today.
         """
         now = self._clock()
         if now - self._used_at.get(key.id, -math.inf) >= KEY_USED_INTERVAL:

@@ -17,6 +17,7 @@ from batchline.api.uploads import UploadPool
 from batchline.api.write_queue import WriteQueue
 from batchline.constants import UNKNOWN_MODEL_LIFETIME
 from batchline.db.cruds import idempotency, schema
+from batchline.db.cruds.idempotency import KnownId
 from batchline.db.cruds.keys import ApiKey
 from batchline.db.database import Database
 from batchline.db.new_items import Key
@@ -59,6 +60,8 @@ class ApiState(SharedState):
     ) -> int:
         """Store an item and return its id, or the id that the idempotency key has registered.
 
+        The latter counts nothing, so that a client always learns the id of what it has stored.
+
         Raises:
             QuotaExceeded: the API key has registered its number of items for today.
             BatchlineError: see `WriteQueue.register`.
@@ -67,14 +70,20 @@ class ApiState(SharedState):
             api_key_id = None if api_key is None else api_key.id
             return await self.write_queue.register(item, key, api_key_id, origin)
         today = self.quotas.today()
-        if not self.quotas.take(api_key, 1):
-            raise self.quotas.exceeded(api_key)
+        taken = self.quotas.take(api_key, 1)
+        exceeded = None if taken else self.quotas.exceeded(api_key)
+        if exceeded is not None and key is None:
+            raise exceeded
         try:
-            return await self.write_queue.register(item, key, api_key.id, origin)
+            # The queue looks the key up behind a request with the same key that is in progress.
+            item_id = await self.write_queue.register(item, key, api_key.id, origin, exceeded)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
-                self.quotas.give_back(api_key, 1, today)
+                self.quotas.give_back(api_key, taken, today)
             raise
+        if isinstance(item_id, KnownId):
+            self.quotas.give_back(api_key, taken, today)
+        return item_id
 
     async def find(self, key: str, body: bytes, api_key: ApiKey | None) -> int | None:
         """Return the id that these keys and this body registered, or None.

@@ -247,36 +247,57 @@ class Upload(Response):
                 coming = asyncio.ensure_future(anext(groups, None))
                 if self._check is not None:
                     await self._check()
-                allowed = self._within_quota(group)
-                self._tried = allowed.last
-                answers = await self._store(allowed)
-                if not self._gives_way:
-                    self._bulk.progressed(self)
-                if told := b"".join(map(_json_line, self._tell(allowed, answers))):
-                    await outbox.put(told)
-                if self._owner is not None and allowed.last < group.last:
-                    raise self._owner.exceeded()
+                await self._register_group(group, outbox)
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
-    def _within_quota(self, group: Group) -> Group:
-        """Return the lines before the first one that the owner may not register today."""
-        if self._owner is None:
-            return group
-        return group.before_item(self._owner.take(len(group.numbers)))
+    async def _register_group(self, group: Group, outbox: "ResponseBuffer") -> None:
+        """Store a group in one transaction, or in several if its lines exceed the quota.
 
-    async def _store(self, group: Group) -> Sequence[Registered]:
-        if self._owner is None:
-            return await self._bulk.store(group, None, self._origin)
+        Each of these ends before the first new line that exceeds it. What known lines have left of
+        it is for the next one.
+
+        Raises:
+            QuotaExceeded: the owner may not register the next line today.
+        """
+        while True:
+            self._tried = group.last
+            answers, left = await self._store(group)
+            kinds = list(map(type, answers))
+            end = kinds.index(QuotaExceeded) if QuotaExceeded in kinds else len(kinds)
+            done = group.before_item(end)
+            self._tried = done.last
+            if not self._gives_way:
+                self._bulk.progressed(self)
+            if told := b"".join(map(_json_line, self._tell(done, answers[:end]))):
+                await outbox.put(told)
+            if self._owner is None or end == len(answers):
+                return
+            if not left:
+                raise self._owner.exceeded()
+            group = group.from_item(end)
+
+    async def _store(self, group: Group) -> tuple[Sequence[Registered], int]:
+        """Store the lines within the quota.
+
+        Return an id or an error for each line, and how much of the quota was taken but not needed.
+        """
+        owner = self._owner
+        if owner is None:
+            return await self._bulk.store(group, None, self._origin), 0
+        taken = owner.take(len(group.numbers))
+        if taken < len(group.numbers):
+            group = group.refusing_from(taken, owner.exceeded())
         try:
-            answers = await self._bulk.store(group, self._owner.key_id, self._origin)
+            answers = await self._bulk.store(group, owner.key_id, self._origin)
         except BatchlineError as error:
             if not isinstance(error, CommitUnknown):
-                self._owner.give_back(len(group.numbers))
+                owner.give_back(taken)
             raise
-        self._owner.give_back(sum(not isinstance(answer, int) for answer in answers))
-        return answers
+        left = taken - list(map(type, answers)).count(int)  # the others are `KnownId` or an error
+        owner.give_back(left)
+        return answers, left
 
     async def _groups(self, receive: Receive) -> AsyncIterator[Group]:
         first, told = 1, 0

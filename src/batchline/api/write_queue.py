@@ -21,18 +21,22 @@ from batchline.db.cruds import idempotency
 from batchline.db.cruds.idempotency import Registered
 from batchline.db.database import Database
 from batchline.db.new_items import Key, NewItems
-from batchline.errors import CommitUnknown, IntakeFull, ShuttingDown
+from batchline.errors import BatchlineError, CommitUnknown, IntakeFull, ShuttingDown
 from batchline.request_ids import UNKNOWN, Origin
 
 
 @dataclass(slots=True)
 class Registration:
-    """An item to store, with the idempotency key, the API key and the origin of its request."""
+    """An item to store, with the idempotency key, the API key and the origin of its request.
+
+    If it is refused, it is not stored, and only a known key gives it an id.
+    """
 
     item: NewItem
     key: Key | None
     api_key_id: int | None
     origin: Origin
+    refused: BatchlineError | None
 
 
 class WriteQueue:
@@ -52,8 +56,12 @@ class WriteQueue:
         key: Key | None = None,
         api_key_id: int | None = None,
         origin: Origin = UNKNOWN,
+        refused: BatchlineError | None = None,
     ) -> int:
-        """Store one item and return its id. If the key is known, return the id of its item.
+        """Store one item and return its id. If the key is known, return its item's `KnownId`.
+
+        Args:
+            refused: raise this error unless the key is known. Nothing is stored.
 
         Raises:
             IdempotencyKeyReused: the key was used with other data.
@@ -71,7 +79,7 @@ class WriteQueue:
                 hint="send the request again in a moment",
             )
         stored = None if key is None else key.owned_by(api_key_id)
-        registration = Registration(item, stored, api_key_id, origin)
+        registration = Registration(item, stored, api_key_id, origin, refused)
         return await self._coalescer.submit(registration, len(item.data))
 
     async def close(self) -> None:
@@ -91,6 +99,7 @@ class WriteQueue:
             api_key_ids=[each.api_key_id for each in group],
             request_ids=[each.origin.request_id for each in group],
             traceparents=[each.origin.traceparent for each in group],
+            refused={place: each.refused for place, each in enumerate(group) if each.refused},
         )
         with self._health.watching():
             return self._database.transaction(lambda c: idempotency.register(c, new))

@@ -27,8 +27,8 @@ class Key:
 class NewItems:
     """New items: one entry of each column per item, or an empty column if all have its default.
 
-    `refused` are items that the model does not accept now, by their place. They are not stored, but
-    if their key is known, they have an id.
+    `refused` are items that may not be stored now, by their place. If their key is known, they have
+    an id all the same.
 
     `data` are JSON texts. To create an object per item would cost as much as to check its rows.
     """

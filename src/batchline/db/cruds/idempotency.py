@@ -14,6 +14,11 @@ from batchline.db.new_items import Key, NewItems
 from batchline.errors import BatchlineError, Conflict
 from batchline.request_errors import IdempotencyKeyReused
 
+
+class KnownId(int):
+    """The id of an item that another request with the same key and data has registered."""
+
+
 Registered = int | BatchlineError
 """The id of a registered item, or why it was rejected."""
 
@@ -31,15 +36,15 @@ def find_items(connection: Connection, keys: Sequence[str]) -> Requests:
 
 
 def register(connection: Connection, new: NewItems) -> Sequence[Registered]:
-    """Store items with their keys. A key that is known gives the id of its item.
+    """Store items with their keys. A key that is known gives the `KnownId` of its item.
 
-    An item that is too large for the server is not stored.
+    An item that is refused, or too large for the server, is not stored.
 
     Raises:
         Conflict: another transaction has deleted one of the keys; try again.
     """
     too_large = items.too_large(connection, new)
-    if not any(new.keys) and not too_large:
+    if not any(new.keys) and not too_large and not new.refused:
         return items.register(connection, new)
     new = replace(new, refused={**new.refused, **too_large})
     keys = new.keys or [None] * len(new.data)
@@ -56,8 +61,9 @@ def register(connection: Connection, new: NewItems) -> Sequence[Registered]:
     known |= {slot: (_data_of(keys[first[slot]]), item_id) for slot, item_id in stored.items()}
     mine = {slot: known[slot] for slot in stored if keys[first[slot]]}
     known |= _store(connection, mine)
+    new_ids = {first[slot]: item_id for slot, item_id in stored.items()}
     return [
-        _answer(key, known.get(slot), new.refused.get(index))
+        _answer(key, known.get(slot), new_ids.get(index), new.refused.get(index))
         for index, (slot, key) in enumerate(zip(slots, keys, strict=True))
     ]
 
@@ -97,11 +103,14 @@ def _store(connection: Connection, keys: Requests) -> Requests:
 
 
 def _answer(
-    key: Key | None, stored: tuple[str, int] | None, refused: BatchlineError | None
+    key: Key | None,
+    stored: tuple[str, int] | None,
+    new_id: int | None,
+    refused: BatchlineError | None,
 ) -> Registered:
     data, item_id = stored or (None, 0)
     if data is not None and (key is None or key.data == data):
-        return item_id
+        return item_id if item_id == new_id else KnownId(item_id)
     if refused is not None:
         return refused
     return IdempotencyKeyReused(
