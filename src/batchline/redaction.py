@@ -7,7 +7,10 @@ from types import TracebackType
 
 HIDDEN = "***"
 
-_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/\s]*@")
+_PASSWORD = re.compile(
+    r"((?:postgresql|mysql|mariadb)[^:\s]*://[^/@\s:]*:)[^\s]*@"  # SQLAlchemy allows a slash in it
+    r"|(://[^/@\s:]*:)[^/\s]*@"
+)
 _TOKEN = re.compile(r"(?<=https://)[^/@\s:]+(?=@)|(?<=http://)[^/@\s:]+(?=@)")
 _QUERY = re.compile(r"(://[^\s?'\"]*\?)[^\s'\"]*=[^\s'\"]*")
 _USER = re.compile(r"://(?:[^/?#]*|[^/?#:]*:(?!\d+/)[^?#]*)@")
@@ -18,7 +21,7 @@ _VALUE = re.compile(rf"{_QUOTED.pattern}|(?<!\w)[-+]?\d[\d.,_]*(?:[eE][-+]?\d+)?
 
 def urls(text: str) -> str:
     """Return a text with *** for the password and the query of each URL."""
-    text = _TOKEN.sub(HIDDEN, _PASSWORD.sub(rf"\1{HIDDEN}@", text))
+    text = _TOKEN.sub(HIDDEN, _PASSWORD.sub(rf"\1\2{HIDDEN}@", text))
     return _QUERY.sub(rf"\1{HIDDEN}", text)
 
 

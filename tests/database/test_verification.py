@@ -1,5 +1,6 @@
 """`batchline verify` computes stored predictions again and finds each one that differs."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_a_version_without_predictions_has_nothing_to_report(job: Job, tmp_path:
     second = add_model(job.database, models.negated(tmp_path / "negated.onnx"), active=False)
     assert verify(job, second) == []
     assert verify(job, second, sample=5) == []
+
+
+def test_a_sample_is_taken_from_those_that_were_stored_since_then(job: Job) -> None:
+    old = "UPDATE predictions SET created_at = '2020-01-01 00:00:00' WHERE item_id <= 15"
+    sql(job.database, old)
+    since = datetime(2021, 1, 1, tzinfo=UTC)
+    verified: list[int] = []
+    list(Verifier(job.database, job.models, 4, since).verify(active(job), verified.append))
+    assert sum(verified) == 4
 
 
 def test_a_sample_has_as_many_items_as_were_asked_for(job: Job) -> None:

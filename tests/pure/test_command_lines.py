@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from batchline.redaction import urls
-from scripts.reference_pages import commands
+from scripts.commands_page import commands
 
 
 @pytest.mark.parametrize(("name", "command"), list(commands()))
@@ -40,6 +40,7 @@ def test_the_help_of_predict_begins_with_its_required_option() -> None:
     ("given", "shown"),
     [
         ("mysql+pymysql://me:p@ss:w0rd@db:3306/rows", "mysql+pymysql://me:***@db:3306/rows"),
+        ("postgresql://me:p/w?x@db/rows", "postgresql://me:***@db/rows"),
         ("--database-url=postgresql://me:pw@db/rows", "--database-url=postgresql://me:***@db/rows"),
         ("postgresql://db/rows?user=me&password=pw", "postgresql://db/rows?***"),
         ("https://host/in.csv?X-Amz-Signature=abc", "https://host/in.csv?***"),

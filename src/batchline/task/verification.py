@@ -78,14 +78,16 @@ class Verifier:
     def _sampled(self, version: Version, size: int) -> Iterator[list[StoredPrediction]]:
         """Items at random ids. Each costs one short probe of an index."""
         with self.database.read() as connection:
-            ends = verification.id_range(connection, version.id)
+            ends = verification.id_range(connection, version.id, self.since)
             if ends is None:
                 return
             if ends[1] - ends[0] < size:
                 ids = set(range(ends[0], ends[1] + 1))
             else:
-                starts = _distinct(ends, size)
-                probes = (verification.next_id(connection, version.id, start) for start in starts)
+                probes = (
+                    verification.next_id(connection, version.id, start, self.since)
+                    for start in _distinct(ends, size)
+                )
                 ids = {item_id for item_id in probes if item_id is not None}
         found = sorted(ids)
         for start in range(0, len(found), VERIFY_PAGE_ITEMS):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from batchline.constants import FINISHED
 from batchline.db.dialects.types import among, raw_text, text_or_null
@@ -24,11 +24,10 @@ class StoredPrediction:
     label: str | bytes | None
 
 
-def id_range(connection: Connection, model_id: int) -> IdRange | None:
+def id_range(connection: Connection, model_id: int, since: datetime | None) -> IdRange | None:
     """Return the lowest and the highest item id with a prediction by this version, or None."""
     ends = func.min(predictions.c.item_id), func.max(predictions.c.item_id)
-    query = select(*ends).where(predictions.c.model_id == model_id)
-    first, last = connection.execute(query).one()
+    first, last = connection.execute(select(*ends).where(*_stored(model_id, since))).one()
     return None if first is None else IdRange(first, last)
 
 
@@ -49,19 +48,25 @@ def read_some(
     return [StoredPrediction(*row) for row in connection.execute(query)]
 
 
-def next_id(connection: Connection, model_id: int, item_id: int) -> int | None:
+def next_id(
+    connection: Connection, model_id: int, item_id: int, since: datetime | None
+) -> int | None:
     """Return the first item id from this one on with a prediction by this version, or None."""
-    of_version = predictions.c.model_id == model_id, predictions.c.item_id >= item_id
-    query = select(predictions.c.item_id).where(*of_version).order_by(predictions.c.item_id)
+    these = *_stored(model_id, since), predictions.c.item_id >= item_id
+    query = select(predictions.c.item_id).where(*these).order_by(predictions.c.item_id)
     return connection.execute(query.limit(1)).scalar()
 
 
 def _predictions(model_id: int, since: datetime | None) -> Select[Any]:
     # A client may have given other items new data, whose predictions are not there.
     columns = items.c.id, raw_text(items.c.data), text_or_null(items.c.model)
-    query = (
+    return (
         select(*columns, predictions.c.prediction, text_or_null(predictions.c.label))
         .join(items, items.c.id == predictions.c.item_id)
-        .where(predictions.c.model_id == model_id, items.c.status.in_(FINISHED))
+        .where(*_stored(model_id, since), items.c.status.in_(FINISHED))
     )
-    return query if since is None else query.where(predictions.c.created_at >= since)
+
+
+def _stored(model_id: int, since: datetime | None) -> list[ColumnElement[bool]]:
+    by_version = predictions.c.model_id == model_id
+    return [by_version] if since is None else [by_version, predictions.c.created_at >= since]
