@@ -637,18 +637,23 @@ def test_a_failure_of_any_length_is_stored(database: Database) -> None:
     assert [read(database, i).status for i in ids] == ["succeeded", "failed", "succeeded"]
 
 
-def test_a_result_that_the_database_rejects_fails_its_item_alone(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = register(database, *[ROW] * 20)
+def reject_prediction(monkeypatch: pytest.MonkeyPatch, item_id: int) -> None:
+    """Let the database reject the prediction of this item."""
     insert = results.insert
 
     def picky_insert(connection: Connection, found: VersionResults) -> None:
-        if ids[7] in found.predictions:
+        if item_id in found.predictions:
             raise ValueRejected("the database rejected a value")
         insert(connection, found)
 
     monkeypatch.setattr(results, "insert", picky_insert)
+
+
+def test_a_result_that_the_database_rejects_fails_its_item_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = register(database, *[ROW] * 20)
+    reject_prediction(monkeypatch, ids[7])
     job = make_job(database)
     run(job)
     assert [i for i in ids if read(database, i).status != "succeeded"] == [ids[7]]

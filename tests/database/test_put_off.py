@@ -21,6 +21,9 @@ from batchline.task.hand import Hand
 from batchline.task.job import Job, Outcome
 from batchline.task.run import Run
 from tests import models
+from tests.database.test_backfills import answers, begin, is_done
+from tests.database.test_interleavings import sql
+from tests.database.test_jobs import register, reject_prediction
 from tests.jobs import EVERYTHING, add_model
 
 GOOD, ENDLESS = "[[3]]", f"[[{10**12}]]"
@@ -107,6 +110,24 @@ def test_an_item_that_was_put_off_may_take_all_its_time(database: Database, tmp_
     hand = Hand(database, "me")
     job = replace(Job(database, cache, hand, threading.Event()), hurry=TimeLimit(0.01, never))
     assert Run(job, 1, lambda outcome: None).execute_suspects().succeeded == 1
+
+
+def test_a_backfill_keeps_what_was_put_off_before_an_item_whose_result_is_rejected(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = add_model(database, models.slow(tmp_path / "slow.onnx"))
+    slow, rejected, *others = register(database, f"[[{3 * 10**5}]]", *[GOOD] * 19)
+    sql(database, "UPDATE items SET status = 'succeeded'")
+    backfill = begin(database, version)
+    with database.write() as connection:
+        claims.claim_backfill(connection, owner="dead", max_items=20, lease=-1)
+    reject_prediction(monkeypatch, rejected)
+    cache = ModelCache(database, Runtime(limit=TimeLimit(60, never)), EVERYTHING)
+    hand = Hand(database, "me")
+    job = replace(Job(database, cache, hand, threading.Event()), hurry=TimeLimit(0.01, never))
+    assert Run(job, 1, lambda outcome: None).execute_suspects().items == 20
+    assert set(answers(database, version.id)) == {slow, rejected, *others}
+    assert is_done(database, backfill)
 
 
 def test_a_claim_of_a_backfill_that_was_deleted_holds_up_nobody(

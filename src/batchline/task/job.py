@@ -91,11 +91,16 @@ class _ModelBatch:
     put_off: tuple[int, ...] = ()
 
     def up_to(self, item_id: int) -> "_ModelBatch":
-        """Return the results up to this item. The items after it are left for later."""
-        return replace(self, results=self.results.up_to(item_id))
+        """Return the batch up to this item. The items after it are left for later."""
+        return replace(
+            self,
+            results=self.results.up_to(item_id),
+            suspects=tuple(i for i in self.suspects if i <= item_id),
+            put_off=tuple(i for i in self.put_off if i <= item_id),
+        )
 
     def failed(self, item_id: int, failure: Failure) -> "_ModelBatch":
-        """Return the same batch with a failure instead of its only item's result."""
+        """Return the same batch with a failure instead of its only result."""
         if item_id not in self.results.item_ids:
             return self
         return replace(self, results=_all_failed([item_id], failure))
@@ -202,15 +207,19 @@ class Job:
         until = min((e.results.until for e in batches if e.results.until is not None), default=None)
         if until is not None:
             batches = [each.up_to(until) for each in batches]
-        predicted = list(map(_to_predicted, batches))
-        late = Late(
-            [i for each in batches for i in each.suspects if until is None or i <= until],
-            [i for each in batches for i in each.put_off if until is None or i <= until],
-        )
         try:
-            return work.store(self.database, claim, predicted, until, late)
+            return self._store_up_to(until, claim, batches)
         except ValueRejected as error:
             return self._store_less(claim, batches, error)
+
+    def _store_up_to(
+        self, until: int | None, claim: Claim, batches: Sequence[_ModelBatch]
+    ) -> list[VersionResults]:
+        predicted = list(map(_to_predicted, batches))
+        suspects = [item_id for each in batches for item_id in each.suspects]
+        put_off = [item_id for each in batches for item_id in each.put_off]
+        try:
+            return work.store(self.database, claim, predicted, until, Late(suspects, put_off))
         except CommitUnknown:
             if not work.is_stored(self.database, claim, predicted):
                 raise
@@ -224,13 +233,15 @@ class Job:
         If it is the first item's own, that item fails. The items after these are predicted again.
         """
         item_ids = sorted(item_id for each in batches for item_id in each.results.item_ids)
+        if not item_ids:
+            raise error
         until = item_ids[max(0, len(item_ids) // 2 - 1)]
-        if len(item_ids) == 1:
-            detail = "the database rejected the result; see the job's log"
-            failure = Failure(RESULT_REJECTED, detail, cause=error.detail)
-            failed = [_to_predicted(each.failed(until, failure)) for each in batches]
-            return work.store(self.database, claim, failed, until)
-        return self._store(claim, [each.up_to(until) for each in batches])
+        batches = [each.up_to(until) for each in batches]
+        if len(item_ids) > 1:
+            return self._store(claim, batches)
+        detail = "the database rejected the result; see the job's log"
+        failure = Failure(RESULT_REJECTED, detail, cause=error.detail)
+        return self._store_up_to(until, claim, [each.failed(until, failure) for each in batches])
 
     def _predict_all(self, claimed: ClaimedItems) -> list[_ModelBatch]:
         """Predict the items of each model, until there are enough results, or time is up."""
