@@ -108,7 +108,7 @@ class Access:
             raise _unauthorized(unknown, ', error="invalid_token"')
         is_allowed = need is key.role or need in ALLOWED[key.role]
         registers = is_allowed and need is Role.WRITE
-        # What has an Idempotency-Key may be stored already, and so may lines of an upload.
+        # A request with an Idempotency-Key may be stored already, and so may lines of an upload.
         is_new = scope["path"] == "/predict" and field(scope, b"idempotency-key") is None
         state.quotas.admit(key, registers=registers and is_new)
         if not is_allowed:

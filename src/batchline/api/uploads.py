@@ -255,8 +255,8 @@ class Upload(Response):
     async def _register_group(self, group: Group, outbox: "ResponseBuffer") -> None:
         """Store a group in one transaction, or in several if its lines exceed the quota.
 
-        Each of these ends before the first new line that exceeds it. What known lines have left of
-        it is for the next one.
+        Each transaction ends before the first new line that exceeds the quota. Known lines count
+        nothing, so they leave a part of the quota to the next transaction.
 
         Raises:
             QuotaExceeded: the owner may not register the next line today.

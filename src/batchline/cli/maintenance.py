@@ -84,10 +84,8 @@ def retry(
 
     asked = {"ids": (item_id or [])[:IDS_IN_AUDIT], "code": code, "message": message}
     with opened_while_it_responds(configure({"database_url": database_url})) as database:
-        parts: Iterable[Sequence[int]] = [[]]
-        if item_id:
-            parts = _in_parts(item_id)
-        elif code is not None and message is not None:
+        parts: Iterable[Sequence[int]] = _in_parts(item_id) if item_id else [[]]
+        if code is not None and message is not None:
             parts = _in_parts(_of_group(database, code, message))
         total = retries.retry(database, parts, code, actor(), asked)
         if not total and not everything:

@@ -10,6 +10,9 @@ from batchline.constants import BEFORE_ALL_IDS, RETRY_ITEMS
 from batchline.db.cruds import audit, results
 from batchline.db.database import Database
 
+_Retried = tuple[Sequence[int], int | None]
+"""The ids of the items that one transaction made pending, and the entry of the audit log."""
+
 
 def retry(
     database: Database,
@@ -29,9 +32,7 @@ def retry(
     total: int = 0
     entry: int | None = None
 
-    def work(
-        connection: Connection, ids: Sequence[int], after: int
-    ) -> tuple[Sequence[int], int | None]:
+    def work(connection: Connection, ids: Sequence[int], after: int) -> _Retried:
         found = results.retry_failed(
             connection, item_ids=ids, code=code, limit=RETRY_ITEMS, after=after
         )
