@@ -33,7 +33,7 @@ EXTENSIONS = {
 COMPRESSIONS = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd"}
 
 MARK = "one ASCII character and no letter, digit, quote or line break"
-"""What can separate cells or decimals."""
+"""A character that can separate cells or decimals."""
 
 
 @dataclass(frozen=True, slots=True)
