@@ -180,6 +180,7 @@ def test_an_option_that_cannot_work_is_named_as_it_was_given(
         (("job", "--batch-wait-time", "soon"), "expected a number, got soon"),
         (("backfill", "x", "--since", "yesterday"), "or 2026-11-01T12:30:00, got yesterday"),
         (("verify", "--since", "2026-13-01"), "or 2026-11-01T12:30:00, got 2026-13-01"),
+        (("verify", "--since", "0001-01-01T00:00+05:00"), "got 0001-01-01T00:00+05:00"),
     ],
 )
 def test_an_option_that_cannot_be_read_says_what_was_expected(

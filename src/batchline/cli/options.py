@@ -41,14 +41,18 @@ def one_of(words: type[Word]) -> Any:
 
 
 def _utc_time(text: str) -> datetime:
-    found = _parsed(datetime.fromisoformat, text, "a UTC time, 2026-11-01 or 2026-11-01T12:30:00")
+    return _parsed(_in_utc, text, "a UTC time, 2026-11-01 or 2026-11-01T12:30:00")
+
+
+def _in_utc(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _parsed(parse: Callable[[str], T], text: str, expected: str) -> T:
     try:
         return parse(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # such as a time before the year 1 in UTC
         raise typer.BadParameter(f"expected {expected}, got {text}") from None
 
 
