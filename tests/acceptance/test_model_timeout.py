@@ -131,7 +131,7 @@ def test_up_replaces_a_worker_process_that_dies_and_serves_meanwhile(tmp_path: P
 
 
 def test_a_suspects_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
-    settings = prepare(tmp_path, models.slow, [f"[[{10**6}]]", GOOD]) | {"MODEL_TIMEOUT": "60"}
+    settings = prepare(tmp_path, models.slow, [f"[[{3 * 10**6}]]", GOOD]) | {"MODEL_TIMEOUT": "60"}
     with Command("job", **settings) as job:
         for role in ("w", "s"):
             holds = f"SELECT 1 FROM claims WHERE owner LIKE '%-{role}_-%'"
